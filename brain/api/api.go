@@ -1,0 +1,234 @@
+// Package api holds the JSON of every endpoint that the node agent and the brain speak to each other:
+// /auth, /route, /presence/event, /node/heartbeat, /calls. Requests are also taken as forms
+// (application/x-www-form-urlencoded) with the same field names, because that is what Kamailio can
+// build safely in one interpolation. docs/protocol.md is generated from these types.
+package api
+
+// Version of the protocol. A reply carries it; a node agent that meets a higher major refuses to start.
+const Version = "1.0"
+
+// Paths of the decision endpoints, the same on the node agent's door and on the brain.
+const (
+	PathAuth          = "/auth"
+	PathRoute         = "/route"
+	PathPresenceEvent = "/presence/event"
+	PathHeartbeat     = "/node/heartbeat"
+	PathCalls         = "/calls"
+	PathHealth        = "/health"
+)
+
+// MaxBody bounds a decision request in bytes; longer is refused with 413 unread.
+const MaxBody = 64 << 10
+
+// Origin is what every question says about the SIP request it stands for. CallID, CSeq and Branch
+// together are the idempotence key: the same question may be delivered twice.
+type Origin struct {
+	CallID     string `json:"call_id"`
+	CSeq       string `json:"cseq"`
+	Branch     string `json:"branch"` // branch parameter of the topmost Via
+	Method     string `json:"method"`
+	SourceIP   string `json:"source_ip"`
+	SourcePort int    `json:"source_port"`
+	Transport  string `json:"transport"` // udp, tcp, tls, ws, wss
+	Node       string `json:"node,omitempty"`
+	UserAgent  string `json:"user_agent,omitempty"`
+}
+
+// Digest is the Authorization or Proxy-Authorization header of a request (RFC 8760, RFC 7616). The
+// edge has already judged the nonce: it is of this node, fresh and not replayed.
+type Digest struct {
+	Username  string `json:"auth_username"`
+	Realm     string `json:"auth_realm"`
+	Nonce     string `json:"auth_nonce"`
+	URI       string `json:"auth_uri"`
+	Response  string `json:"auth_response"`
+	Algorithm string `json:"auth_algorithm,omitempty"` // "" and MD5 mean MD5; SHA-256
+	CNonce    string `json:"auth_cnonce,omitempty"`
+	NC        string `json:"auth_nc,omitempty"`
+	QOP       string `json:"auth_qop,omitempty"`
+}
+
+// AuthRequest asks whether a REGISTER comes from the device it names.
+type AuthRequest struct {
+	Origin
+	Digest
+	ToUser     string `json:"to_user"` // the address-of-record being registered
+	ToDomain   string `json:"to_domain"`
+	FromUser   string `json:"from_user"`
+	FromDomain string `json:"from_domain"`
+}
+
+// Actions of a reply.
+const (
+	ActionAccept = "accept" // /auth: save the contact
+	ActionProxy  = "proxy"  // /route: ring the routes
+	ActionReject = "reject" // both: answer sip_code
+)
+
+// AuthReply is the answer to AuthRequest: ActionAccept with the context the edge stores, or ActionReject.
+type AuthReply struct {
+	Action        string `json:"action"`
+	AccountID     string `json:"account_id,omitempty"`
+	UserID        string `json:"user_id,omitempty"`
+	DeviceID      string `json:"device_id,omitempty"`
+	AOR           string `json:"aor,omitempty"` // sip:… under which the contact is stored
+	MaxContacts   int    `json:"max_contacts,omitempty"`
+	ConfigVersion int64  `json:"config_version,omitempty"`
+	Refusal
+}
+
+// Refusal is how a request is turned down. Why is for operators and never sent to the phone.
+type Refusal struct {
+	SIPCode       int    `json:"sip_code,omitempty"`
+	Reason        string `json:"reason,omitempty"`
+	RetryAfterSec int    `json:"retry_after_sec,omitempty"`
+	Why           string `json:"why,omitempty"`
+}
+
+// RouteRequest asks where an INVITE outside a dialog goes. It carries the digest, so one question
+// both authenticates the caller and routes the call.
+type RouteRequest struct {
+	Origin
+	Digest
+	FromUser   string `json:"from_user"`
+	FromDomain string `json:"from_domain"`
+	FromName   string `json:"from_name,omitempty"`
+	ToUser     string `json:"to_user"`
+	ToDomain   string `json:"to_domain"`
+	RURI       string `json:"ruri"`
+	RURIUser   string `json:"ruri_user"` // what was dialed
+	RURIDomain string `json:"ruri_domain"`
+}
+
+// RouteReply wraps the directive under the key Kamailio's rtjson module uses.
+type RouteReply struct {
+	RTJSON Directive `json:"rtjson"`
+}
+
+// Directive is what the edge does with a call. For ActionProxy the routes are walked step by step.
+type Directive struct {
+	Action        string    `json:"action"`
+	Version       string    `json:"version,omitempty"`
+	AccountID     string    `json:"account_id,omitempty"`
+	ConfigVersion int64     `json:"config_version,omitempty"`
+	Call          *CallInfo `json:"call,omitempty"`
+	Routing       string    `json:"routing,omitempty"` // serial: steps one after the other; parallel: one step only
+	Media         *Media    `json:"media,omitempty"`
+	Routes        []Route   `json:"routes,omitempty"`
+	Refusal
+}
+
+// CallInfo is what the edge remembers of the call as a whole.
+type CallInfo struct {
+	Direction      string `json:"direction"` // internal
+	From           string `json:"from"`
+	To             string `json:"to"`
+	MaxDurationSec int    `json:"max_duration_sec"`
+	Token          string `json:"token"` // [A-Za-z0-9]: written into Record-Route, names the call in every later message
+}
+
+// Media holds rtpengine's flag strings by what the receiver of an SDP speaks. The edge knows which
+// branch is WebRTC by its transport (ws, wss) and passes the strings on without reading them.
+type Media struct {
+	ToRTP          string `json:"to_rtp"`           // offer or answer towards a plain RTP phone
+	ToWebRTCOffer  string `json:"to_webrtc_offer"`  // offer towards a WebRTC phone
+	ToWebRTCAnswer string `json:"to_webrtc_answer"` // answer towards a WebRTC phone
+}
+
+// Route is one branch. URI is an AOR that the edge looks up in its own location store. Routes with
+// the same Step ring together; the step's timer and exits are those of its first route. A step that
+// fails goes on at Busy or Noanswer, always a higher step; 0 ends the call with 486 or 480.
+type Route struct {
+	Step       int           `json:"step"` // from 1, rising
+	URI        string        `json:"uri"`
+	FrInvTimer int           `json:"fr_inv_timer,omitempty"` // ring time in milliseconds
+	Busy       int           `json:"busy,omitempty"`         // next step after 486, 600 or 603
+	Noanswer   int           `json:"noanswer,omitempty"`     // next step after the timer, no contact, or any other failure
+	SIPCode    int           `json:"sip_code,omitempty"`     // a step of one route without URI: answer this code instead of ringing
+	Headers    *RouteHeaders `json:"headers,omitempty"`
+}
+
+// RouteHeaders are changes to the request, as in Kamailio's rtjson.
+type RouteHeaders struct {
+	From  *NameAddr `json:"from,omitempty"`
+	Extra string    `json:"extra,omitempty"` // whole header lines, each ended by CRLF
+}
+
+// NameAddr is a display name and a URI. Display is already quoted and safe to write as it stands.
+type NameAddr struct {
+	Display string `json:"display"`
+	URI     string `json:"uri"`
+}
+
+// Event types of /presence/event.
+const (
+	EventContactSaved   = "contact.saved"   // registered or refreshed
+	EventContactRemoved = "contact.removed" // unregistered
+	EventContactExpired = "contact.expired"
+	EventDialogStart    = "dialog.start"  // answered and confirmed
+	EventDialogEnd      = "dialog.end"    // ended after an answer
+	EventDialogFailed   = "dialog.failed" // ended without an answer
+)
+
+// Event is one thing that happened at the edge. Seq rises by one within (node, boot).
+type Event struct {
+	Seq       int64  `json:"seq"`
+	TimeMS    int64  `json:"time_ms"` // epoch milliseconds at the edge
+	Type      string `json:"type"`
+	AccountID string `json:"account_id,omitempty"`
+	AOR       string `json:"aor,omitempty"`
+	Contact   string `json:"contact,omitempty"`
+	ExpiresS  int    `json:"expires_sec,omitempty"`
+	SourceIP  string `json:"source_ip,omitempty"`
+	Transport string `json:"transport,omitempty"`
+	UserAgent string `json:"user_agent,omitempty"`
+	CallID    string `json:"call_id,omitempty"`
+	Token     string `json:"token,omitempty"`
+	From      string `json:"from,omitempty"`
+	To        string `json:"to,omitempty"`
+	SIPCode   int    `json:"sip_code,omitempty"`
+}
+
+// EventBatch delivers events at least once and in order. Boot is a new value each time the edge
+// loses its memory (Kamailio's start), after which Seq begins again.
+type EventBatch struct {
+	Node   string  `json:"node"`
+	Boot   string  `json:"boot"`
+	Events []Event `json:"events"`
+}
+
+// EventReply says up to which sequence number the brain has taken events of that boot.
+type EventReply struct {
+	LastSeq int64 `json:"last_seq"`
+}
+
+// Heartbeat is what a node agent says of its node every few seconds.
+type Heartbeat struct {
+	Node               string            `json:"node"`
+	Protocol           string            `json:"protocol"`
+	Versions           map[string]string `json:"versions,omitempty"` // kamailio, rtpengine, sipio-node
+	Healthy            map[string]bool   `json:"healthy,omitempty"`  // kamailio, rtpengine answered their probe
+	Dialogs            int               `json:"dialogs"`
+	Contacts           int               `json:"contacts"`
+	MediaSessions      int               `json:"media_sessions"`
+	KernelForwarding   bool              `json:"kernel_forwarding"`
+	SpooledEvents      int               `json:"spooled_events"`
+	BreakerOpenedTotal int64             `json:"breaker_opened_total"`
+}
+
+// Call is a live call in GET /calls.
+type Call struct {
+	CallID    string `json:"call_id"`
+	AccountID string `json:"account_id"`
+	Node      string `json:"node"`
+	From      string `json:"from"`
+	To        string `json:"to"`
+	StartedMS int64  `json:"started_ms"` // epoch milliseconds of the answer
+	Token     string `json:"token"`
+}
+
+// CallList is one page of live calls; Next is the cursor of the next page, "" on the last.
+type CallList struct {
+	Calls []Call `json:"calls"`
+	Next  string `json:"next,omitempty"`
+}

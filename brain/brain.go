@@ -1,0 +1,109 @@
+// Package brain holds the nouns of sipio: the configuration resources, the immutable view of them
+// that decisions read, and the error codes. Everything under brain/ is pure: no network, no files,
+// no clock, no goroutine, no lock. The packages below it decide; controller carries, nodeagent executes.
+package brain
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// MaxHops bounds a chain of route targets (forward to ring group to user …). A longer chain, or one
+// that comes back to itself, is refused with a reason and never followed.
+const MaxHops = 8
+
+// Directory is one immutable view of the whole configuration. A decision takes it once and reads
+// only it, so a change made meanwhile holds from the next decision on.
+type Directory interface {
+	// ByDomain returns the account that owns a SIP domain (case-insensitive), nil when nobody does.
+	ByDomain(domain string) *AccountConfig
+	// ByAccount returns an account by its id, nil when it is unknown.
+	ByAccount(id string) *AccountConfig
+	// Version is the revision of the configuration this view was made from.
+	Version() int64
+}
+
+// AccountConfig is everything the call path needs of one account: immutable once built, indexed for
+// the questions that `/auth` and `/route` ask. Build it with NewAccountConfig.
+type AccountConfig struct {
+	Version       int64 // revision of the newest change that touched this account
+	Account       Account
+	PrimaryDomain string // the domain identities are written in; "" when the account has none
+
+	Users         map[string]*SIPUser     // by id
+	UserByName    map[string]*SIPUser     // by username
+	Devices       map[string]*SIPDevice   // by id
+	DeviceByAuth  map[string]*SIPDevice   // by AuthKey(auth_username, realm)
+	DevicesByUser map[string][]*SIPDevice // by user id, sorted by ring_order, then id
+	Extensions    map[string]*Extension   // by digits
+	RingGroups    map[string]*RingGroup   // by id
+	Domains       map[string]*SIPDomain   // by lower-case domain
+}
+
+// AccountRows is the unindexed content of one account, as the store or a YAML file gives it.
+type AccountRows struct {
+	Account    Account
+	Domains    []SIPDomain
+	Users      []SIPUser
+	Devices    []SIPDevice
+	Extensions []Extension
+	RingGroups []RingGroup
+}
+
+// NewAccountConfig indexes the rows of one account. The rows must have been validated; the result
+// keeps pointers into the slices, which must not change afterwards.
+func NewAccountConfig(version int64, rows AccountRows) *AccountConfig {
+	c := &AccountConfig{
+		Version: version, Account: rows.Account,
+		Users:         make(map[string]*SIPUser, len(rows.Users)),
+		UserByName:    make(map[string]*SIPUser, len(rows.Users)),
+		Devices:       make(map[string]*SIPDevice, len(rows.Devices)),
+		DeviceByAuth:  make(map[string]*SIPDevice, len(rows.Devices)),
+		DevicesByUser: make(map[string][]*SIPDevice, len(rows.Users)),
+		Extensions:    make(map[string]*Extension, len(rows.Extensions)),
+		RingGroups:    make(map[string]*RingGroup, len(rows.RingGroups)),
+		Domains:       make(map[string]*SIPDomain, len(rows.Domains)),
+	}
+	for i := range rows.Domains {
+		d := &rows.Domains[i]
+		c.Domains[strings.ToLower(d.Domain)] = d
+		if d.IsPrimary || c.PrimaryDomain == "" {
+			c.PrimaryDomain = strings.ToLower(d.Domain)
+		}
+	}
+	for i := range rows.Users {
+		u := &rows.Users[i]
+		c.Users[u.ID], c.UserByName[u.Username] = u, u
+	}
+	for i := range rows.Devices {
+		d := &rows.Devices[i]
+		c.Devices[d.ID] = d
+		c.DeviceByAuth[AuthKey(d.AuthUsername, d.Realm)] = d
+		c.DevicesByUser[d.UserID] = append(c.DevicesByUser[d.UserID], d)
+	}
+	for _, list := range c.DevicesByUser {
+		slices.SortFunc(list, func(a, b *SIPDevice) int {
+			return cmp.Or(cmp.Compare(a.RingOrder, b.RingOrder), cmp.Compare(a.ID, b.ID))
+		})
+	}
+	for i := range rows.Extensions {
+		c.Extensions[rows.Extensions[i].Digits] = &rows.Extensions[i]
+	}
+	for i := range rows.RingGroups {
+		c.RingGroups[rows.RingGroups[i].ID] = &rows.RingGroups[i]
+	}
+	return c
+}
+
+// AuthKey is the index key of a device's digest identity. The user part is compared exactly, as
+// RFC 3261 section 19.1.4 wants; the realm is a domain and compared without case.
+func AuthKey(authUsername, realm string) string {
+	return authUsername + "@" + strings.ToLower(realm)
+}
+
+// AOR is the address-of-record under which the contacts of a device are stored at the edge:
+// one AOR a device, so that a directive can name the devices of a user one by one.
+func (d *SIPDevice) AOR() string {
+	return "sip:" + d.AuthUsername + "@" + strings.ToLower(d.Realm)
+}

@@ -1,0 +1,248 @@
+package brain
+
+// Kind names a configuration resource: its SQL table, its kind in YAML, and (in the plural) its
+// collection under /v1.
+type Kind string
+
+const (
+	KindAccount   Kind = "account"
+	KindSIPDomain Kind = "sip_domain"
+	KindSIPUser   Kind = "sip_user"
+	KindSIPDevice Kind = "sip_device"
+	KindExtension Kind = "extension"
+	KindRingGroup Kind = "ring_group"
+	KindNode      Kind = "node"
+	KindAPIKey    Kind = "api_key"
+)
+
+// Kinds lists every kind in the order in which references allow them to be created.
+var Kinds = []Kind{KindAccount, KindSIPDomain, KindNode, KindAPIKey, KindSIPUser, KindSIPDevice, KindRingGroup, KindExtension}
+
+// IDPrefix is what an id of the kind begins with, before "_" and a lower-case ULID.
+func (k Kind) IDPrefix() string {
+	return map[Kind]string{KindAccount: "acc", KindSIPDomain: "dom", KindSIPUser: "us", KindSIPDevice: "dev",
+		KindExtension: "ext", KindRingGroup: "rg", KindNode: "node", KindAPIKey: "key"}[k]
+}
+
+// DestKind is where a route target points. More kinds come with their resources.
+type DestKind string
+
+const (
+	DestNone      DestKind = ""
+	DestUser      DestKind = "user"
+	DestExtension DestKind = "extension"
+	DestRingGroup DestKind = "ring_group"
+	DestHangup    DestKind = "hangup"
+)
+
+// Status of a user, device or extension. A disabled one neither registers nor is rung nor dialed.
+type Status string
+
+const (
+	StatusActive    Status = "active"
+	StatusDisabled  Status = "disabled"
+	StatusSuspended Status = "suspended" // accounts only: nothing registers, nothing is routed
+	StatusClosed    Status = "closed"    // accounts only: as suspended, and for ever
+)
+
+// RingStrategy says how the devices of a user, or the members of a ring group, are rung.
+type RingStrategy string
+
+const (
+	RingSimultaneous RingStrategy = "simultaneous" // all at once, first to answer wins
+	RingSequential   RingStrategy = "sequential"   // one after the other by order, each for the ring timeout
+	RingSpecific     RingStrategy = "specific"     // users only: the device with the lowest ring_order, no other
+)
+
+// Transport of a device's registration. Informational: any transport of the node is accepted.
+type Transport string
+
+// Resource is what every configuration type (by pointer) offers to code that handles all of them alike.
+type Resource interface {
+	ResourceKind() Kind
+	ResourceID() string
+	OwnerID() string // account id; "" for what belongs to the platform
+}
+
+func (r *Account) ResourceKind() Kind   { return KindAccount }
+func (r *SIPDomain) ResourceKind() Kind { return KindSIPDomain }
+func (r *SIPUser) ResourceKind() Kind   { return KindSIPUser }
+func (r *SIPDevice) ResourceKind() Kind { return KindSIPDevice }
+func (r *Extension) ResourceKind() Kind { return KindExtension }
+func (r *RingGroup) ResourceKind() Kind { return KindRingGroup }
+func (r *Node) ResourceKind() Kind      { return KindNode }
+func (r *APIKey) ResourceKind() Kind    { return KindAPIKey }
+
+func (r *Account) ResourceID() string   { return r.ID }
+func (r *SIPDomain) ResourceID() string { return r.ID }
+func (r *SIPUser) ResourceID() string   { return r.ID }
+func (r *SIPDevice) ResourceID() string { return r.ID }
+func (r *Extension) ResourceID() string { return r.ID }
+func (r *RingGroup) ResourceID() string { return r.ID }
+func (r *Node) ResourceID() string      { return r.ID }
+func (r *APIKey) ResourceID() string    { return r.ID }
+
+func (r *Account) OwnerID() string   { return r.ID }
+func (r *SIPDomain) OwnerID() string { return r.AccountID }
+func (r *SIPUser) OwnerID() string   { return r.AccountID }
+func (r *SIPDevice) OwnerID() string { return r.AccountID }
+func (r *Extension) OwnerID() string { return r.AccountID }
+func (r *RingGroup) OwnerID() string { return r.AccountID }
+func (r *Node) OwnerID() string      { return "" }
+func (r *APIKey) OwnerID() string    { return r.AccountID }
+
+// ChangeOp is what happens to a resource in a change set.
+type ChangeOp string
+
+const (
+	OpCreate ChangeOp = "create"
+	OpUpdate ChangeOp = "update"
+	OpDelete ChangeOp = "delete"
+)
+
+// Change is one row of a change set: the whole resource after the change, or (for delete) its last state.
+type Change struct {
+	Op       ChangeOp
+	Resource Resource
+}
+
+// RouteTarget is the one way to say "send the call there next". Kind "" means unset. For hangup ID
+// is a SIP final response code 400–699 as digits, "" for 480.
+type RouteTarget struct {
+	Kind DestKind
+	ID   string
+}
+
+// IsSet reports whether the target names anything.
+func (t RouteTarget) IsSet() bool { return t.Kind != DestNone }
+
+// Account is a tenant. The account of a call comes from its credential only.
+type Account struct {
+	ID       string  `json:"id" readOnly:"true"`
+	ParentID *string `json:"parent_id,omitempty" doc:"reseller account above this one; absent = the platform"`
+	Name     string  `json:"name" doc:"unique platform-wide"`
+	Status   Status  `json:"status,omitempty" default:"active" enum:"active,suspended,closed"`
+	Timezone string  `json:"timezone,omitempty" default:"UTC" doc:"IANA zone name"`
+	Language string  `json:"language,omitempty" default:"en-US" doc:"BCP 47 tag"`
+}
+
+// SIPDomain is a domain whose identities belong to the account, and the digest realm of its devices.
+type SIPDomain struct {
+	ID        string `json:"id" readOnly:"true"`
+	AccountID string `json:"account_id" readOnly:"true"`
+	Domain    string `json:"domain" doc:"DNS name or IP address, unique platform-wide, lower case"`
+	IsPrimary bool   `json:"is_primary,omitempty" doc:"the domain caller identities are written in; exactly one an account"`
+}
+
+// SIPUser is a person or a place that can be called: username is its extension number.
+type SIPUser struct {
+	ID             string       `json:"id" readOnly:"true"`
+	AccountID      string       `json:"account_id" readOnly:"true"`
+	Username       string       `json:"username" doc:"extension number, unique in the account"`
+	DisplayName    string       `json:"display_name,omitempty" doc:"caller name on internal calls; at most 64 characters, no control characters"`
+	RingTimeoutSec int          `json:"ring_timeout_sec,omitempty" default:"25" minimum:"1" maximum:"300"`
+	RingStrategy   RingStrategy `json:"ring_strategy,omitempty" default:"simultaneous" enum:"simultaneous,sequential,specific"`
+	Status         Status       `json:"status,omitempty" default:"active" enum:"active,disabled"`
+	DND            bool         `json:"dnd,omitempty" doc:"do not disturb: no device is rung, the call goes to fwd_busy or gets 486"`
+
+	FwdAlwaysDestKind   DestKind `json:"fwd_always_dest_kind,omitempty" enum:"user,extension,ring_group,hangup"`
+	FwdAlwaysDestID     string   `json:"fwd_always_dest_id,omitempty"`
+	FwdBusyDestKind     DestKind `json:"fwd_busy_dest_kind,omitempty" enum:"user,extension,ring_group,hangup"`
+	FwdBusyDestID       string   `json:"fwd_busy_dest_id,omitempty"`
+	FwdNoanswerDestKind DestKind `json:"fwd_noanswer_dest_kind,omitempty" enum:"user,extension,ring_group,hangup"`
+	FwdNoanswerDestID   string   `json:"fwd_noanswer_dest_id,omitempty"`
+}
+
+// FwdAlways, FwdBusy and FwdNoanswer are the user's exits as route targets.
+func (u *SIPUser) FwdAlways() RouteTarget { return RouteTarget{u.FwdAlwaysDestKind, u.FwdAlwaysDestID} }
+func (u *SIPUser) FwdBusy() RouteTarget   { return RouteTarget{u.FwdBusyDestKind, u.FwdBusyDestID} }
+func (u *SIPUser) FwdNoanswer() RouteTarget {
+	return RouteTarget{u.FwdNoanswerDestKind, u.FwdNoanswerDestID}
+}
+
+// SIPDevice is one phone of a user: a digest identity and, at the edge, one AOR.
+type SIPDevice struct {
+	ID           string    `json:"id" readOnly:"true"`
+	AccountID    string    `json:"account_id" readOnly:"true"`
+	UserID       string    `json:"user_id"`
+	AuthUsername string    `json:"auth_username" doc:"digest username, unique with realm platform-wide"`
+	Realm        string    `json:"realm" doc:"digest realm: one of the account's domains"`
+	Password     string    `json:"password,omitempty" writeOnly:"true" doc:"input only: turned into both HA1 digests at once and never kept"`
+	HA1MD5       string    `json:"ha1_md5,omitempty" writeOnly:"true" doc:"MD5(auth_username:realm:password), 32 hex digits; never returned"`
+	HA1SHA256    string    `json:"ha1_sha256,omitempty" writeOnly:"true" doc:"SHA-256 of the same (RFC 8760), 64 hex digits; never returned"`
+	Transport    Transport `json:"transport,omitempty" default:"udp" enum:"udp,tcp,tls,wss"`
+	IsWebRTC     bool      `json:"is_webrtc,omitempty" doc:"the phone speaks DTLS-SRTP with ICE; rtpengine bridges it to plain RTP"`
+	RingOrder    int       `json:"ring_order,omitempty" minimum:"0" maximum:"1000" doc:"lower rings first in sequential"`
+	RingOnFork   bool      `json:"ring_on_fork" default:"true" doc:"false: rung only when it is the user's only device"`
+	Status       Status    `json:"status,omitempty" default:"active" enum:"active,disabled"`
+}
+
+// Extension is a number that authenticated callers of the account can dial. It is looked at before
+// the users' own usernames.
+type Extension struct {
+	ID        string   `json:"id" readOnly:"true"`
+	AccountID string   `json:"account_id" readOnly:"true"`
+	Digits    string   `json:"digits" doc:"1 to 32 of 0-9 * #, unique in the account"`
+	DestKind  DestKind `json:"dest_kind" enum:"user,extension,ring_group,hangup"`
+	DestID    string   `json:"dest_id,omitempty"`
+	Status    Status   `json:"status,omitempty" default:"active" enum:"active,disabled"`
+}
+
+// Dest is where the extension leads.
+func (e *Extension) Dest() RouteTarget { return RouteTarget{e.DestKind, e.DestID} }
+
+// RingGroup rings several users under one number. Members' own forwards are not followed; their DND is respected.
+type RingGroup struct {
+	ID               string            `json:"id" readOnly:"true"`
+	AccountID        string            `json:"account_id" readOnly:"true"`
+	Name             string            `json:"name" doc:"unique in the account"`
+	Strategy         RingStrategy      `json:"strategy,omitempty" default:"simultaneous" enum:"simultaneous,sequential"`
+	RingTimeoutSec   int               `json:"ring_timeout_sec,omitempty" default:"25" minimum:"1" maximum:"300" doc:"for sequential: of each member"`
+	Members          []RingGroupMember `json:"members" maxItems:"50"`
+	OverflowDestKind DestKind          `json:"overflow_dest_kind,omitempty" enum:"user,extension,ring_group,hangup"`
+	OverflowDestID   string            `json:"overflow_dest_id,omitempty"`
+}
+
+// Overflow is where an unanswered call goes.
+func (g *RingGroup) Overflow() RouteTarget { return RouteTarget{g.OverflowDestKind, g.OverflowDestID} }
+
+// RingGroupMember is one user of a ring group. Lower order rings first in sequential; equal orders keep the list's order.
+type RingGroupMember struct {
+	UserID string `json:"user_id"`
+	Order  int    `json:"order,omitempty" minimum:"0" maximum:"1000"`
+}
+
+// Node is an edge machine: Kamailio, rtpengine and the node agent. Nodes belong to the platform.
+type Node struct {
+	ID           string   `json:"id" readOnly:"true"`
+	Name         string   `json:"name" doc:"unique platform-wide; what the node agent calls itself"`
+	Region       string   `json:"region,omitempty"`
+	AgentURL     string   `json:"agent_url,omitempty" doc:"where the node agent answers /op, for example http://127.0.0.1:8481"`
+	SIPAddresses []string `json:"sip_addresses,omitempty" doc:"public addresses of its SIP listeners"`
+	State        string   `json:"state,omitempty" default:"active" enum:"active,draining,drained,lost"`
+	Weight       int      `json:"weight,omitempty" default:"100" minimum:"0" maximum:"1000"`
+}
+
+// APIKey is a credential for /v1 and for node agents. Only a hash is kept; the key itself is shown once, when it is made.
+type APIKey struct {
+	ID        string  `json:"id" readOnly:"true"`
+	AccountID string  `json:"account_id,omitempty" readOnly:"true" doc:"empty: a key of the platform itself"`
+	Name      string  `json:"name" doc:"unique in the account"`
+	Scopes    []Scope `json:"scopes" minItems:"1"`
+	Hash      string  `json:"-"` // SHA-256 of the key, 64 hex digits; keys are 256 random bits, so no salt
+}
+
+// Scope is a right of an API key.
+type Scope string
+
+const (
+	ScopeConfigRead  Scope = "config:read"
+	ScopeConfigWrite Scope = "config:write"
+	ScopeCallsRead   Scope = "calls:read"
+	ScopeKeys        Scope = "keys"     // make and delete keys, never one with more rights than its maker's
+	ScopeNode        Scope = "node"     // platform keys only: /auth, /route, /presence/event, heartbeat
+	ScopePlatform    Scope = "platform" // platform keys only: accounts, nodes, and every account's resources
+)
+
+// Scopes lists every scope.
+var Scopes = []Scope{ScopeConfigRead, ScopeConfigWrite, ScopeCallsRead, ScopeKeys, ScopeNode, ScopePlatform}
