@@ -1,0 +1,327 @@
+// Package edge starts a whole sipio node on this machine for tests and the demo: the real brain, node
+// agent, Kamailio and rtpengine as processes, in a folder of their own, on addresses of their own.
+package edge
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options of Start; the zero value is a node on free loopback ports.
+type Options struct {
+	Dir          string                  // folder for data and logs; "" = a new temporary one
+	IP           string                  // address of SIP and RTP; "" = 127.0.0.1
+	SIPPort      int                     // UDP and TCP; TLS is the next port; 0 = free ports
+	WSSPort      int                     // 0 = free
+	BrainPort    int                     // 0 = free
+	Children     int                     // Kamailio's UDP workers; 0 = 16
+	NonceExpire  int                     // seconds; 0 = 300
+	ContactTimer int                     // seconds between sweeps of expired contacts; 0 = 1
+	SHA256       bool                    // challenge with SHA-256 instead of MD5
+	Config       string                  // YAML to apply before the first call
+	NodeFlags    []string                // more flags for sipio-node
+	BrainFlags   []string                // more flags for sipio-brain
+	Tee          func(proc, line string) // sees every line of every daemon
+}
+
+// Edge is a running node.
+type Edge struct {
+	Dir                 string
+	IP                  string
+	SIP, TLS, WSS       string // host:port
+	BrainURL            string
+	AdminKey            string // platform key with every scope
+	DoorAddr            string // where Kamailio asks
+	NodeHealth          string // URL of the node agent's health page
+	NG                  string // host:port of rtpengine's ng
+	RTPMin, RTPMax      int
+	KamailioSocket      string
+	Brain, Node         *Proc
+	Kamailio, RTPEngine *Proc
+
+	opt Options
+}
+
+// Root is the root folder of the repository.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
+}
+
+var binaries = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "sipio-bin-")
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command("go", "build", "-o", dir+"/", "./cmd/...", "./test/phone/cmd/testphone")
+	cmd.Dir = Root()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build sipio: %w\n%s", err, out)
+	}
+	return dir, nil
+})
+
+// Binaries builds sipio's programs and the test phone once and returns the folder they are in.
+func Binaries() (string, error) { return binaries() }
+
+// Start starts everything and returns when a call could be made. The caller must Stop.
+func Start(ctx context.Context, opt Options) (_ *Edge, err error) {
+	if err := Missing(); err != nil {
+		return nil, err
+	}
+	bin, err := binaries()
+	if err != nil {
+		return nil, err
+	}
+	e := &Edge{opt: opt, Dir: opt.Dir, IP: opt.IP}
+	if err := e.prepare(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			e.Stop()
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	steps := []func(context.Context, string) error{e.startRTPEngine, e.startBrain, e.startNode, e.startKamailio}
+	for _, step := range steps {
+		if err := step(ctx, bin); err != nil {
+			return nil, err
+		}
+	}
+	if opt.Config != "" {
+		if err := e.Apply(ctx, opt.Config); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// Missing names what this machine lacks to run a node, nil when nothing.
+func Missing() error {
+	var missing []string
+	for _, name := range []string{"kamailio", "rtpengine", "openssl"} {
+		if _, err := exec.LookPath(name); err != nil {
+			missing = append(missing, name)
+		}
+	}
+	if missing != nil {
+		return fmt.Errorf("not installed: %s; run deploy/install-packages.sh", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+func (e *Edge) prepare() (err error) {
+	if e.Dir == "" {
+		if e.Dir, err = os.MkdirTemp("", "sipio-edge-"); err != nil {
+			return err
+		}
+	}
+	if e.IP == "" {
+		e.IP = "127.0.0.1"
+	}
+	if err := os.MkdirAll(e.Dir, 0o700); err != nil {
+		return err
+	}
+	ports, err := freePorts(e.IP, 5)
+	if err != nil {
+		return err
+	}
+	sip := cmpOr(e.opt.SIPPort, ports[0])
+	e.SIP = fmt.Sprintf("%s:%d", e.IP, sip)
+	e.TLS = fmt.Sprintf("%s:%d", e.IP, cmpOr(portAfter(e.opt.SIPPort), ports[1]))
+	e.WSS = fmt.Sprintf("%s:%d", e.IP, cmpOr(e.opt.WSSPort, ports[2]))
+	e.BrainURL = fmt.Sprintf("http://127.0.0.1:%d", cmpOr(e.opt.BrainPort, ports[3]))
+	e.NG = fmt.Sprintf("127.0.0.1:%d", ports[4])
+	more, err := freePorts("127.0.0.1", 2)
+	if err != nil {
+		return err
+	}
+	e.DoorAddr = fmt.Sprintf("127.0.0.1:%d", more[0])
+	e.NodeHealth = fmt.Sprintf("http://127.0.0.1:%d/health", more[1])
+	e.KamailioSocket = filepath.Join(e.Dir, "kamailio.sock")
+	e.RTPMin, e.RTPMax = rtpRange()
+	return nil
+}
+
+func cmpOr(a, b int) int {
+	if a != 0 {
+		return a
+	}
+	return b
+}
+
+func portAfter(p int) int {
+	if p == 0 {
+		return 0
+	}
+	return p + 1
+}
+
+// freePorts returns n ports that are free for UDP and TCP on ip at this moment.
+func freePorts(ip string, n int) ([]int, error) {
+	var ports []int
+	var held []interface{ Close() error }
+	defer func() {
+		for _, h := range held {
+			_ = h.Close()
+		}
+	}()
+	for tries := 0; len(ports) < n && tries < 100; tries++ {
+		l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
+		if err != nil {
+			return nil, fmt.Errorf("find a free port on %s: %w", ip, err)
+		}
+		held = append(held, l)
+		port := l.Addr().(*net.TCPAddr).Port
+		u, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(ip), Port: port})
+		if err != nil {
+			continue
+		}
+		held = append(held, u)
+		ports = append(ports, port)
+	}
+	if len(ports) < n {
+		return nil, errors.New("no free ports")
+	}
+	return ports, nil
+}
+
+// rtpRange picks 1,000 ports below the ephemeral range, at random so that parallel runs rarely meet.
+func rtpRange() (lo, hi int) {
+	var b [1]byte
+	_, _ = rand.Read(b[:])
+	lo = 10000 + int(b[0]%20)*1000
+	return lo, lo + 999
+}
+
+func (e *Edge) tee(proc string) func(string) {
+	if e.opt.Tee == nil {
+		return nil
+	}
+	return func(line string) { e.opt.Tee(proc, line) }
+}
+
+func (e *Edge) startRTPEngine(ctx context.Context, _ string) error {
+	e.RTPEngine = newProc(e.Dir, "rtpengine", nil, "rtpengine",
+		"--config-file="+filepath.Join(Root(), "rtpengine-cfg", "rtpengine.conf"),
+		"--interface="+e.IP, "--listen-ng="+e.NG, "--listen-cli=127.0.0.1:"+freePortString(),
+		fmt.Sprintf("--port-min=%d", e.RTPMin), fmt.Sprintf("--port-max=%d", e.RTPMax),
+		"--foreground", "--log-stderr", "--pidfile="+filepath.Join(e.Dir, "rtpengine.pid"))
+	if err := e.RTPEngine.Start(e.tee("rtpengine")); err != nil {
+		return err
+	}
+	return e.RTPEngine.waitFor(ctx, "its ng socket", func() error {
+		_, err := e.NGCommand("d7:command4:pinge")
+		return err
+	})
+}
+
+func freePortString() string {
+	ports, err := freePorts("127.0.0.1", 1)
+	if err != nil {
+		return "0"
+	}
+	return fmt.Sprint(ports[0])
+}
+
+func (e *Edge) startBrain(ctx context.Context, bin string) error {
+	data := filepath.Join(e.Dir, "brain")
+	args := append([]string{bin + "/sipio-brain", "--data-dir=" + data,
+		"--listen=" + strings.TrimPrefix(e.BrainURL, "http://"), "--log-decisions"}, e.opt.BrainFlags...)
+	e.Brain = newProc(e.Dir, "brain", nil, args...)
+	if err := e.StartBrain(ctx); err != nil {
+		return err
+	}
+	key, err := os.ReadFile(filepath.Join(data, "admin.key"))
+	if err != nil {
+		return fmt.Errorf("read the first key of the brain: %w", err)
+	}
+	e.AdminKey = strings.TrimSpace(string(key))
+	return nil
+}
+
+// StartBrain starts the brain (again) and waits until it answers.
+func (e *Edge) StartBrain(ctx context.Context) error {
+	if err := e.Brain.Start(e.tee("brain")); err != nil {
+		return err
+	}
+	return e.Brain.waitFor(ctx, "its health page", func() error { return getOK(e.BrainURL + "/health") })
+}
+
+func (e *Edge) startNode(ctx context.Context, bin string) error {
+	keyFile := filepath.Join(e.Dir, "node.key")
+	if err := os.WriteFile(keyFile, []byte(e.AdminKey), 0o600); err != nil {
+		return err
+	}
+	args := append([]string{bin + "/sipio-node", "--name=node-1", "--brain-urls=" + e.BrainURL,
+		"--brain-key-file=" + keyFile, "--door-listen=" + e.DoorAddr,
+		"--op-listen=" + strings.TrimSuffix(strings.TrimPrefix(e.NodeHealth, "http://"), "/health"),
+		"--kamailio-socket=" + e.KamailioSocket, "--rtpengine-ng=" + e.NG,
+		"--spool-dir=" + filepath.Join(e.Dir, "spool")}, e.opt.NodeFlags...)
+	e.Node = newProc(e.Dir, "node", nil, args...)
+	return e.StartNode(ctx)
+}
+
+// StartNode starts the node agent (again) and waits until its door answers.
+func (e *Edge) StartNode(ctx context.Context) error {
+	if err := e.Node.Start(e.tee("node")); err != nil {
+		return err
+	}
+	return e.Node.waitFor(ctx, "its door", func() error { return getOK("http://" + e.DoorAddr + "/health") })
+}
+
+func getOK(url string) error {
+	c := http.Client{Timeout: time.Second}
+	resp, err := c.Get(url)
+	if err != nil {
+		return err
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: %s", url, resp.Status)
+	}
+	return nil
+}
+
+func randomHex(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return hex.EncodeToString(b)
+}
+
+// Stop ends all daemons and, when the folder was a temporary one, removes it.
+func (e *Edge) Stop() {
+	for _, p := range []*Proc{e.Kamailio, e.Node, e.Brain, e.RTPEngine} {
+		if p != nil {
+			p.Stop()
+		}
+	}
+	if e.opt.Dir == "" {
+		_ = os.RemoveAll(e.Dir)
+	}
+}
+
+// Tails returns the last lines of every daemon, for the message of a failed test.
+func (e *Edge) Tails(n int) string {
+	var b strings.Builder
+	for _, p := range []*Proc{e.Brain, e.Node, e.Kamailio, e.RTPEngine} {
+		if p != nil {
+			b.WriteString(p.Tail(n))
+		}
+	}
+	return b.String()
+}
