@@ -37,6 +37,7 @@ type AccountConfig struct {
 	DeviceByAuth  map[string]*SIPDevice   // by AuthKey(auth_username, realm)
 	DevicesByUser map[string][]*SIPDevice // by user id, sorted by ring_order, then id
 	Extensions    map[string]*Extension   // by digits
+	ExtensionByID map[string]*Extension   // by id, as route targets name it
 	RingGroups    map[string]*RingGroup   // by id
 	Domains       map[string]*SIPDomain   // by lower-case domain
 }
@@ -62,6 +63,7 @@ func NewAccountConfig(version int64, rows AccountRows) *AccountConfig {
 		DeviceByAuth:  make(map[string]*SIPDevice, len(rows.Devices)),
 		DevicesByUser: make(map[string][]*SIPDevice, len(rows.Users)),
 		Extensions:    make(map[string]*Extension, len(rows.Extensions)),
+		ExtensionByID: make(map[string]*Extension, len(rows.Extensions)),
 		RingGroups:    make(map[string]*RingGroup, len(rows.RingGroups)),
 		Domains:       make(map[string]*SIPDomain, len(rows.Domains)),
 	}
@@ -88,7 +90,8 @@ func NewAccountConfig(version int64, rows AccountRows) *AccountConfig {
 		})
 	}
 	for i := range rows.Extensions {
-		c.Extensions[rows.Extensions[i].Digits] = &rows.Extensions[i]
+		e := &rows.Extensions[i]
+		c.Extensions[e.Digits], c.ExtensionByID[e.ID] = e, e
 	}
 	for i := range rows.RingGroups {
 		c.RingGroups[rows.RingGroups[i].ID] = &rows.RingGroups[i]

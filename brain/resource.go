@@ -220,7 +220,7 @@ type Node struct {
 	AgentURL     string   `json:"agent_url,omitempty" doc:"where the node agent answers /op, for example http://127.0.0.1:8481"`
 	SIPAddresses []string `json:"sip_addresses,omitempty" doc:"public addresses of its SIP listeners"`
 	State        string   `json:"state,omitempty" default:"active" enum:"active,draining,drained,lost"`
-	Weight       int      `json:"weight,omitempty" default:"100" minimum:"0" maximum:"1000"`
+	Weight       int      `json:"weight" default:"100" minimum:"0" maximum:"1000"`
 }
 
 // APIKey is a credential for /v1 and for node agents. Only a hash is kept; the key itself is shown once, when it is made.

@@ -33,6 +33,7 @@ type Options struct {
 	Config       string                  // YAML to apply before the first call
 	NodeFlags    []string                // more flags for sipio-node
 	BrainFlags   []string                // more flags for sipio-brain
+	LogDecisions bool                    // the brain writes a line for each decision
 	Tee          func(proc, line string) // sees every line of every daemon
 }
 
@@ -241,7 +242,7 @@ func freePortString() string {
 func (e *Edge) startBrain(ctx context.Context, bin string) error {
 	data := filepath.Join(e.Dir, "brain")
 	args := append([]string{bin + "/sipio-brain", "--data-dir=" + data,
-		"--listen=" + strings.TrimPrefix(e.BrainURL, "http://"), "--log-decisions"}, e.opt.BrainFlags...)
+		"--listen=" + strings.TrimPrefix(e.BrainURL, "http://"), fmt.Sprintf("--log-decisions=%t", e.opt.LogDecisions)}, e.opt.BrainFlags...)
 	e.Brain = newProc(e.Dir, "brain", nil, args...)
 	if err := e.StartBrain(ctx); err != nil {
 		return err

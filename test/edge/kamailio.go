@@ -13,23 +13,78 @@ import (
 
 // startKamailio copies kamailio-cfg, writes this node's node.cfg beside it as provisioning would, and
 // starts the daemon on the allocator that production uses.
-func (e *Edge) startKamailio(ctx context.Context, _ string) error {
-	cfg := filepath.Join(e.Dir, "kamailio-cfg")
-	if err := os.RemoveAll(cfg); err != nil {
-		return err
-	}
-	if err := os.CopyFS(cfg, os.DirFS(filepath.Join(Root(), "kamailio-cfg"))); err != nil {
-		return fmt.Errorf("copy kamailio-cfg: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(cfg, "node.cfg"), []byte(e.nodeCfg()), 0o600); err != nil {
-		return err
-	}
+func (e *Edge) startKamailio(ctx context.Context, _ string) (err error) {
 	if err := e.certificate(ctx); err != nil {
 		return err
 	}
-	e.Kamailio = newProc(e.Dir, "kamailio", nil, "kamailio", "-DD", "-E", "-x", "tlsf", "-X", "tlsf",
-		"-m", "256", "-M", "16", "-Y", e.Dir, "-f", filepath.Join(cfg, "kamailio.cfg"))
+	e.Kamailio, err = e.kamailio("kamailio", listeners{e.SIP, e.TLS, e.WSS, e.KamailioSocket}, nil)
+	if err != nil {
+		return err
+	}
 	return e.StartKamailio(ctx)
+}
+
+// listeners are the addresses of one Kamailio.
+type listeners struct{ sip, tls, wss, rpc string }
+
+// kamailio prepares a Kamailio; edit, when set, may change each file of the configuration on its way.
+func (e *Edge) kamailio(name string, at listeners, edit func(path, content string) string) (*Proc, error) {
+	dir := filepath.Join(e.Dir, name+"-cfg")
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, err
+	}
+	src := filepath.Join(Root(), "kamailio-cfg")
+	if err := os.CopyFS(dir, os.DirFS(src)); err != nil {
+		return nil, fmt.Errorf("copy kamailio-cfg: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "node.cfg"), []byte(e.nodeCfg(at)), 0o600); err != nil {
+		return nil, err
+	}
+	if edit != nil {
+		if err := rewrite(dir, edit); err != nil {
+			return nil, err
+		}
+	}
+	return newProc(e.Dir, name, nil, "kamailio", "-DD", "-E", "-x", "tlsf", "-X", "tlsf",
+		"-m", "256", "-M", "16", "-Y", dir, "-f", filepath.Join(dir, "kamailio.cfg")), nil
+}
+
+func rewrite(dir string, edit func(path, content string) string) error {
+	return filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(path, []byte(edit(rel, string(b))), 0o600)
+	})
+}
+
+// Variant starts one more Kamailio on ports of its own with an edited configuration, for side-by-side
+// measurements. The caller stops the process.
+func (e *Edge) Variant(ctx context.Context, name string, edit func(path, content string) string) (*Proc, string, error) {
+	ports, err := freePorts(e.IP, 3)
+	if err != nil {
+		return nil, "", err
+	}
+	at := func(i int) string { return fmt.Sprintf("%s:%d", e.IP, ports[i]) }
+	p, err := e.kamailio(name, listeners{at(0), at(1), at(2), filepath.Join(e.Dir, name+".sock")}, edit)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := p.Start(e.tee(name)); err != nil {
+		return nil, "", err
+	}
+	return p, at(0), p.waitFor(ctx, "an answer to OPTIONS", func() error {
+		_, err := options(at(0), 200*time.Millisecond)
+		return err
+	})
 }
 
 // StartKamailio starts Kamailio (again) and waits until it answers an OPTIONS.
@@ -44,17 +99,17 @@ func (e *Edge) StartKamailio(ctx context.Context) error {
 }
 
 // nodeCfg is kamailio-cfg/node.cfg with the values of this node.
-func (e *Edge) nodeCfg() string {
+func (e *Edge) nodeCfg(at listeners) string {
 	children, nonce, timer := cmpOr(e.opt.Children, 16), cmpOr(e.opt.NonceExpire, 300), cmpOr(e.opt.ContactTimer, 1)
 	var b strings.Builder
-	for _, l := range []string{"udp:" + e.SIP, "tcp:" + e.SIP, "tls:" + e.TLS, "tls:" + e.WSS} {
+	for _, l := range []string{"udp:" + at.sip, "tcp:" + at.sip, "tls:" + at.tls, "tls:" + at.wss} {
 		fmt.Fprintf(&b, "listen=%s\n", l)
 	}
 	fmt.Fprintf(&b, "children=%d\ntcp_children=%d\n", children, max(2, children/2))
-	_, wss, _ := net.SplitHostPort(e.WSS)
+	_, wss, _ := net.SplitHostPort(at.wss)
 	for _, d := range [][2]string{
 		{"NODE_NAME", "node-1"}, {"DOOR_URL", "http://" + e.DoorAddr}, {"RTPENGINE_SOCK", "udp:" + e.NG},
-		{"RPC_SOCK", e.KamailioSocket}, {"CTL_SOCK", filepath.Join(e.Dir, "kamailio_ctl")},
+		{"RPC_SOCK", at.rpc}, {"CTL_SOCK", at.rpc + ".ctl"},
 		{"TLS_CERT", filepath.Join(e.Dir, "node.pem")}, {"TLS_KEY", filepath.Join(e.Dir, "node.pem.key")},
 		{"EDGE_SECRET", randomHex(20)}, {"WSS_PORT", wss}, {"NONCE_EXPIRE", fmt.Sprint(nonce)},
 		{"CONTACT_TIMER", fmt.Sprint(timer)}, {"SILENT_MS", "2000"},
@@ -83,8 +138,10 @@ func (e *Edge) certificate(ctx context.Context) error {
 }
 
 // Options sends an OPTIONS from outside and returns how long the answer took.
-func (e *Edge) Options(timeout time.Duration) (time.Duration, error) {
-	conn, err := net.Dial("udp", e.SIP)
+func (e *Edge) Options(timeout time.Duration) (time.Duration, error) { return options(e.SIP, timeout) }
+
+func options(addr string, timeout time.Duration) (time.Duration, error) {
+	conn, err := net.Dial("udp", addr)
 	if err != nil {
 		return 0, err
 	}
@@ -93,15 +150,15 @@ func (e *Edge) Options(timeout time.Duration) (time.Duration, error) {
 	id := randomHex(6)
 	fmt.Fprintf(conn, "OPTIONS sip:%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s;rport\r\nMax-Forwards: 70\r\n"+
 		"From: <sip:probe@sipio.invalid>;tag=%s\r\nTo: <sip:%s>\r\nCall-ID: %s\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n",
-		e.SIP, conn.LocalAddr(), id, id, e.SIP, id)
+		addr, conn.LocalAddr(), id, id, addr, id)
 	_ = conn.SetReadDeadline(began.Add(timeout))
 	buf := make([]byte, 4096)
 	n, err := conn.Read(buf)
 	if err != nil {
-		return 0, fmt.Errorf("OPTIONS to %s: %w", e.SIP, err)
+		return 0, fmt.Errorf("OPTIONS to %s: %w", addr, err)
 	}
 	if !strings.HasPrefix(string(buf[:n]), "SIP/2.0 200") {
-		return 0, fmt.Errorf("OPTIONS to %s: %.60s", e.SIP, buf[:n])
+		return 0, fmt.Errorf("OPTIONS to %s: %.60s", addr, buf[:n])
 	}
 	return time.Since(began), nil
 }

@@ -1,0 +1,50 @@
+# The two commands: `make run` shows a call on a demo node; `make test` passes everything.
+SHELL := /bin/bash
+.DEFAULT_GOAL := build
+.PHONY: run test build packages unit scenario race fuzz bench-edge bench-route docs clean
+
+# Debian's packages of the real daemons; does nothing when they are there.
+packages:
+	@deploy/install-packages.sh
+
+build:
+	@mkdir -p bin
+	go build -o bin/ ./cmd/...
+
+# ONCE=1 ends after the demo call: exit 0 when both ends heard the other, else the reason.
+# IP=192.0.2.10 lets phones on that network register too.
+run: packages build
+	@go run ./test/demo $(if $(ONCE),-once) $(if $(IP),-ip $(IP))
+
+test: packages unit scenario
+
+unit:
+	go vet ./...
+	go test -count=1 $$(go list ./... | grep -v /test/scenario)
+
+# The whole edge: real Kamailio and rtpengine, phones that listen. One package, so nothing else disturbs the timing.
+scenario:
+	go test -count=1 -timeout 30m ./test/scenario/
+
+race:
+	go test -race -count=1 $$(go list ./... | grep -v /test/)
+
+# Every parser of foreign bytes, FUZZTIME each.
+FUZZTIME ?= 20s
+fuzz:
+	@for pkg in $$(grep -rl --include=*_test.go 'func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -ho 'func Fuzz[A-Za-z0-9_]*' $$pkg/*_test.go | sed 's/func //'); do \
+	    echo "== $$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; done; done
+
+# What it costs that the brain decides; a few minutes, nothing else should run.
+bench-edge: packages
+	go run ./test/bench/edge
+
+bench-route:
+	go test -count=1 -run '^$$' -bench . ./test/bench/
+
+docs:
+	go run ./cmd/sipio docs > docs/cli.md
+
+clean:
+	rm -rf bin run

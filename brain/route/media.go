@@ -1,0 +1,30 @@
+package route
+
+import "github.com/sipio/sipio/brain/api"
+
+// The flag strings that the edge hands to rtpengine, by what the receiver of the SDP speaks. They were
+// measured with rtpengine 10.5.3.5 in both directions. The edge chooses among them and reads none.
+//
+// What each flag is for:
+//
+//	replace-origin              the o= line shows rtpengine's address, not the phone's
+//	replace-session-connection  so does the session's c= line: media comes to rtpengine even from phones
+//	                            that look nowhere else
+//	RTP/AVP, RTP/SAVPF          the transport profile the receiver is offered: plain RTP, or SRTP with feedback
+//	ICE=remove, ICE=force       take candidates out for a phone that has no use for them; offer rtpengine's
+//	                            own to a browser, which insists on them
+//	DTLS=off, DTLS=passive      no keys on plain RTP; for a browser rtpengine waits for its handshake
+//	SDES-off                    never keys in the SDP: plain RTP has none and WebRTC forbids them
+//	rtcp-mux-demux              towards plain RTP: RTCP on its own port, whatever the other side does
+//	rtcp-mux-offer, -accept     towards WebRTC: offer one port for RTP and RTCP; in an answer, agree to it
+//	generate-mid                a=mid on each medium, which browsers want in an offer to bundle it
+const (
+	flagsToRTP = "replace-origin replace-session-connection RTP/AVP ICE=remove DTLS=off SDES-off rtcp-mux-demux"
+
+	flagsToWebRTCOffer  = "replace-origin replace-session-connection RTP/SAVPF ICE=force DTLS=passive SDES-off rtcp-mux-offer generate-mid"
+	flagsToWebRTCAnswer = "replace-origin replace-session-connection RTP/SAVPF ICE=force DTLS=passive SDES-off rtcp-mux-accept generate-mid"
+)
+
+func media() *api.Media {
+	return &api.Media{ToRTP: flagsToRTP, ToWebRTCOffer: flagsToWebRTCOffer, ToWebRTCAnswer: flagsToWebRTCAnswer}
+}

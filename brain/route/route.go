@@ -1,0 +1,180 @@
+// Package route decides where an INVITE of an authenticated device goes: which devices ring, in which
+// steps and how long, and what follows when nobody answers. The whole walk is in one Directive, so the
+// edge never has to ask again.
+package route
+
+import (
+	"crypto/sha256"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
+)
+
+// MaxDurationSec is how long an internal call may last: four hours, longer than a meeting and short
+// enough that a call both phones forgot does not hold its media ports for ever.
+const MaxDurationSec = 14400
+
+// maxDialed bounds a dialed string in bytes: twice what an extension or username can have.
+const maxDialed = 64
+
+// Caller is who makes the call, as authenticated by its digest. All three are required.
+type Caller struct {
+	Account *brain.AccountConfig
+	User    *brain.SIPUser
+	Device  *brain.SIPDevice
+}
+
+// Decide says what happens to the call. It always gives an answer: ActionProxy with at least one route,
+// or ActionReject with a code. The same question over the same configuration gets the same directive to
+// the last byte. dir only serves to tell operators whose a foreign domain is.
+func Decide(dir brain.Directory, caller Caller, req api.RouteRequest) api.Directive {
+	acct := caller.Account
+	if acct == nil || caller.User == nil || caller.Device == nil {
+		return reject(acct, 403, "the caller is not authenticated")
+	}
+	if acct.Account.Status != brain.StatusActive {
+		return reject(acct, 403, "account "+acct.Account.ID+" is "+string(acct.Account.Status))
+	}
+	target, why := dialed(dir, acct, req.RURIUser, req.RURIDomain)
+	if why != "" {
+		return reject(acct, 404, why)
+	}
+	p := plan{acct: acct, caller: caller.Device, headers: forcedFrom(caller, &req)}
+	if code := p.build(req.RURIUser, target); code != 0 {
+		return reject(acct, code, string(p.why))
+	}
+	d := api.Directive{
+		Action: api.ActionProxy, Version: api.Version,
+		AccountID: acct.Account.ID, ConfigVersion: acct.Version,
+		Call: &api.CallInfo{Direction: "internal", From: caller.User.Username, To: req.RURIUser,
+			MaxDurationSec: MaxDurationSec, Token: token(&req.Origin)},
+		Routing: "serial", Media: media(), Routes: p.routes,
+		Refusal: api.Refusal{Why: string(p.why)},
+	}
+	if p.steps == 1 {
+		d.Routing = "parallel"
+	}
+	return d
+}
+
+// dialed finds what a dialed string means within the account: an active extension, else an active user.
+// Everything else gives a reason, and the phone learns nothing of it: a number of another account is as
+// unknown as one that nobody has.
+func dialed(dir brain.Directory, acct *brain.AccountConfig, user, domain string) (brain.RouteTarget, string) {
+	switch {
+	case user == "":
+		return brain.RouteTarget{}, "nothing was dialed"
+	case len(user) > maxDialed:
+		return brain.RouteTarget{}, "the dialed string is longer than " + strconv.Itoa(maxDialed) + " bytes"
+	case !printable(user):
+		return brain.RouteTarget{}, "the dialed string " + strconv.QuoteToASCII(user) + " is not printable UTF-8"
+	case len(domain) > 255 || !printable(domain):
+		return brain.RouteTarget{}, "the dialed domain is too long or not printable UTF-8"
+	case acct.Domains[strings.ToLower(domain)] == nil:
+		if dir != nil && dir.ByDomain(domain) != nil {
+			return brain.RouteTarget{}, "domain " + strconv.Quote(domain) + " belongs to another account"
+		}
+		return brain.RouteTarget{}, "domain " + strconv.Quote(domain) + " is nobody's"
+	}
+	ext, u := acct.Extensions[user], acct.UserByName[user]
+	switch {
+	case ext != nil && ext.Status == brain.StatusActive:
+		return brain.RouteTarget{Kind: brain.DestExtension, ID: ext.ID}, ""
+	case u != nil && u.Status == brain.StatusActive:
+		return brain.RouteTarget{Kind: brain.DestUser, ID: u.ID}, ""
+	case ext != nil:
+		return brain.RouteTarget{}, "extension " + user + " is disabled"
+	case u != nil:
+		return brain.RouteTarget{}, "user " + user + " is disabled"
+	}
+	return brain.RouteTarget{}, "no extension and no user " + strconv.Quote(user)
+}
+
+// printable tells whether s is valid UTF-8 without control characters.
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return utf8.ValidString(s)
+}
+
+// reject is the directive that answers code. acct may be nil.
+func reject(acct *brain.AccountConfig, code int, why string) api.Directive {
+	d := api.Directive{Action: api.ActionReject, Version: api.Version,
+		Refusal: api.Refusal{SIPCode: code, Reason: Reason(code), Why: why}}
+	if acct != nil {
+		d.AccountID, d.ConfigVersion = acct.Account.ID, acct.Version
+	}
+	return d
+}
+
+// Reason is the phrase that goes with a SIP final response code (RFC 3261 section 21), for the codes that
+// a hangup target is likely to name; the phrase of their class for others.
+func Reason(code int) string {
+	switch code {
+	case 400:
+		return "Bad Request"
+	case 403:
+		return "Forbidden"
+	case 404:
+		return "Not Found"
+	case 408:
+		return "Request Timeout"
+	case 410:
+		return "Gone"
+	case 480:
+		return "Temporarily Unavailable"
+	case 482:
+		return "Loop Detected"
+	case 484:
+		return "Address Incomplete"
+	case 486:
+		return "Busy Here"
+	case 487:
+		return "Request Terminated"
+	case 488:
+		return "Not Acceptable Here"
+	case 500:
+		return "Server Internal Error"
+	case 503:
+		return "Service Unavailable"
+	case 600:
+		return "Busy Everywhere"
+	case 603:
+		return "Decline"
+	case 604:
+		return "Does Not Exist Anywhere"
+	case 606:
+		return "Not Acceptable"
+	}
+	switch code / 100 {
+	case 4:
+		return "Request Failure"
+	case 5:
+		return "Server Failure"
+	}
+	return "Global Failure"
+}
+
+// token names the call: 20 characters, 100 bits of a SHA-256 over what makes the question unique, so the
+// same question delivered twice names the same call.
+func token(o *api.Origin) string {
+	const alphabet = "abcdefghijklmnopqrstuvwxyz234567"
+	var buf [256]byte
+	data := buf[:0]
+	for _, s := range [...]string{o.CallID, o.CSeq, o.Branch, o.Node} {
+		data = strconv.AppendInt(data, int64(len(s)), 10) // so that no two questions run together alike
+		data = append(append(data, ':'), s...)
+	}
+	sum := sha256.Sum256(data)
+	var out [20]byte
+	for i := range out {
+		out[i] = alphabet[sum[i]&31]
+	}
+	return string(out[:])
+}

@@ -1,0 +1,65 @@
+package route
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/sipio/sipio/brain/api"
+)
+
+// Text writes a directive for people: `sipio route try` prints it and the golden files hold it. Programs
+// read the JSON. Texts that a phone had a hand in are quoted when they would not print as they are.
+func Text(d api.Directive) string {
+	var b strings.Builder
+	if d.Action == api.ActionProxy {
+		textProxy(&b, &d)
+	} else {
+		fmt.Fprintf(&b, "%s %d %s\n", d.Action, d.SIPCode, safe(d.Reason))
+		if d.RetryAfterSec > 0 {
+			fmt.Fprintf(&b, "  retry after %d s\n", d.RetryAfterSec)
+		}
+	}
+	if d.Why != "" {
+		fmt.Fprintf(&b, "why: %s\n", safe(d.Why))
+	}
+	return b.String()
+}
+
+func textProxy(b *strings.Builder, d *api.Directive) {
+	fmt.Fprintf(b, "%s %s\n", d.Action, d.Routing)
+	if c := d.Call; c != nil {
+		fmt.Fprintf(b, "call %s %s → %s, at most %d s, token %s\n", safe(c.Direction), safe(c.From), safe(c.To), c.MaxDurationSec, safe(c.Token))
+	}
+	if len(d.Routes) > 0 && d.Routes[0].Headers != nil && d.Routes[0].Headers.From != nil {
+		fmt.Fprintf(b, "From is %s <%s>\n", safe(d.Routes[0].Headers.From.Display), safe(d.Routes[0].Headers.From.URI))
+	}
+	step := 0
+	for i := range d.Routes {
+		r := &d.Routes[i]
+		if r.SIPCode != 0 {
+			fmt.Fprintf(b, "step %d: answer %d %s\n", r.Step, r.SIPCode, Reason(r.SIPCode))
+			continue
+		}
+		if r.Step != step {
+			fmt.Fprintf(b, "step %d: ring %g s, then busy %s, noanswer %s\n", r.Step, float64(r.FrInvTimer)/1000, after(r.Busy, 486), after(r.Noanswer, 480))
+		}
+		step = r.Step
+		fmt.Fprintf(b, "  %s\n", safe(r.URI))
+	}
+}
+
+// after says where an exit goes; code is what ends the call when it goes nowhere.
+func after(step, code int) string {
+	if step == 0 {
+		return fmt.Sprintf("ends with %d", code)
+	}
+	return fmt.Sprintf("→ step %d", step)
+}
+
+// safe is s as it is when it prints, otherwise quoted.
+func safe(s string) string {
+	if printable(s) {
+		return s
+	}
+	return fmt.Sprintf("%q", s)
+}

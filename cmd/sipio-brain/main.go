@@ -1,0 +1,102 @@
+// Command sipio-brain is the brain: it answers what the node agents ask for Kamailio, and serves the
+// configuration under /v1.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/spf13/cobra"
+
+	"github.com/sipio/sipio/controller"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the whole program; it returns the exit status: 0 after a graceful stop, 1 otherwise.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	cfg := controller.DefaultConfig()
+	cmd := command(&cfg, stderr)
+	cmd.SetArgs(args)
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	if err := cfg.SetFromEnv(os.LookupEnv); err != nil {
+		fmt.Fprintln(stderr, "sipio-brain:", err)
+		return 1
+	}
+	if err := cmd.ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(stderr, "sipio-brain:", err)
+		return 1
+	}
+	return 0
+}
+
+// command makes the command line of a configuration. A flag wins over its variable.
+func command(cfg *controller.Config, stderr io.Writer) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "sipio-brain",
+		Short:         "Decide what every call, registration and event of the edge means",
+		Args:          cobra.NoArgs,
+		Version:       version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg.Version = version()
+			cfg.Log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
+			slog.SetDefault(cfg.Log)
+			if err := serviceManager(cfg); err != nil {
+				return err
+			}
+			return controller.Run(cmd.Context(), *cfg)
+		},
+	}
+	for _, s := range cfg.Settings() {
+		f := cmd.Flags().VarPF(value{s}, s.Name, "", s.Doc+" [$"+s.Env()+"]")
+		if s.Type == "bool" {
+			f.NoOptDefVal = "true"
+		}
+	}
+	return cmd
+}
+
+// value lets a setting be a flag.
+type value struct{ controller.Setting }
+
+func (v value) String() string     { return v.Get() }
+func (v value) Set(s string) error { return v.Setting.Set(s) }
+func (v value) Type() string       { return v.Setting.Type }
+
+// serviceManager connects the configuration's hooks to systemd, which says by the environment whether
+// it is there.
+func serviceManager(cfg *controller.Config) error {
+	every, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		return fmt.Errorf("systemd watchdog: %w", err)
+	}
+	cfg.WatchdogEvery = every
+	cfg.Notify = func(state string) error {
+		_, err := daemon.SdNotify(false, state)
+		return err
+	}
+	return nil
+}
+
+// version is the module version of the build, or the revision it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "dev"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,164 @@
+package controller
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sipio/sipio/controller/endpoint"
+)
+
+// Config is everything an operator can set of sipio-brain, and the hooks of the program around it.
+// Each setting is one flag and one variable: --allow-peers is SIPIO_BRAIN_ALLOW_PEERS.
+type Config struct {
+	DataDir     string         // holds the configuration database and admin.key; made when missing
+	Listen      string         // plain HTTP, a loopback address only; "" = none
+	TLSListen   string         // HTTPS with HTTP/2; "" = none
+	TLSCertFile string         // PEM, the certificate with its chain
+	TLSKeyFile  string         // PEM
+	AllowPeers  []netip.Prefix // addresses that may ask the decision endpoints; /v1 is guarded by its keys alone
+
+	LogLevel     slog.Level
+	LogDecisions bool // a line for every decision at info; otherwise they are debug
+
+	// Hooks, not settings: each may be nil.
+	Version       string                   // of the build, for /health
+	Log           *slog.Logger             // nil: slog.Default
+	Ready         func(addrs Addrs)        // called once everything listens
+	Notify        func(state string) error // tells the service manager, see sd_notify(3)
+	WatchdogEvery time.Duration            // how often the service manager wants to hear from us; 0 = never
+}
+
+// Addrs are the addresses that Run listens on, "" for what it does not. With port 0 in the
+// configuration they hold the port that the system chose.
+type Addrs struct {
+	Plain, TLS string
+}
+
+// DefaultConfig is a brain for one machine: plain HTTP on loopback, asked by the node agent beside it.
+func DefaultConfig() Config {
+	return Config{
+		DataDir:    "/var/lib/sipio/brain",
+		Listen:     "127.0.0.1:8080",
+		AllowPeers: endpoint.Loopback(),
+		LogLevel:   slog.LevelInfo,
+		Version:    "dev",
+	}
+}
+
+// Setting is one setting as text: the name of its flag, and how to read and write its value.
+type Setting struct {
+	Name string // as in --name
+	Doc  string
+	Type string // string, bool
+	Get  func() string
+	Set  func(string) error
+}
+
+// Env is the name of the environment variable of the setting.
+func (s Setting) Env() string {
+	return "SIPIO_BRAIN_" + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))
+}
+
+// Settings lists every setting of c, in the order of the sample file.
+func (c *Config) Settings() []Setting {
+	return []Setting{
+		text("data-dir", "folder of the configuration database and of admin.key", &c.DataDir),
+		text("listen", "loopback address of plain HTTP; empty for none", &c.Listen),
+		text("tls-listen", "address of HTTPS (HTTP/2), for example :8443; empty for none", &c.TLSListen),
+		text("tls-cert-file", "PEM file of the certificate and its chain, with tls-listen", &c.TLSCertFile),
+		text("tls-key-file", "PEM file of the certificate's key, with tls-listen", &c.TLSKeyFile),
+		{"allow-peers", "addresses of node agents and operators that may ask the decision endpoints: CIDRs, comma between", "string",
+			func() string { return joinPrefixes(c.AllowPeers) },
+			func(s string) (err error) { c.AllowPeers, err = parsePrefixes(s); return err }},
+		{"log-level", "debug, info, warn or error", "string",
+			func() string { return strings.ToLower(c.LogLevel.String()) },
+			func(s string) error { return c.LogLevel.UnmarshalText([]byte(s)) }},
+		{"log-decisions", "log every decision at level info", "bool",
+			func() string { return strconv.FormatBool(c.LogDecisions) },
+			func(s string) (err error) { c.LogDecisions, err = strconv.ParseBool(s); return err }},
+	}
+}
+
+func text(name, doc string, at *string) Setting {
+	return Setting{name, doc, "string", func() string { return *at }, func(s string) error { *at = s; return nil }}
+}
+
+// SetFromEnv takes every setting whose variable is set, through lookup (os.LookupEnv).
+func (c *Config) SetFromEnv(lookup func(string) (string, bool)) error {
+	var errs []error
+	for _, s := range c.Settings() {
+		if v, ok := lookup(s.Env()); ok {
+			if err := s.Set(v); err != nil {
+				errs = append(errs, fmt.Errorf("%s=%q: %w", s.Env(), v, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Check says what is wrong with the settings taken together.
+func (c *Config) Check() error {
+	switch {
+	case c.DataDir == "":
+		return errors.New("data-dir is empty")
+	case c.Listen == "" && c.TLSListen == "":
+		return errors.New("neither listen nor tls-listen is set: nobody could ask")
+	case c.TLSListen != "" && (c.TLSCertFile == "" || c.TLSKeyFile == ""):
+		return errors.New("tls-listen needs tls-cert-file and tls-key-file")
+	case len(c.AllowPeers) == 0:
+		return errors.New("allow-peers is empty: nobody could ask")
+	}
+	if c.Listen == "" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if addr, err := netip.ParseAddr(host); err != nil || !addr.Unmap().IsLoopback() {
+		return fmt.Errorf("listen: %q is not a loopback address: credentials would cross the network in clear; use tls-listen", host)
+	}
+	return nil
+}
+
+// parsePrefixes reads CIDRs with commas or spaces between; a bare address is that one host.
+func parsePrefixes(s string) ([]netip.Prefix, error) {
+	var list []netip.Prefix
+	for _, item := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' }) {
+		if addr, err := netip.ParseAddr(item); err == nil {
+			list = append(list, netip.PrefixFrom(addr, addr.BitLen()))
+			continue
+		}
+		p, err := netip.ParsePrefix(item)
+		if err != nil {
+			return nil, fmt.Errorf("%q is neither an address nor a CIDR", item)
+		}
+		list = append(list, p.Masked())
+	}
+	return list, nil
+}
+
+func joinPrefixes(list []netip.Prefix) string {
+	items := make([]string, len(list))
+	for i, p := range list {
+		items[i] = p.String()
+	}
+	return strings.Join(items, ",")
+}
+
+// SampleEnv is the sample of an environment file: every variable with its default.
+func SampleEnv() string {
+	c := DefaultConfig()
+	var b strings.Builder
+	b.WriteString("# Settings of sipio-brain, read by its systemd unit. The values here are the defaults.\n")
+	for _, s := range c.Settings() {
+		fmt.Fprintf(&b, "\n# %s\n#%s=%s\n", s.Doc, s.Env(), s.Get())
+	}
+	return b.String()
+}

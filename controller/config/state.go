@@ -1,0 +1,246 @@
+package config
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/sipio/sipio/brain"
+)
+
+// state is the whole configuration, immutable. It is the brain.Directory that decisions read.
+type state struct {
+	version   int64
+	tenants   map[string]*tenant // by account id; "" holds what belongs to the platform
+	domains   map[string]*brain.AccountConfig
+	keyByHash map[string]*brain.APIKey
+}
+
+// tenant is everything of one account, or of the platform.
+type tenant struct {
+	config *brain.AccountConfig            // nil for the platform
+	rows   map[brain.Kind][]brain.Resource // sorted by id
+}
+
+func newState() *state {
+	return &state{tenants: map[string]*tenant{"": {rows: map[brain.Kind][]brain.Resource{}}}}
+}
+
+func (s *state) ByDomain(domain string) *brain.AccountConfig {
+	if c := s.domains[domain]; c != nil {
+		return c
+	}
+	return s.domains[strings.ToLower(domain)]
+}
+
+func (s *state) ByAccount(id string) *brain.AccountConfig {
+	if t := s.tenants[id]; t != nil {
+		return t.config
+	}
+	return nil
+}
+
+func (s *state) Version() int64 { return s.version }
+
+func (s *state) get(k brain.Kind, owner, id string) brain.Resource {
+	t := s.tenants[owner]
+	if t == nil {
+		return nil
+	}
+	list := t.rows[k]
+	if i, found := slices.BinarySearchFunc(list, id, compareID); found {
+		return list[i]
+	}
+	return nil
+}
+
+// find looks in every account.
+func (s *state) find(k brain.Kind, id string) brain.Resource {
+	for owner := range s.tenants {
+		if r := s.get(k, owner, id); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// page returns up to limit resources with ids above after, of one account or ("") of all.
+func (s *state) page(k brain.Kind, owner, after string, limit int) []brain.Resource {
+	var out []brain.Resource
+	for id, t := range s.tenants {
+		if owner != "" && owner != id {
+			continue
+		}
+		list := t.rows[k]
+		i, found := slices.BinarySearchFunc(list, after, compareID)
+		if found {
+			i++
+		}
+		out = append(out, list[i:min(i+limit, len(list))]...)
+	}
+	slices.SortFunc(out, func(a, b brain.Resource) int { return cmp.Compare(a.ResourceID(), b.ResourceID()) })
+	return out[:min(limit, len(out))]
+}
+
+func compareID(r brain.Resource, id string) int { return cmp.Compare(r.ResourceID(), id) }
+
+// emptyResource returns a resource with no default in it: for rows that say everything.
+func emptyResource(k brain.Kind) brain.Resource {
+	r := brain.NewResource(k)
+	switch r := r.(type) {
+	case *brain.SIPDevice:
+		r.RingOnFork = false
+	case *brain.Node:
+		r.Weight = 0
+	}
+	return r
+}
+
+// draft is a state in the making: the base, with copies of the tenants that change.
+type draft struct {
+	base    *state
+	touched map[string]map[brain.Kind]map[string]brain.Resource // by owner, kind, id
+}
+
+func newDraft(base *state) *draft {
+	return &draft{base: base, touched: make(map[string]map[brain.Kind]map[string]brain.Resource)}
+}
+
+// open returns the rows of an owner for changing.
+func (d *draft) open(owner string) map[brain.Kind]map[string]brain.Resource {
+	if rows := d.touched[owner]; rows != nil {
+		return rows
+	}
+	rows := make(map[brain.Kind]map[string]brain.Resource)
+	for _, k := range brain.Kinds {
+		rows[k] = make(map[string]brain.Resource)
+	}
+	if t := d.base.tenants[owner]; t != nil {
+		for k, list := range t.rows {
+			for _, r := range list {
+				rows[k][r.ResourceID()] = r
+			}
+		}
+	}
+	d.touched[owner] = rows
+	return rows
+}
+
+func (d *draft) put(r brain.Resource) { d.open(r.OwnerID())[r.ResourceKind()][r.ResourceID()] = r }
+func (d *draft) remove(r brain.Resource) {
+	delete(d.open(r.OwnerID())[r.ResourceKind()], r.ResourceID())
+}
+
+func (d *draft) get(k brain.Kind, owner, id string) brain.Resource {
+	if rows := d.touched[owner]; rows != nil {
+		return rows[k][id]
+	}
+	return d.base.get(k, owner, id)
+}
+
+// owners lists every owner there is after the change, sorted.
+func (d *draft) owners() []string {
+	all := make(map[string]bool, len(d.base.tenants)+len(d.touched))
+	for id := range d.base.tenants {
+		all[id] = true
+	}
+	for id := range d.touched {
+		all[id] = true
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+// each calls visit for every resource of a kind, in the order of owners and ids.
+func (d *draft) each(k brain.Kind, visit func(r brain.Resource)) {
+	for _, owner := range d.owners() {
+		if rows := d.touched[owner]; rows != nil {
+			for _, r := range sortedRows(rows[k]) {
+				visit(r)
+			}
+			continue
+		}
+		for _, r := range d.base.tenants[owner].rows[k] {
+			visit(r)
+		}
+	}
+}
+
+func sortedRows(rows map[string]brain.Resource) []brain.Resource {
+	list := make([]brain.Resource, 0, len(rows))
+	for _, r := range rows {
+		list = append(list, r)
+	}
+	slices.SortFunc(list, func(a, b brain.Resource) int { return cmp.Compare(a.ResourceID(), b.ResourceID()) })
+	return list
+}
+
+// accountRows gathers the rows of one account, sorted by id; false when the account does not exist.
+func (d *draft) accountRows(owner string) (brain.AccountRows, bool) {
+	rows := d.open(owner)
+	account, ok := rows[brain.KindAccount][owner].(*brain.Account)
+	if !ok {
+		return brain.AccountRows{}, false
+	}
+	return brain.AccountRows{
+		Account:    *account,
+		Domains:    values[brain.SIPDomain](rows[brain.KindSIPDomain]),
+		Users:      values[brain.SIPUser](rows[brain.KindSIPUser]),
+		Devices:    values[brain.SIPDevice](rows[brain.KindSIPDevice]),
+		Extensions: values[brain.Extension](rows[brain.KindExtension]),
+		RingGroups: values[brain.RingGroup](rows[brain.KindRingGroup]),
+	}, true
+}
+
+func values[T any](rows map[string]brain.Resource) []T {
+	list := make([]T, 0, len(rows))
+	for _, r := range sortedRows(rows) {
+		list = append(list, *any(r).(*T))
+	}
+	return list
+}
+
+// build makes the new state. Only touched tenants are made anew; versions gives theirs, the new
+// version where it says nothing.
+func (d *draft) build(version int64, versions map[string]int64) *state {
+	next := &state{version: version, tenants: maps.Clone(d.base.tenants)}
+	for owner, rows := range d.touched {
+		t := &tenant{rows: make(map[brain.Kind][]brain.Resource, len(rows))}
+		for k, list := range rows {
+			if len(list) > 0 {
+				t.rows[k] = sortedRows(list)
+			}
+		}
+		if owner != "" {
+			account, exists := d.accountRows(owner)
+			if !exists {
+				delete(next.tenants, owner)
+				continue
+			}
+			v, known := versions[owner]
+			if !known {
+				v = version
+			}
+			t.config = brain.NewAccountConfig(v, account)
+		}
+		next.tenants[owner] = t
+	}
+	next.index()
+	return next
+}
+
+func (s *state) index() {
+	s.domains = make(map[string]*brain.AccountConfig, len(s.tenants))
+	s.keyByHash = make(map[string]*brain.APIKey)
+	for _, t := range s.tenants {
+		if t.config != nil {
+			for domain := range t.config.Domains {
+				s.domains[domain] = t.config
+			}
+		}
+		for _, r := range t.rows[brain.KindAPIKey] {
+			k := r.(*brain.APIKey)
+			s.keyByHash[k.Hash] = k
+		}
+	}
+}

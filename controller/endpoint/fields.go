@@ -1,0 +1,67 @@
+package endpoint
+
+import "github.com/sipio/sipio/brain/api"
+
+// The fields of every question that may come as a form, by their names on the wire.
+var (
+	authFields = newFieldSet(
+		originFields(func(r *api.AuthRequest) *api.Origin { return &r.Origin }),
+		digestFields(func(r *api.AuthRequest) *api.Digest { return &r.Digest }),
+		[]field[api.AuthRequest]{
+			text("to_user", func(r *api.AuthRequest) *string { return &r.ToUser }),
+			text("to_domain", func(r *api.AuthRequest) *string { return &r.ToDomain }),
+			text("from_user", func(r *api.AuthRequest) *string { return &r.FromUser }),
+			text("from_domain", func(r *api.AuthRequest) *string { return &r.FromDomain }),
+		})
+	routeFields = newFieldSet(
+		originFields(func(r *api.RouteRequest) *api.Origin { return &r.Origin }),
+		digestFields(func(r *api.RouteRequest) *api.Digest { return &r.Digest }),
+		[]field[api.RouteRequest]{
+			text("from_user", func(r *api.RouteRequest) *string { return &r.FromUser }),
+			text("from_domain", func(r *api.RouteRequest) *string { return &r.FromDomain }),
+			text("from_name", func(r *api.RouteRequest) *string { return &r.FromName }),
+			text("to_user", func(r *api.RouteRequest) *string { return &r.ToUser }),
+			text("to_domain", func(r *api.RouteRequest) *string { return &r.ToDomain }),
+			text("ruri", func(r *api.RouteRequest) *string { return &r.RURI }),
+			text("ruri_user", func(r *api.RouteRequest) *string { return &r.RURIUser }),
+			text("ruri_domain", func(r *api.RouteRequest) *string { return &r.RURIDomain }),
+		})
+)
+
+func text[T any](name string, at func(*T) *string) field[T] {
+	return field[T]{name: name, max: maxText, text: at}
+}
+
+func id[T any](name string, at func(*T) *string) field[T] {
+	return field[T]{name: name, max: maxID, text: at}
+}
+
+// originFields are the fields of api.Origin inside a question.
+func originFields[T any](in func(*T) *api.Origin) []field[T] {
+	return []field[T]{
+		id("call_id", func(r *T) *string { return &in(r).CallID }),
+		id("cseq", func(r *T) *string { return &in(r).CSeq }),
+		id("branch", func(r *T) *string { return &in(r).Branch }),
+		id("method", func(r *T) *string { return &in(r).Method }),
+		id("source_ip", func(r *T) *string { return &in(r).SourceIP }),
+		{name: "source_port", max: maxPort, num: func(r *T) *int { return &in(r).SourcePort }},
+		id("transport", func(r *T) *string { return &in(r).Transport }),
+		id("node", func(r *T) *string { return &in(r).Node }),
+		text("user_agent", func(r *T) *string { return &in(r).UserAgent }),
+	}
+}
+
+// digestFields are the fields of api.Digest inside a question.
+func digestFields[T any](in func(*T) *api.Digest) []field[T] {
+	return []field[T]{
+		id("auth_username", func(r *T) *string { return &in(r).Username }),
+		id("auth_realm", func(r *T) *string { return &in(r).Realm }),
+		id("auth_nonce", func(r *T) *string { return &in(r).Nonce }),
+		text("auth_uri", func(r *T) *string { return &in(r).URI }),
+		id("auth_response", func(r *T) *string { return &in(r).Response }),
+		id("auth_algorithm", func(r *T) *string { return &in(r).Algorithm }),
+		id("auth_cnonce", func(r *T) *string { return &in(r).CNonce }),
+		id("auth_nc", func(r *T) *string { return &in(r).NC }),
+		id("auth_qop", func(r *T) *string { return &in(r).QOP }),
+	}
+}

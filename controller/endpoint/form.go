@@ -1,0 +1,204 @@
+package endpoint
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	maxText = 4 << 10 // bytes of a field
+	maxID   = 256     // bytes of an identifier or a word
+	maxPort = 65535
+	// maxPairs bounds the name=value pairs of a form. No question has more than 64 fields.
+	maxPairs = 128
+)
+
+// field is one field of a question: its name, where it lands, and how long it may be.
+type field[T any] struct {
+	name string
+	max  int              // bytes of text, or the largest number
+	text func(*T) *string // nil when the field is a number
+	num  func(*T) *int    // nil when the field is text
+}
+
+// fieldSet is every field of a question. The table is made once; nothing is looked up by reflection
+// while a call waits.
+type fieldSet[T any] struct {
+	fields []field[T] // at most 64: decodeForm keeps a bit for each
+	index  map[string]int
+}
+
+func newFieldSet[T any](fields ...[]field[T]) fieldSet[T] {
+	set := fieldSet[T]{index: make(map[string]int)}
+	for _, list := range fields {
+		for _, f := range list {
+			set.index[f.name] = len(set.fields)
+			set.fields = append(set.fields, f)
+		}
+	}
+	return set
+}
+
+// decodeForm fills into from application/x-www-form-urlencoded (WHATWG URL, section 5.1). Unlike
+// net/url it refuses what it does not know, what comes twice, and bytes that are not clean text.
+// An empty value is an absent one.
+func (set *fieldSet[T]) decodeForm(body string, into *T) error {
+	var seen uint64
+	for pairs := 0; body != ""; pairs++ {
+		if pairs == maxPairs {
+			return badBody(http.StatusBadRequest, countBadSyntax, "a form has at most %d fields", maxPairs)
+		}
+		var pair string
+		pair, body, _ = strings.Cut(body, "&")
+		if pair == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(pair, "=")
+		i, err := set.find(name)
+		if err != nil {
+			return err
+		}
+		if seen&(1<<i) != 0 {
+			return badField(countBadDuplicate, set.fields[i].name, "given twice")
+		}
+		seen |= 1 << i
+		if err := set.fields[i].setForm(into, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// find returns the index of a field by its name as it stands in a form.
+func (set *fieldSet[T]) find(name string) (int, error) {
+	if i, ok := set.index[name]; ok {
+		return i, nil
+	}
+	plain, ok := unescape(name)
+	if i, known := set.index[plain]; ok && known {
+		return i, nil
+	}
+	return 0, badField(countBadUnknownField, quote(name), "there is no such field")
+}
+
+func (f *field[T]) setForm(into *T, value string) error {
+	text, ok := unescape(value)
+	if !ok {
+		return badField(countBadSyntax, f.name, "not form-encoded")
+	}
+	if f.text != nil {
+		*f.text(into) = text
+		return f.checkText(text)
+	}
+	if text == "" {
+		return nil
+	}
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil {
+		return badField(countBadType, f.name, "%s is not a number", quote(text))
+	}
+	*f.num(into) = int(n)
+	return f.checkNum(int(n))
+}
+
+// check holds every field against its bounds, for a body whose fields were set by other means.
+func (set *fieldSet[T]) check(v *T) error {
+	for i := range set.fields {
+		f := &set.fields[i]
+		var err error
+		if f.text != nil {
+			err = f.checkText(*f.text(v))
+		} else {
+			err = f.checkNum(*f.num(v))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *field[T]) checkText(s string) error { return checkText(f.name, s, f.max) }
+
+func (f *field[T]) checkNum(n int) error {
+	if n < 0 || n > f.max {
+		return badField(countBadType, f.name, "%d is not between 0 and %d", n, f.max)
+	}
+	return nil
+}
+
+// checkText holds a text against its bounds: its length, UTF-8, and no control character. A CR or LF
+// would become a header of its own wherever the edge writes the text into a message; no name, number
+// or URI needs one.
+func checkText(name, s string, limit int) error {
+	if len(s) > limit {
+		return badField(countBadTooLong, name, "longer than %d bytes", limit)
+	}
+	ascii := true
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < 0x20 || c == 0x7f:
+			return badField(countBadControl, name, "has the control character 0x%02x at byte %d", c, i)
+		case c >= utf8.RuneSelf:
+			ascii = false
+		}
+	}
+	if ascii {
+		return nil
+	}
+	if !utf8.ValidString(s) {
+		return badField(countBadEncoding, name, "is not UTF-8")
+	}
+	for i, r := range s {
+		if r >= 0x80 && r < 0xa0 { // C1
+			return badField(countBadControl, name, "has the control character U+%04X at byte %d", r, i)
+		}
+	}
+	return nil
+}
+
+// unescape undoes form encoding: + is a space, %XX a byte. It reports false for a broken escape and
+// for a raw ';', which some decoders take for '&'. Text without an escape is returned as it is.
+func unescape(s string) (string, bool) {
+	escaped := 0
+	for i := range len(s) {
+		switch s[i] {
+		case '%', '+':
+			escaped++
+		case ';':
+			return "", false
+		}
+	}
+	if escaped == 0 {
+		return s, true
+	}
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch c {
+		case '+':
+			c = ' '
+		case '%':
+			if i+2 >= len(s) || unhex[s[i+1]] < 0 || unhex[s[i+2]] < 0 {
+				return "", false
+			}
+			c = byte(unhex[s[i+1]]<<4 | unhex[s[i+2]])
+			i += 2
+		}
+		out = append(out, c)
+	}
+	return string(out), true
+}
+
+// unhex is the value of a hexadecimal digit, -1 for any other byte.
+var unhex = func() (table [256]int16) {
+	for c := range table {
+		table[c] = -1
+		if n, err := strconv.ParseUint(string(rune(c)), 16, 8); err == nil && c < utf8.RuneSelf {
+			table[c] = int16(n)
+		}
+	}
+	return table
+}()

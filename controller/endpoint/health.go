@@ -1,0 +1,37 @@
+package endpoint
+
+import (
+	"net/http"
+
+	"github.com/sipio/sipio/brain/api"
+)
+
+// Health is the answer of GET /health. The details are for keys of the platform only.
+type Health struct {
+	Status        string           `json:"status"` // ok: decisions are answered
+	Version       string           `json:"version"`
+	Protocol      string           `json:"protocol"`
+	ConfigVersion int64            `json:"config_version"`
+	Counts        map[string]int64 `json:"counts,omitempty"` // totals since the process began
+	Nodes         []NodeSeen       `json:"nodes,omitempty"`
+}
+
+// health answers GET /health. It needs no credential, so that load balancers and probes can ask.
+func (s *Server) health(w http.ResponseWriter, r *http.Request) {
+	defer s.survive(w, r)
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		s.refuse(w, r, badBody(http.StatusMethodNotAllowed, countBadMethod, "use GET"))
+		return
+	}
+	h := &Health{Status: "ok", Version: s.Version, Protocol: api.Version, ConfigVersion: s.Config.Directory().Version()}
+	if s.allowed(peer(r)) {
+		if key, ok := s.key(r); ok && forPlatform.has(key) {
+			h.Counts, h.Nodes = s.counts.all(), s.nodes.list(s.Now().UnixMilli())
+			for name, n := range s.Presence.Counts() {
+				h.Counts[name] = n
+			}
+		}
+	}
+	write(w, http.StatusOK, typeJSON, h)
+}

@@ -1,0 +1,256 @@
+package v1
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/sipio/sipio/brain"
+)
+
+// row is a pointer to a configuration type: what makes one generic collection serve all of them.
+type row[T any] interface {
+	*T
+	brain.Resource
+}
+
+// collection is the five operations on one kind.
+type collection[T any, P row[T]] struct {
+	*API
+	kind   brain.Kind
+	rights rights
+	shape  *shape[T, P]
+}
+
+type listRequest struct {
+	AccountID string `query:"account_id" doc:"only this account's; for keys of the platform"`
+	After     string `query:"after" doc:"the id after which to go on: next of the page before"`
+	Limit     int    `query:"limit" default:"100" minimum:"1" maximum:"500"`
+}
+
+type page[P any] struct {
+	Body struct {
+		Items []P    `json:"items" nullable:"false"`
+		Next  string `json:"next,omitempty" doc:"give it as after to get the next page; absent on the last"`
+	}
+}
+
+type oneRequest struct {
+	AccountID string `query:"account_id" doc:"for keys of the platform: refuse a resource of another account"`
+	ID        string `path:"id"`
+}
+
+type changeRequest struct {
+	AccountID string `query:"account_id" doc:"for keys of the platform: refuse a resource of another account"`
+	ID        string `path:"id"`
+	RawBody   []byte
+}
+
+type createRequest struct {
+	AccountID string `query:"account_id" doc:"the account it will belong to; for keys of the platform"`
+	RawBody   []byte
+}
+
+type oneReply[P any] struct{ Body P }
+
+type changeReply[P any] struct {
+	Version  int64  `header:"X-Sipio-Config-Version" doc:"configuration version that the change made"`
+	Location string `header:"Location"`
+	Body     P
+}
+
+type deleteReply struct {
+	Version int64 `header:"X-Sipio-Config-Version" doc:"configuration version that the change made"`
+}
+
+// collectionPath is the plural of a kind under Prefix.
+func collectionPath(kind brain.Kind) string { return Prefix + "/" + string(kind) + "s" }
+
+func registerCollection[T any, P row[T]](a *API, kind brain.Kind, who rights) {
+	shape := shapeOf[T, P](a.huma.OpenAPI().Components.Schemas, kind)
+	c := &collection[T, P]{API: a, kind: kind, rights: who, shape: shape}
+	path := collectionPath(kind)
+	huma.Register(a.huma, c.operation(http.MethodGet, path, "List", nil), c.list)
+	huma.Register(a.huma, c.operation(http.MethodGet, path+"/{id}", "Get", nil), c.get)
+	register(a.huma, c.operation(http.MethodPut, path+"/{id}", "Replace", shape.whole), c.replace)
+	register(a.huma, c.operation(http.MethodPatch, path+"/{id}", "Change", shape.part), c.change)
+	huma.Register(a.huma, c.operation(http.MethodDelete, path+"/{id}", "Delete", nil), c.delete)
+	if kind != brain.KindAPIKey { // see registerKeyCreation
+		create := c.operation(http.MethodPost, path, "Create", shape.whole)
+		create.DefaultStatus = http.StatusCreated
+		register(a.huma, create, c.create)
+	}
+}
+
+// register registers an operation whose JSON body is checked against a schema and handed on as it
+// came: only the bytes tell a member that was not given from one that is empty.
+func register[I, O any](api huma.API, op huma.Operation, do func(context.Context, *I) (*O, error)) {
+	op.MaxBodyBytes, op.BodyReadTimeout = MaxBody+1, 30*time.Second
+	huma.Register(api, op, do)
+	delete(op.RequestBody.Content, "application/octet-stream")
+}
+
+func (c *collection[T, P]) operation(method, path, verb string, body *huma.Schema) huma.Operation {
+	name := strings.ReplaceAll(string(c.kind), "_", " ")
+	op := huma.Operation{
+		Method: method, Path: path, Tags: []string{string(c.kind)},
+		OperationID: strings.ToLower(verb) + "_" + string(c.kind),
+		Summary:     verb + " " + name,
+	}
+	if method == http.MethodPatch {
+		op.Description = "Changes the given members only; null sets a member back to its default."
+	}
+	if body != nil {
+		op.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {Schema: body}}}
+	}
+	return op
+}
+
+func (c *collection[T, P]) doing(verb string) string { return verb + " " + string(c.kind) }
+
+func (c *collection[T, P]) list(ctx context.Context, in *listRequest) (*page[P], error) {
+	_, accountID, err := c.rights.enter(ctx, in.AccountID, false)
+	if err != nil {
+		return nil, refuse(c.doing("list"), err)
+	}
+	found, err := c.store.List(ctx, c.kind, accountID, in.After, in.Limit)
+	if err != nil {
+		return nil, refuse(c.doing("list"), err)
+	}
+	out := &page[P]{}
+	out.Body.Items = make([]P, 0, len(found))
+	for _, r := range found {
+		out.Body.Items = append(out.Body.Items, shown(r).(P))
+	}
+	if len(found) == in.Limit { // a last page that happens to be full is followed by an empty one
+		out.Body.Next = found[len(found)-1].ResourceID()
+	}
+	return out, nil
+}
+
+func (c *collection[T, P]) get(ctx context.Context, in *oneRequest) (*oneReply[P], error) {
+	_, accountID, err := c.rights.enter(ctx, in.AccountID, false)
+	if err != nil {
+		return nil, refuse(c.doing("get"), err)
+	}
+	r, err := c.store.Get(ctx, c.kind, accountID, in.ID)
+	if err != nil {
+		return nil, refuse(c.doing("get"), err)
+	}
+	return &oneReply[P]{shown(r).(P)}, nil
+}
+
+func (c *collection[T, P]) create(ctx context.Context, in *createRequest) (*changeReply[P], error) {
+	who, accountID, err := c.rights.enter(ctx, in.AccountID, true)
+	if err != nil {
+		return nil, refuse(c.doing("create"), err)
+	}
+	fresh := c.shape.fresh()
+	if err := setOwner(P(&fresh), accountID); err != nil {
+		return nil, refuse(c.doing("create"), err)
+	}
+	made, err := c.shape.overlay(fresh, in.RawBody)
+	if err != nil {
+		return nil, refuse(c.doing("create"), err)
+	}
+	c.write.Lock()
+	defer c.write.Unlock()
+	version, err := c.store.Change(ctx, who.actor(), brain.Change{Op: brain.OpCreate, Resource: P(&made)})
+	if err != nil {
+		return nil, refuse(c.doing("create"), err)
+	}
+	return &changeReply[P]{version, collectionPath(c.kind) + "/" + P(&made).ResourceID(), shown(P(&made)).(P)}, nil
+}
+
+// setOwner gives a new resource its account; accounts and nodes belong to the platform.
+func setOwner(r brain.Resource, accountID string) error {
+	switch r := r.(type) {
+	case *brain.Account, *brain.Node:
+		return nil
+	case *brain.SIPDomain:
+		r.AccountID = accountID
+	case *brain.SIPUser:
+		r.AccountID = accountID
+	case *brain.SIPDevice:
+		r.AccountID = accountID
+	case *brain.Extension:
+		r.AccountID = accountID
+	case *brain.RingGroup:
+		r.AccountID = accountID
+	default:
+		return fmt.Errorf("no owner known for a %s", r.ResourceKind())
+	}
+	if accountID == "" {
+		return invalid(brain.FieldError{Path: "query.account_id", Text: "is required with a key of the platform: whose is it?"})
+	}
+	return nil
+}
+
+// replace is PUT: what the body leaves out has its default afterwards.
+func (c *collection[T, P]) replace(ctx context.Context, in *changeRequest) (*changeReply[P], error) {
+	return c.update(ctx, in, func(before T) T {
+		base := c.shape.fresh()
+		c.shape.keep(&base, before)
+		return base
+	})
+}
+
+// change is PATCH: what the body leaves out stays.
+func (c *collection[T, P]) change(ctx context.Context, in *changeRequest) (*changeReply[P], error) {
+	return c.update(ctx, in, func(before T) T { return before })
+}
+
+// update lays a body over a base made from the resource as it is, and stores the outcome.
+func (c *collection[T, P]) update(ctx context.Context, in *changeRequest, base func(before T) T) (*changeReply[P], error) {
+	who, accountID, err := c.rights.enter(ctx, in.AccountID, true)
+	if err != nil {
+		return nil, refuse(c.doing("change"), err)
+	}
+	c.write.Lock()
+	defer c.write.Unlock()
+	before, err := c.store.Get(ctx, c.kind, accountID, in.ID)
+	if err != nil {
+		return nil, refuse(c.doing("change"), err)
+	}
+	after, err := c.merge(who, before, in.RawBody, base)
+	if err != nil {
+		return nil, refuse(c.doing("change"), err)
+	}
+	version, err := c.store.Change(ctx, who.actor(), brain.Change{Op: brain.OpUpdate, Resource: after})
+	if err != nil {
+		return nil, refuse(c.doing("change"), err)
+	}
+	return &changeReply[P]{Version: version, Body: shown(after).(P)}, nil
+}
+
+func (c *collection[T, P]) merge(who caller, before brain.Resource, body []byte, base func(T) T) (P, error) {
+	onto := base(*brain.Clone(before).(P))
+	hideDigests(P(&onto))
+	after, err := c.shape.overlay(onto, body)
+	if err != nil {
+		return nil, err
+	}
+	return P(&after), invalid(who.regrant(before, P(&after))...)
+}
+
+func (c *collection[T, P]) delete(ctx context.Context, in *oneRequest) (*deleteReply, error) {
+	who, accountID, err := c.rights.enter(ctx, in.AccountID, true)
+	if err != nil {
+		return nil, refuse(c.doing("delete"), err)
+	}
+	c.write.Lock()
+	defer c.write.Unlock()
+	r, err := c.store.Get(ctx, c.kind, accountID, in.ID)
+	if err != nil {
+		return nil, refuse(c.doing("delete"), err)
+	}
+	version, err := c.store.Change(ctx, who.actor(), brain.Change{Op: brain.OpDelete, Resource: r})
+	if err != nil {
+		return nil, refuse(c.doing("delete"), err)
+	}
+	return &deleteReply{version}, nil
+}

@@ -1,0 +1,174 @@
+// Package v1 is the REST API of the configuration: one collection a kind of resource, and the
+// declarative document as a whole. It decides nothing: it finds out who asks, checks the form of what
+// is asked, and hands it to the store, which owns every rule of content.
+package v1
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"golang.org/x/time/rate"
+
+	"github.com/sipio/sipio/brain"
+)
+
+// Prefix is where the API is mounted; ServeHTTP expects whole paths, beginning with it.
+const Prefix = "/v1"
+
+// VersionHeader carries the configuration version that a write made.
+const VersionHeader = "X-Sipio-Config-Version"
+
+// Default limits of one API key, in requests a second.
+const (
+	DefaultRate  = 100
+	DefaultBurst = 200
+)
+
+// Bounds of a request body in bytes; longer is refused with 413.
+const (
+	MaxBody     = 1 << 20
+	MaxDocument = 8 << 20 // of POST /v1/apply
+)
+
+// Keys tells who holds a token, and makes new credentials.
+type Keys interface {
+	KeyByToken(token string) (brain.APIKey, bool)
+	NewKey(ctx context.Context, actor, accountID, name string, scopes []brain.Scope) (token string, key brain.APIKey, err error)
+}
+
+// Resources reads and changes single resources. An empty accountID means every account. List goes
+// by rising id, beginning after the one given. Change gives a created resource its id, in place.
+type Resources interface {
+	List(ctx context.Context, kind brain.Kind, accountID, after string, limit int) ([]brain.Resource, error)
+	Get(ctx context.Context, kind brain.Kind, accountID, id string) (brain.Resource, error)
+	Change(ctx context.Context, actor string, changes ...brain.Change) (version int64, err error)
+}
+
+// Documents reads and changes the configuration as a whole.
+type Documents interface {
+	Apply(ctx context.Context, actor string, doc []byte, opt brain.ApplyOptions) (brain.Plan, int64, error)
+	Export(ctx context.Context, accountID string) ([]byte, error)
+	Revisions(ctx context.Context, limit int) ([]brain.Revision, error)
+	Rollback(ctx context.Context, actor string, rev int64, dryRun bool) (brain.Plan, int64, error)
+}
+
+// Store is all that the API needs of the configuration.
+type Store interface {
+	Keys
+	Resources
+	Documents
+}
+
+// API serves /v1. Rate and Burst bound each key and must be set before the first request.
+type API struct {
+	Rate  rate.Limit
+	Burst int
+
+	store Store
+	mux   *http.ServeMux
+	huma  huma.API
+	limit limiters
+	write sync.Mutex // held from reading a resource to changing it, so that no write is lost between the two
+}
+
+// New makes the API of a store. The OpenAPI document is made from the Go types once, here.
+func New(store Store) *API {
+	a := &API{Rate: DefaultRate, Burst: DefaultBurst, store: store, mux: http.NewServeMux()}
+	config := huma.DefaultConfig("sipio", "1.0")
+	config.Info.Description = "Configuration of sipio. Every request but the one for this document needs an API key as bearer token."
+	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
+	config.CreateHooks = nil // no $schema member in bodies
+	config.RejectUnknownQueryParameters = true
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"key": {Type: "http", Scheme: "bearer"}}
+	config.Security = []map[string][]string{{"key": {}}}
+	a.huma = humago.New(a.mux, config)
+
+	a.registerResources()
+	a.registerKeyCreation()
+	a.registerDocuments()
+	a.serveOpenAPI()
+	a.mux.HandleFunc("/", a.notFound)
+	return a
+}
+
+// registerResources says who may read and write which kind.
+func (a *API) registerResources() {
+	tenant := rights{read: brain.ScopeConfigRead, write: brain.ScopeConfigWrite}
+	registerCollection[brain.Account](a, brain.KindAccount, rights{read: tenant.read, write: tenant.write, platformWrites: true})
+	registerCollection[brain.SIPDomain](a, brain.KindSIPDomain, tenant)
+	registerCollection[brain.SIPUser](a, brain.KindSIPUser, tenant)
+	registerCollection[brain.SIPDevice](a, brain.KindSIPDevice, tenant)
+	registerCollection[brain.Extension](a, brain.KindExtension, tenant)
+	registerCollection[brain.RingGroup](a, brain.KindRingGroup, tenant)
+	registerCollection[brain.Node](a, brain.KindNode, rights{read: tenant.read, write: tenant.write, platformReads: true, platformWrites: true})
+	registerCollection[brain.APIKey](a, brain.KindAPIKey, rights{read: brain.ScopeKeys, write: brain.ScopeKeys})
+}
+
+// ServeHTTP lets a request through that has a known key within its rate.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	if strings.HasPrefix(r.URL.Path, Prefix+"/openapi.") {
+		a.mux.ServeHTTP(w, r)
+		return
+	}
+	key, ok := a.authenticate(r)
+	if !ok {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="sipio"`)
+		writeProblem(w, http.StatusUnauthorized, "no API key, or an unknown one: send it as Authorization: Bearer sk_…")
+		return
+	}
+	if wait := a.limit.take(key.ID, a.Rate, a.Burst); wait > 0 {
+		w.Header().Set("Retry-After", seconds(wait))
+		writeProblem(w, http.StatusTooManyRequests, "too many requests with this key")
+		return
+	}
+	a.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller{key})))
+}
+
+func (a *API) authenticate(r *http.Request) (brain.APIKey, bool) {
+	scheme, token, found := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !found || !strings.EqualFold(scheme, "Bearer") {
+		return brain.APIKey{}, false
+	}
+	return a.store.KeyByToken(strings.TrimSpace(token))
+}
+
+// notFound answers what no operation matches: 405 with Allow when the path exists with other methods.
+func (a *API) notFound(w http.ResponseWriter, r *http.Request) {
+	var allow []string
+	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+		other := r.Clone(r.Context())
+		other.Method = method
+		if _, pattern := a.mux.Handler(other); pattern != "/" {
+			allow = append(allow, method)
+		}
+	}
+	if len(allow) == 0 {
+		writeProblem(w, http.StatusNotFound, "no such path: "+Prefix+"/openapi.json lists them")
+		return
+	}
+	w.Header().Set("Allow", strings.Join(allow, ", "))
+	writeProblem(w, http.StatusMethodNotAllowed, "this path takes "+strings.Join(allow, ", "))
+}
+
+// serveOpenAPI answers the description of the API, written once.
+func (a *API) serveOpenAPI() {
+	json, errJSON := a.huma.OpenAPI().MarshalJSON()
+	yaml, errYAML := a.huma.OpenAPI().YAML()
+	if errJSON != nil || errYAML != nil {
+		slog.Error("describe the API as OpenAPI", "json", errJSON, "yaml", errYAML)
+	}
+	serve := func(path, contentType string, body []byte) {
+		a.mux.HandleFunc("GET "+Prefix+path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", contentType)
+			_, _ = w.Write(body) // the client is gone: nobody to tell
+		})
+	}
+	serve("/openapi.json", "application/openapi+json", json)
+	serve("/openapi.yaml", "application/openapi+yaml", yaml)
+}

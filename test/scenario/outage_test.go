@@ -1,0 +1,179 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sipio/sipio/test/edge"
+)
+
+// The brain is killed with a call up: the call is still heard, a new one gets 503 with Retry-After in under a
+// second; the brain is started again: the next call works, and nothing else was restarted.
+func TestOutage_BrainKilledWithACallUp(t *testing.T) {
+	e := start(t, edge.Options{Config: acme})
+	ctx := within(t, 60*time.Second)
+	alice, bob := registered(t, e, "1001"), registered(t, e, "1002")
+	a, b := connect(t, ctx, alice, bob, "1002")
+	talk(t, ctx, a, b)
+	kamailio, agent := e.Kamailio.PID(), e.Node.PID()
+
+	if err := e.Brain.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	talk(t, ctx, a, b)
+	began := time.Now()
+	status := refused(t, ctx, alice, "1003", 503)
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("503 took %v, want under 1 s", took)
+	}
+	if status.RetryAfter == 0 {
+		t.Error("503 without Retry-After")
+	}
+
+	if err := e.StartBrain(ctx); err != nil {
+		t.Fatal(err)
+	}
+	carol := registered(t, e, "1009")
+	up := answering(ctx, carol)
+	eventually(t, ctx, "the first call after the outage", func() error {
+		c, err := alice.Call(ctx, "1009")
+		if err != nil {
+			return err
+		}
+		other, ok := <-up
+		if !ok {
+			return fmt.Errorf("answered by nobody")
+		}
+		talk(t, ctx, c, other)
+		return c.Bye(ctx)
+	})
+	talk(t, ctx, a, b)
+	if !e.Kamailio.Alive() || e.Kamailio.PID() != kamailio || !e.Node.Alive() || e.Node.PID() != agent {
+		t.Error("something else than the brain was restarted")
+	}
+	hangUp(t, ctx, e, a, b)
+	eventually(t, ctx, "the brain to learn that the calls ended", func() error {
+		live, err := e.LiveCalls(ctx)
+		if err == nil && len(live) > 0 {
+			err = errStillUp
+		}
+		return err
+	})
+}
+
+// The brain is frozen while 300 phones a second register: a probe from outside is answered in under 300 ms all
+// the time; thawed, the next registration works.
+func TestOutage_FrozenBrainDoesNotDeafenTheEdge(t *testing.T) {
+	e := start(t, edge.Options{Config: acme})
+	ctx := within(t, 90*time.Second)
+	alice := registered(t, e, "1001")
+
+	table := filepath.Join(e.Dir, "users.csv")
+	if err := os.WriteFile(table, []byte("SEQUENTIAL\n1002;acme.test;[authentication username=1002 password=secret-1002];1001\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// 12 s of 300 REGISTER pairs a second; during the freeze they are refused, which is no matter here.
+	flood := exec.CommandContext(ctx, "sipp", e.SIP, "-sf", filepath.Join(edge.Root(), "test", "bench", "sipp", "register.xml"),
+		"-inf", table, "-i", "127.0.0.1", "-r", "300", "-m", "3600", "-l", "3600", "-nostdin", "-timeout", "60", "-recv_timeout", "4000")
+	flood.Dir = e.Dir
+	if err := flood.Start(); err != nil {
+		t.Fatal(err)
+	}
+	flooded := make(chan struct{})
+	go func() {
+		_ = flood.Wait() // ends with failed calls: those of the freeze
+		close(flooded)
+	}()
+
+	worst, probes := time.Duration(0), 0
+	probe := func(until <-chan time.Time) {
+		for tick := time.NewTicker(50 * time.Millisecond); ; {
+			select {
+			case <-until:
+				tick.Stop()
+				return
+			case <-tick.C:
+				took, err := e.Options(2 * time.Second)
+				if err != nil {
+					t.Errorf("probe %d: %v", probes, err)
+				}
+				worst, probes = max(worst, took), probes+1
+			}
+		}
+	}
+	probe(time.After(2 * time.Second))
+	if err := e.Brain.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	probe(time.After(6 * time.Second))
+	if err := e.Brain.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	probe(time.After(2 * time.Second))
+	if worst > 300*time.Millisecond {
+		t.Errorf("slowest of %d probes: %v, want under 300 ms", probes, worst)
+	}
+	t.Logf("slowest of %d probes: %v", probes, worst)
+	<-flooded
+	eventually(t, ctx, "registration after the thaw", func() error {
+		resp, err := alice.Register(ctx, time.Minute)
+		if err == nil && resp.Code != 200 {
+			err = fmt.Errorf("%d %s", resp.Code, resp.Reason)
+		}
+		return err
+	})
+}
+
+// Kamailio is killed and started again with a call up: the BYE still finds its way by its signed route.
+func TestOutage_CallEndsAfterKamailioRestarted(t *testing.T) {
+	e := start(t, edge.Options{Config: acme})
+	ctx := within(t, 60*time.Second)
+	alice, bob := registered(t, e, "1001"), registered(t, e, "1002")
+	a, b := connect(t, ctx, alice, bob, "1002")
+	talk(t, ctx, a, b)
+	if err := e.Kamailio.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	talk(t, ctx, a, b)
+	if err := e.StartKamailio(ctx); err != nil {
+		t.Fatal(err)
+	}
+	hangUp(t, ctx, e, a, b)
+}
+
+// A change of the configuration holds for the next call, with no restart: DND on, password changed, user gone.
+func TestConfig_ChangeHoldsForTheNextCall(t *testing.T) {
+	e := start(t, edge.Options{Config: acme})
+	ctx := within(t, 30*time.Second)
+	alice, bob := registered(t, e, "1001"), registered(t, e, "1002")
+	a, b := connect(t, ctx, alice, bob, "1002")
+	hangUp(t, ctx, e, a, b)
+	if err := e.Apply(ctx, "kind: sip_user\naccount: acme\nname: \"1002\"\nspec: {dnd: true}\n"); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, ctx, alice, "1002", 486)
+	if err := e.Apply(ctx, "kind: sip_device\naccount: acme\nname: 1001@acme.test\nspec: {user_id: \"1001\", password: changed}\n"); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, ctx, alice, "1002", 403)
+	if resp, err := alice.Register(ctx, time.Minute); err == nil && resp.Code != 403 {
+		t.Errorf("register with the old password: %d, want 403", resp.Code)
+	}
+}
+
+// start starts an edge for one test.
+func start(t *testing.T, opt edge.Options) *edge.Edge {
+	t.Helper()
+	e, err := edge.Start(context.Background(), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Stop)
+	tails(t, e)
+	return e
+}
