@@ -4,6 +4,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -61,6 +62,7 @@ func Run(ctx context.Context, cfg Config) error {
 type keyStore interface {
 	List(ctx context.Context, kind brain.Kind, accountID, after string, limit int) ([]brain.Resource, error)
 	NewKey(ctx context.Context, actor, accountID, name string, scopes []brain.Scope) (token string, key brain.APIKey, err error)
+	Change(ctx context.Context, actor string, changes ...brain.Change) (version int64, err error)
 }
 
 // ensureAdminKey makes the key "admin" with every scope when the platform has no key yet, and leaves
@@ -76,18 +78,20 @@ func ensureAdminKey(ctx context.Context, store keyStore, path string, log *slog.
 		return err
 	}
 	defer f.Close()
-	if err := f.Chmod(0o600); err != nil {
+	if err := f.Chmod(0o600); err != nil { // the file may have been there
 		return err
 	}
-	token, _, err := store.NewKey(ctx, "first start", "", "admin", brain.Scopes)
+	const who = "first start"
+	token, key, err := store.NewKey(ctx, who, "", "admin", brain.Scopes)
 	if err != nil {
 		return err
 	}
-	if _, err := f.WriteString(token + "\n"); err != nil {
-		return err
+	if _, err = f.WriteString(token + "\n"); err == nil {
+		err = f.Sync()
 	}
-	if err := f.Sync(); err != nil {
-		return err
+	if err != nil {
+		_, undo := store.Change(ctx, who, brain.Change{Op: brain.OpDelete, Resource: &key})
+		return errors.Join(fmt.Errorf("write %s: %w", path, err), undo)
 	}
 	log.Info("made the first API key, admin, with every scope", "file", path)
 	return nil

@@ -1,12 +1,14 @@
 // Package presence is what the brain knows of an account's edge: which contacts are registered where and
-// which calls are up. It learns it from events that arrive at least once, sometimes late, from nodes with
-// their own boot and clock.
+// which calls are up. It learns it from events that arrive at least once, and sometimes late, from nodes
+// that each have their own clock.
 package presence
 
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sipio/sipio/brain/api"
 )
@@ -17,24 +19,25 @@ const (
 	MaxCalls          = 100_000
 	MaxContactsPerAOR = 100 // far above what the edge lets a device register
 
-	maxField   = 1024                // bytes of a URI, call id or token; longer is no real one
-	maxText    = 256                 // bytes kept of a text that only people read
-	maxTimeMS  = int64(1) << 46      // the year 4199: far from any overflow
-	maxExpires = 30 * 24 * time.Hour // of a registration
+	maxEnded   = 100_000
+	maxField   = 1024           // bytes of a URI, call id or token; longer is no real one
+	maxText    = 256            // bytes kept of a text that only people read
+	maxTimeMS  = int64(1) << 46 // the year 4199: far from any overflow
+	maxExpires = 30 * 24 * 3600 // seconds of a registration
 )
 
 // Remember is how long something that ended is remembered, so that an event from before the end that comes
-// late, or once more, does not bring it back to life. Longer than a node agent's retry.
+// late, or once more, does not bring it back to life. Longer than a node agent retries a delivery.
 const Remember = 5 * time.Minute
 
-// Contact is one binding of an address-of-record at one node's location store.
+// Contact is one binding of an address-of-record in one node's location store.
 type Contact struct {
 	AOR       string `json:"aor"`
 	Contact   string `json:"contact"`
 	Node      string `json:"node"`
-	Source    string `json:"source"` // address the REGISTER came from
-	Transport string `json:"transport"`
-	UserAgent string `json:"user_agent"`
+	Source    string `json:"source,omitempty"` // address the REGISTER came from
+	Transport string `json:"transport,omitempty"`
+	UserAgent string `json:"user_agent,omitempty"`
 	SavedMS   int64  `json:"saved_ms"`   // epoch milliseconds of the last refresh
 	ExpiresMS int64  `json:"expires_ms"` // epoch milliseconds
 }
@@ -42,148 +45,233 @@ type Contact struct {
 // Machine is the presence of one account. It is not safe for concurrent use: one actor owns it.
 //
 // Contacts are told apart by (AOR, contact, node) and calls by (call id, node): each node's location
-// store and dialogs are its own, and what one node says ends nothing at another. Of each, the newest event
-// by the node's clock decides, whatever the order of arrival; at the same time an end beats a start. So
-// repeated and late events change nothing.
+// store and dialogs are its own, and what one node says ends nothing at another. For each of them the
+// newest event by the node's clock decides, in whatever order events arrive; at the same time an end beats
+// a start. So repeated and late events change nothing.
 type Machine struct {
-	account  string
-	contacts map[string][]*record // by AOR
-	calls    map[callKey]*record
-	due      dueHeap // contacts by expiry, ended records by the end of their memory
+	account string
+	records map[key]*record
+	byAOR   map[string][]*record // contacts that are up
+	due     dueHeap
 
-	live    [2]int // contacts and calls that are up, by kind
-	ended   [2]int // and those that are only remembered
-	dropped int64
+	contacts, calls int // that are up
+	ended           int // that are remembered
+	dropped         int64
 }
 
-type callKey struct{ callID, node string }
+// key names a contact (aor and id, the contact URI) or, with aor "", a call (id, its call id) at a node.
+type key struct{ aor, id, node string }
 
-// kind tells the two sorts of record.
-type kind int
-
-const (
-	kindContact kind = iota
-	kindCall
-)
-
-// record is a contact or a call, up or remembered as ended.
+// record is a contact or call that is up, or the memory of one that ended: then both pointers are nil.
 type record struct {
-	kind    kind
-	contact Contact  // of kindContact
-	call    api.Call // of kindCall
-	timeMS  int64    // of the event that decided
-	gone    bool
-	dueMS   int64 // when to expire or to forget it; unused for a call that is up
-	index   int   // in the heap, -1 when it is not there
+	key
+	contact *Contact
+	call    *api.Call
+	timeMS  int64 // of the event that decided
+	dueMS   int64 // when a contact expires, or a memory is given up
+	index   int   // in the heap; -1 for a call that is up, which nothing but an event ends
 }
+
+func (r *record) up() bool { return r.contact != nil || r.call != nil }
 
 // New makes an empty machine for an account.
 func New(accountID string) *Machine {
-	return &Machine{account: accountID, contacts: map[string][]*record{}, calls: map[callKey]*record{}}
+	return &Machine{account: accountID, records: map[key]*record{}, byAOR: map[string][]*record{}}
 }
 
-// Apply takes one event from a node and tells whether anything changed. Events of another account, of an
-// unknown type, or without what they are about are ignored; those out of bounds are dropped and counted.
+// Apply takes one event from a node and tells whether a contact or call was changed by it. Events of another
+// account, of an unknown type, or without what they are about are ignored; those beyond the bounds are
+// dropped and counted.
 func (m *Machine) Apply(ev api.Event, node string) bool {
 	if ev.AccountID != "" && ev.AccountID != m.account {
 		return false
 	}
-	var isCall bool
+	k, start, isCall := key{ev.AOR, ev.Contact, node}, false, false
 	switch ev.Type {
-	case api.EventContactSaved, api.EventContactRemoved, api.EventContactExpired:
+	case api.EventContactSaved:
+		start = ev.ExpiresS > 0 // saved for no time at all is removed
+	case api.EventContactRemoved, api.EventContactExpired:
 	case api.EventDialogStart, api.EventDialogEnd, api.EventDialogFailed:
-		isCall = true
+		k, start, isCall = key{"", ev.CallID, node}, ev.Type == api.EventDialogStart, true
 	default:
+		return false
+	}
+	if k.id == "" || k.aor == "" && !isCall {
 		return false
 	}
 	if !inBounds(&ev, node) {
 		m.dropped++
 		return false
 	}
-	if isCall {
-		return ev.CallID != "" && m.applyCall(&ev, node)
+	r := m.records[k]
+	if r != nil && (ev.TimeMS < r.timeMS || ev.TimeMS == r.timeMS && (start || !r.up())) {
+		return false // late, or known already
 	}
-	return ev.AOR != "" && ev.Contact != "" && m.applyContact(&ev, node)
+	if start {
+		return m.begin(k, r, &ev)
+	}
+	m.end(k, r, ev.TimeMS, ev.TimeMS+Remember.Milliseconds())
+	return r != nil && r.up()
 }
 
+// inBounds tests what becomes a key or is kept as it is. Invalid UTF-8 would not survive a snapshot.
 func inBounds(ev *api.Event, node string) bool {
 	for _, s := range [...]string{node, ev.AOR, ev.Contact, ev.CallID, ev.Token, ev.From, ev.To} {
-		if len(s) > maxField {
+		if len(s) > maxField || !utf8.ValidString(s) {
 			return false
 		}
 	}
 	return ev.TimeMS >= 0 && ev.TimeMS <= maxTimeMS
 }
 
-// applyContact takes one contact event. A contact that is saved for no time at all is removed.
-func (m *Machine) applyContact(ev *api.Event, node string) bool {
-	saved := ev.Type == api.EventContactSaved && ev.ExpiresS > 0
-	r := m.contact(ev.AOR, ev.Contact, node)
-	if r != nil && !newer(r, ev.TimeMS, !saved) {
-		return false
-	}
-	if !m.room(kindContact, r, !saved) || r == nil && len(m.contacts[ev.AOR]) >= MaxContactsPerAOR {
+// begin brings a contact or call up, or refreshes it. r is its record so far, nil when there is none.
+func (m *Machine) begin(k key, r *record, ev *api.Event) bool {
+	if (r == nil || !r.up()) && m.full(k) {
 		m.dropped++
 		return false
 	}
+	m.forget(r)
+	if k.aor == "" {
+		m.add(&record{key: k, timeMS: ev.TimeMS, call: &api.Call{CallID: ev.CallID, AccountID: m.account, Node: k.node,
+			From: ev.From, To: ev.To, StartedMS: ev.TimeMS, Token: ev.Token}})
+		return true
+	}
+	expires := ev.TimeMS + int64(min(ev.ExpiresS, maxExpires))*1000
+	m.add(&record{key: k, timeMS: ev.TimeMS, dueMS: expires, contact: &Contact{AOR: k.aor, Contact: k.id, Node: k.node,
+		Source: cut(ev.SourceIP), Transport: cut(ev.Transport), UserAgent: cut(ev.UserAgent), SavedMS: ev.TimeMS, ExpiresMS: expires}})
+	return true
+}
+
+// end takes a contact or call down and remembers until dueMS that it had ended by timeMS. With too many
+// memories it is simply forgotten.
+func (m *Machine) end(k key, r *record, timeMS, dueMS int64) {
+	m.forget(r)
+	if m.ended < maxEnded {
+		m.add(&record{key: k, timeMS: timeMS, dueMS: dueMS})
+	}
+}
+
+// full tells whether there is no room for another contact or call.
+func (m *Machine) full(k key) bool {
+	if k.aor == "" {
+		return m.calls >= MaxCalls
+	}
+	return m.contacts >= MaxContacts || len(m.byAOR[k.aor]) >= MaxContactsPerAOR
+}
+
+// add takes a record in; its key must be free.
+func (m *Machine) add(r *record) {
+	m.records[r.key], r.index = r, -1
+	switch {
+	case r.call != nil:
+		m.calls++
+		return
+	case r.contact != nil:
+		m.contacts++
+		m.byAOR[r.aor] = append(m.byAOR[r.aor], r)
+	default:
+		m.ended++
+	}
+	m.due.push(r)
+}
+
+// forget takes a record out; nil is none.
+func (m *Machine) forget(r *record) {
 	if r == nil {
-		r = &record{kind: kindContact, index: -1, contact: Contact{AOR: ev.AOR, Contact: ev.Contact, Node: node}}
-		m.contacts[ev.AOR] = append(m.contacts[ev.AOR], r)
-		m.count(r, 1)
+		return
 	}
-	if saved {
-		expires := min(time.Duration(ev.ExpiresS), maxExpires/time.Second) * time.Second
-		r.contact.Source, r.contact.Transport, r.contact.UserAgent = cut(ev.SourceIP), cut(ev.Transport), cut(ev.UserAgent)
-		r.contact.SavedMS, r.contact.ExpiresMS = ev.TimeMS, ev.TimeMS+expires.Milliseconds()
+	delete(m.records, r.key)
+	m.due.remove(r)
+	switch {
+	case r.call != nil:
+		m.calls--
+	case r.contact != nil:
+		m.contacts--
+		list := m.byAOR[r.aor]
+		list = slices.DeleteFunc(list, func(other *record) bool { return other == r })
+		if m.byAOR[r.aor] = list; len(list) == 0 {
+			delete(m.byAOR, r.aor)
+		}
+	default:
+		m.ended--
 	}
-	return m.decide(r, ev.TimeMS, !saved)
 }
 
-// applyCall takes one dialog event. The end of a call that is not known leaves a memory only, which keeps
-// its start, should it come late, from bringing it up.
-func (m *Machine) applyCall(ev *api.Event, node string) bool {
-	start := ev.Type == api.EventDialogStart
-	key := callKey{ev.CallID, node}
-	r := m.calls[key]
-	if r != nil && !newer(r, ev.TimeMS, !start) {
-		return false
-	}
-	if !m.room(kindCall, r, !start) {
-		m.dropped++
-		return false
-	}
-	if r == nil {
-		r = &record{kind: kindCall, index: -1, call: api.Call{CallID: ev.CallID, AccountID: m.account, Node: node}}
-		m.calls[key] = r
-		m.count(r, 1)
-	}
-	if start {
-		r.call.From, r.call.To, r.call.Token, r.call.StartedMS = ev.From, ev.To, ev.Token, ev.TimeMS
-	}
-	return m.decide(r, ev.TimeMS, !start)
+// cut shortens a text that only people read, and makes it valid UTF-8.
+func cut(s string) string {
+	return strings.ToValidUTF8(s[:min(len(s), maxText)], "")
 }
 
-// newer tells whether an event comes after the one that decided a record.
-func newer(r *record, timeMS int64, end bool) bool {
-	return timeMS > r.timeMS || timeMS == r.timeMS && end && !r.gone
+// Calls lists the live calls, oldest first, then by call id and node.
+func (m *Machine) Calls() []api.Call {
+	list := make([]api.Call, 0, m.calls)
+	for _, r := range m.records {
+		if r.call != nil {
+			list = append(list, *r.call)
+		}
+	}
+	slices.SortFunc(list, func(a, b api.Call) int {
+		return cmp.Or(cmp.Compare(a.StartedMS, b.StartedMS), cmp.Compare(a.CallID, b.CallID), cmp.Compare(a.Node, b.Node))
+	})
+	return list
 }
 
-// room tells whether a record that is about to be up, or gone, fits; r is nil when it is new.
-func (m *Machine) room(k kind, r *record, gone bool) bool {
-	limit := MaxContacts
-	if k == kindCall {
-		limit = MaxCalls
+// Contacts lists the contacts of an address-of-record, by contact, then node. A contact that moved from
+// one node to another is listed at both until the first gives it up, as both would still ring it.
+func (m *Machine) Contacts(aor string) []Contact {
+	list := make([]Contact, 0, len(m.byAOR[aor]))
+	for _, r := range m.byAOR[aor] {
+		list = append(list, *r.contact)
 	}
-	if gone {
-		return r != nil || m.ended[k] < limit
-	}
-	return r != nil && !r.gone || m.live[k] < limit
+	slices.SortFunc(list, compareContacts)
+	return list
 }
 
-// decide writes the outcome of an event into a record that is already counted, and tells whether what
-// people see of it changed.
-func (m *Machine) decide(r *record, timeMS int64, gone bool) bool {
-	changed := !gone || !r.gone && r.timeMS != 0
-	...
-	return changed
+func compareContacts(a, b Contact) int {
+	return cmp.Or(cmp.Compare(a.AOR, b.AOR), cmp.Compare(a.Contact, b.Contact), cmp.Compare(a.Node, b.Node))
+}
+
+// Counts tells how many contacts and calls are up.
+func (m *Machine) Counts() (contacts, calls int) { return m.contacts, m.calls }
+
+// Dropped counts the events that were out of bounds since the machine began.
+func (m *Machine) Dropped() int64 { return m.dropped }
+
+// Deadline is when Expire has something to do next; false when never.
+func (m *Machine) Deadline() (time.Time, bool) {
+	if len(m.due) == 0 {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(m.due[0].dueMS), true
+}
+
+// Expire takes down the contacts whose time is over at now, and forgets what ended long ago. It returns how
+// many contacts expired. A refresh that was only late brings its contact up again.
+func (m *Machine) Expire(now time.Time) int {
+	n := 0
+	for len(m.due) > 0 && m.due[0].dueMS <= now.UnixMilli() {
+		r := m.due[0]
+		if !r.up() {
+			m.forget(r)
+			continue
+		}
+		m.end(r.key, r, r.timeMS, r.dueMS+Remember.Milliseconds())
+		n++
+	}
+	return n
+}
+
+// NodeRestarted ends the calls that a node had before it lost its memory at bootMS (epoch milliseconds): a
+// restarted Kamailio still passes their BYE on, but never tells of their end. It returns how many.
+func (m *Machine) NodeRestarted(node string, bootMS int64) int {
+	var lost []*record
+	for _, r := range m.records {
+		if r.call != nil && r.node == node && r.timeMS < bootMS {
+			lost = append(lost, r)
+		}
+	}
+	for _, r := range lost {
+		m.end(r.key, r, bootMS, bootMS+Remember.Milliseconds())
+	}
+	return len(lost)
 }

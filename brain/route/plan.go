@@ -15,7 +15,7 @@ const (
 	MaxRoutes = 64
 )
 
-// maxWhy bounds the explanation in bytes.
+// maxWhy is where the explanation stops, in bytes; the sentence begun before it is still finished.
 const maxWhy = 2048
 
 // plan is a directive in the making. Targets are followed until something rings; what rings becomes a
@@ -304,12 +304,12 @@ func (p *plan) leave(step, chain int, busy, noanswer way) {
 	}
 }
 
-// say adds to the explanation, up to maxWhy.
+// say adds to the explanation, until it has passed maxWhy.
 func (p *plan) say(parts ...string) {
+	if len(p.why) > maxWhy {
+		return
+	}
 	for _, s := range parts {
-		if len(p.why)+len(s) > maxWhy {
-			return
-		}
 		p.why = append(p.why, s...)
 	}
 }

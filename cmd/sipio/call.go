@@ -22,6 +22,9 @@ func newCallList(s *server) *cobra.Command {
 		Short: "List the live calls",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if limit < 1 {
+				return fmt.Errorf("--limit %d: give 1 or more", limit)
+			}
 			c, err := s.client()
 			if err != nil {
 				return err

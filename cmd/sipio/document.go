@@ -147,9 +147,11 @@ func (d *document) complain(w io.Writer, err error) error {
 		return err
 	}
 	d.list(w, e.Fields)
+	fmt.Fprintln(w, "nothing was changed")
 	return exitCode(exitFailed)
 }
 
+// list writes mistakes and their number.
 func (d *document) list(w io.Writer, mistakes []brain.FieldError) {
 	for _, m := range mistakes {
 		var parts []string
@@ -164,5 +166,5 @@ func (d *document) list(w io.Writer, mistakes []brain.FieldError) {
 	if len(mistakes) == 1 {
 		plural = ""
 	}
-	fmt.Fprintf(w, "%d mistake%s, nothing was changed\n", len(mistakes), plural)
+	fmt.Fprintf(w, "%d mistake%s\n", len(mistakes), plural)
 }

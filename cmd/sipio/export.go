@@ -14,7 +14,7 @@ func newExport(s *server) *cobra.Command {
 		Use:   "export",
 		Short: "Write the configuration as YAML that apply reads",
 		Long: "Writes the configuration in the form that sipio apply reads; applying it again changes nothing.\n" +
-			"It holds the digests of the devices' passwords: keep it like a password file.",
+			"API keys and the devices' credentials are not in it: a new brain needs the passwords written in.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := s.client()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -39,11 +38,10 @@ func newRouteTry() *cobra.Command {
 			"Whether a phone is registered is not known here: the edge finds out while it walks the steps.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, done, err := t.directory(cmd)
+			dir, err := t.directory(cmd)
 			if err != nil {
 				return err
 			}
-			defer done()
 			d, err := t.decide(dir)
 			if err != nil {
 				return err
@@ -63,29 +61,24 @@ func newRouteTry() *cobra.Command {
 	return cmd
 }
 
-// directory is the configuration to decide on, and what to call when done with it.
-func (t *try) directory(cmd *cobra.Command) (brain.Directory, func(), error) {
+// directory is the configuration to decide on.
+func (t *try) directory(cmd *cobra.Command) (brain.Directory, error) {
 	switch {
 	case (len(t.files) == 0) == (t.db == ""):
-		return nil, nil, errors.New("say which configuration to ask: either -f FILE or --db FILE")
+		return nil, errors.New("say which configuration to ask: either -f FILE or --db FILE")
 	case t.db != "":
-		return openDatabase(cmd.Context(), t.db)
+		return readDatabase(cmd.Context(), t.db)
 	}
 	doc, err := load(t.files, cmd.InOrStdin())
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	dir, mistakes := config.FromYAML(doc.text)
 	if len(mistakes) > 0 {
 		doc.list(cmd.ErrOrStderr(), mistakes)
-		return nil, nil, exitCode(exitFailed)
+		return nil, exitCode(exitFailed)
 	}
-	return dir, func() {}, nil
-}
-
-// openDatabase reads a brain's database, beside a running brain or without one.
-func openDatabase(ctx context.Context, path string) (brain.Directory, func(), error) {
-	return nil, nil, fmt.Errorf("open %s: not built", path)
+	return dir, nil
 }
 
 // decide asks the production decision on behalf of an authenticated caller.

@@ -107,6 +107,12 @@ func (p *Presence) Deliver(ctx context.Context, dir brain.Directory, batch api.E
 
 // take applies what is new of a batch, in order, up to the first event that must wait.
 func (p *Presence) take(ctx context.Context, dir brain.Directory, b *boot, batch api.EventBatch) error {
+	if b.fresh && len(batch.Events) > 0 {
+		if err := p.restarted(ctx, batch.Node, batch.Events[0].TimeMS); err != nil {
+			return err
+		}
+		b.fresh = false
+	}
 	for _, ev := range batch.Events {
 		if ev.Seq <= b.lastSeq {
 			p.repeated.Add(1)
@@ -128,6 +134,16 @@ func (p *Presence) take(ctx context.Context, dir brain.Directory, b *boot, batch
 	return nil
 }
 
+// restarted ends the calls a node had before the first event of a new boot: it will not tell of their ends.
+func (p *Presence) restarted(ctx context.Context, node string, firstMS int64) error {
+	for _, id := range p.accounts.IDs() {
+		if err := p.accounts.Do(ctx, id, func(m *presence.Machine) { m.NodeRestarted(node, firstMS) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // apply hands an event to its account. An account that was deleted still gets the ends of its calls.
 func (p *Presence) apply(ctx context.Context, dir brain.Directory, ev api.Event, node string) (known bool, err error) {
 	apply := func(m *presence.Machine) { m.Apply(ev, node) }
@@ -143,6 +159,7 @@ type inbox struct{ boots []*boot }
 type boot struct {
 	id      string
 	lastSeq int64
+	fresh   bool // nothing was delivered of it yet
 }
 
 // boot returns the record of a boot, making it, and forgetting the oldest of too many.
@@ -155,7 +172,7 @@ func (in *inbox) boot(id string) *boot {
 	if len(in.boots) >= maxBoots {
 		in.boots = append(in.boots[:0], in.boots[1:]...)
 	}
-	b := &boot{id: id}
+	b := &boot{id: id, fresh: true}
 	in.boots = append(in.boots, b)
 	return b
 }

@@ -61,7 +61,7 @@ func leftBehind(d *draft, owner string) []brain.RowError {
 	}
 	var faults []brain.RowError
 	for _, k := range brain.Kinds {
-		if n := len(d.touched[owner][k]); n > 0 {
+		if n := len(d.rows(k, owner)); n > 0 {
 			faults = append(faults, brain.RowError{Resource: account, Taken: true,
 				FieldError: brain.FieldError{Path: string(k), Text: fmt.Sprintf("the account still has %d", n)}})
 		}

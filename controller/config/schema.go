@@ -22,7 +22,7 @@ var fields = func() map[brain.Kind][]field {
 	for _, k := range brain.Kinds {
 		t := reflect.TypeOf(brain.NewResource(k)).Elem()
 		for i := range t.NumField() {
-			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+			name := jsonName(t.Field(i))
 			if t.Field(i).Name == "Hash" {
 				name = "hash" // in SQL; JSON never shows it
 			}
@@ -56,7 +56,7 @@ func cellOf(r brain.Resource, f field) *cell {
 	return &cell{reflect.ValueOf(r).Elem().Field(f.index), nullable}
 }
 
-// Value gives database/sql what to write.
+// column gives database/sql what to write.
 func (c *cell) column() (driver.Value, error) {
 	switch c.Kind() {
 	case reflect.String:
@@ -241,3 +241,9 @@ func assign(dst, src brain.Resource) {
 }
 
 func same(a, b brain.Resource) bool { return reflect.DeepEqual(a, b) }
+
+// jsonName is the name of a field in JSON, SQL and YAML.
+func jsonName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	return name
+}

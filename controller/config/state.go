@@ -97,46 +97,86 @@ func emptyResource(k brain.Kind) brain.Resource {
 	return r
 }
 
-// draft is a state in the making: the base, with copies of the tenants that change.
+// draft is a state in the making: the base, with copies of what changes.
 type draft struct {
 	base    *state
-	touched map[string]map[brain.Kind]map[string]brain.Resource // by owner, kind, id
+	touched map[string]map[brain.Kind]*rowSet // by owner
+}
+
+// rowSet is the rows of one owner and kind: those of the base until the first change.
+type rowSet struct {
+	list []brain.Resource          // sorted by id; nil while byID is ahead of it
+	byID map[string]brain.Resource // nil until the first change
 }
 
 func newDraft(base *state) *draft {
-	return &draft{base: base, touched: make(map[string]map[brain.Kind]map[string]brain.Resource)}
+	return &draft{base: base, touched: make(map[string]map[brain.Kind]*rowSet)}
 }
 
 // open returns the rows of an owner for changing.
-func (d *draft) open(owner string) map[brain.Kind]map[string]brain.Resource {
-	if rows := d.touched[owner]; rows != nil {
-		return rows
-	}
-	rows := make(map[brain.Kind]map[string]brain.Resource)
-	for _, k := range brain.Kinds {
-		rows[k] = make(map[string]brain.Resource)
-	}
-	if t := d.base.tenants[owner]; t != nil {
-		for k, list := range t.rows {
-			for _, r := range list {
-				rows[k][r.ResourceID()] = r
-			}
+func (d *draft) open(owner string) map[brain.Kind]*rowSet {
+	sets := d.touched[owner]
+	if sets == nil {
+		sets = make(map[brain.Kind]*rowSet, len(brain.Kinds))
+		for _, k := range brain.Kinds {
+			sets[k] = &rowSet{list: d.baseRows(owner, k)}
 		}
+		d.touched[owner] = sets
 	}
-	d.touched[owner] = rows
-	return rows
+	return sets
 }
 
-func (d *draft) put(r brain.Resource) { d.open(r.OwnerID())[r.ResourceKind()][r.ResourceID()] = r }
+// baseRows is never nil, so that it is told from a list that has to be sorted anew.
+func (d *draft) baseRows(owner string, k brain.Kind) []brain.Resource {
+	if t := d.base.tenants[owner]; t != nil && t.rows[k] != nil {
+		return t.rows[k]
+	}
+	return []brain.Resource{}
+}
+
+func (s *rowSet) forWriting() map[string]brain.Resource {
+	if s.byID == nil {
+		s.byID = make(map[string]brain.Resource, len(s.list))
+		for _, r := range s.list {
+			s.byID[r.ResourceID()] = r
+		}
+	}
+	s.list = nil
+	return s.byID
+}
+
+func (s *rowSet) sorted() []brain.Resource {
+	if s.list == nil {
+		s.list = make([]brain.Resource, 0, len(s.byID))
+		for _, r := range s.byID {
+			s.list = append(s.list, r)
+		}
+		slices.SortFunc(s.list, func(a, b brain.Resource) int { return cmp.Compare(a.ResourceID(), b.ResourceID()) })
+	}
+	return s.list
+}
+
+func (d *draft) put(r brain.Resource) {
+	d.open(r.OwnerID())[r.ResourceKind()].forWriting()[r.ResourceID()] = r
+}
+
 func (d *draft) remove(r brain.Resource) {
-	delete(d.open(r.OwnerID())[r.ResourceKind()], r.ResourceID())
+	delete(d.open(r.OwnerID())[r.ResourceKind()].forWriting(), r.ResourceID())
 }
 
 func (d *draft) get(k brain.Kind, owner, id string) brain.Resource {
-	if rows := d.touched[owner]; rows != nil {
-		return rows[k][id]
+	if sets := d.touched[owner]; sets != nil && sets[k].byID != nil {
+		return sets[k].byID[id]
 	}
 	return d.base.get(k, owner, id)
+}
+
+// rows returns the rows of one owner and kind, sorted by id.
+func (d *draft) rows(k brain.Kind, owner string) []brain.Resource {
+	if sets := d.touched[owner]; sets != nil {
+		return sets[k].sorted()
+	}
+	return d.baseRows(owner, k)
 }
 
 // owners lists every owner there is after the change, sorted.
@@ -154,48 +194,32 @@ func (d *draft) owners() []string {
 // each calls visit for every resource of a kind, in the order of owners and ids.
 func (d *draft) each(k brain.Kind, visit func(r brain.Resource)) {
 	for _, owner := range d.owners() {
-		if rows := d.touched[owner]; rows != nil {
-			for _, r := range sortedRows(rows[k]) {
-				visit(r)
-			}
-			continue
-		}
-		for _, r := range d.base.tenants[owner].rows[k] {
+		for _, r := range d.rows(k, owner) {
 			visit(r)
 		}
 	}
 }
 
-func sortedRows(rows map[string]brain.Resource) []brain.Resource {
-	list := make([]brain.Resource, 0, len(rows))
-	for _, r := range rows {
-		list = append(list, r)
-	}
-	slices.SortFunc(list, func(a, b brain.Resource) int { return cmp.Compare(a.ResourceID(), b.ResourceID()) })
-	return list
-}
-
 // accountRows gathers the rows of one account, sorted by id; false when the account does not exist.
 func (d *draft) accountRows(owner string) (brain.AccountRows, bool) {
-	rows := d.open(owner)
-	account, ok := rows[brain.KindAccount][owner].(*brain.Account)
+	account, ok := d.get(brain.KindAccount, owner, owner).(*brain.Account)
 	if !ok {
 		return brain.AccountRows{}, false
 	}
 	return brain.AccountRows{
 		Account:    *account,
-		Domains:    values[brain.SIPDomain](rows[brain.KindSIPDomain]),
-		Users:      values[brain.SIPUser](rows[brain.KindSIPUser]),
-		Devices:    values[brain.SIPDevice](rows[brain.KindSIPDevice]),
-		Extensions: values[brain.Extension](rows[brain.KindExtension]),
-		RingGroups: values[brain.RingGroup](rows[brain.KindRingGroup]),
+		Domains:    values[brain.SIPDomain](d.rows(brain.KindSIPDomain, owner)),
+		Users:      values[brain.SIPUser](d.rows(brain.KindSIPUser, owner)),
+		Devices:    values[brain.SIPDevice](d.rows(brain.KindSIPDevice, owner)),
+		Extensions: values[brain.Extension](d.rows(brain.KindExtension, owner)),
+		RingGroups: values[brain.RingGroup](d.rows(brain.KindRingGroup, owner)),
 	}, true
 }
 
-func values[T any](rows map[string]brain.Resource) []T {
-	list := make([]T, 0, len(rows))
-	for _, r := range sortedRows(rows) {
-		list = append(list, *any(r).(*T))
+func values[T any](rows []brain.Resource) []T {
+	list := make([]T, len(rows))
+	for i, r := range rows {
+		list[i] = *any(r).(*T)
 	}
 	return list
 }
@@ -204,11 +228,11 @@ func values[T any](rows map[string]brain.Resource) []T {
 // version where it says nothing.
 func (d *draft) build(version int64, versions map[string]int64) *state {
 	next := &state{version: version, tenants: maps.Clone(d.base.tenants)}
-	for owner, rows := range d.touched {
-		t := &tenant{rows: make(map[brain.Kind][]brain.Resource, len(rows))}
-		for k, list := range rows {
-			if len(list) > 0 {
-				t.rows[k] = sortedRows(list)
+	for owner := range d.touched {
+		t := &tenant{rows: make(map[brain.Kind][]brain.Resource)}
+		for _, k := range brain.Kinds {
+			if list := d.rows(k, owner); len(list) > 0 {
+				t.rows[k] = list
 			}
 		}
 		if owner != "" {

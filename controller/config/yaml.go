@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +40,9 @@ type document struct {
 }
 
 // place is how a mistake in the document is called: the document and the path in it.
-func (d *document) place(path string) string { return fmt.Sprintf("%s %q: %s", d.kind, d.name, path) }
+func (d *document) place(path string) string {
+	return fmt.Sprintf("%s %q: %s", d.kind, cut(d.name), path)
+}
 
 // fieldPlace is the place and the line of a field of the resource.
 func (d *document) fieldPlace(field string) (place string, line int) {
@@ -91,7 +94,10 @@ func (m *mistakes) add(place string, line int, format string, args ...any) {
 // sorted returns the mistakes in the order of the lines, those without a line last.
 func (m *mistakes) sorted() []brain.FieldError {
 	slices.SortStableFunc(m.list, func(a, b brain.FieldError) int {
-		return int(uint(a.Line-1)>>1) - int(uint(b.Line-1)>>1)
+		if (a.Line == 0) != (b.Line == 0) {
+			return cmp.Compare(b.Line, a.Line)
+		}
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Path, b.Path))
 	})
 	return m.list
 }
@@ -146,7 +152,7 @@ func (f *file) stretch(text []byte, lineOffset int) {
 			return
 		}
 		if err != nil {
-			f.syntax(err, lineOffset)
+			f.syntax(err, text, lineOffset)
 			return
 		}
 		if len(n.Content) == 1 {
@@ -156,19 +162,34 @@ func (f *file) stretch(text []byte, lineOffset int) {
 	}
 }
 
-var syntaxLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+var (
+	syntaxLine   = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+	parserFault  = regexp.MustCompile(`^did not find expected (<|node content|'-' indicator|key|',' or)`)
+	unknownAlias = regexp.MustCompile(`^unknown anchor '(.*)' referenced`)
+)
 
-// syntax tells a mistake of YAML itself, with the line in the file instead of that in the stretch.
-func (f *file) syntax(err error, lineOffset int) {
+// syntax tells a mistake of YAML itself, with the line in the file instead of that in the stretch. The
+// library counts lines from 0 in faults of its parser, from 1 in those of its scanner, and gives none
+// for the first line and for unknown anchors.
+func (f *file) syntax(err error, stretch []byte, lineOffset int) {
 	text, line := err.Error(), 1
 	if m := syntaxLine.FindStringSubmatch(text); m != nil {
 		text = text[len(m[0]):]
-		if m[1] != "" {
-			line, _ = strconv.Atoi(m[1])
+		if n, err := strconv.Atoi(m[1]); err == nil {
+			line = n
+			if parserFault.MatchString(text) {
+				line++
+			}
 		}
 	}
-	if strings.Contains(text, "anchor") || strings.Contains(text, "alias") {
-		text += " (write a value that begins with * or & in quotes)"
+	line = min(line, 1+bytes.Count(bytes.TrimRight(stretch, "\n"), []byte("\n"))) // not the end of the file
+	m := unknownAlias.FindStringSubmatch(text)
+	text = cut(text)
+	if m != nil {
+		text += " (write a value that begins with * in quotes)"
+		if i := bytes.Index(stretch, []byte("*"+m[1])); i > 0 {
+			line += bytes.Count(stretch[:i], []byte("\n"))
+		}
 	}
 	f.mistakes.add("yaml", line+lineOffset, "%s", text)
 }
@@ -206,7 +227,7 @@ func (f *file) document(n *yaml.Node) {
 		return
 	}
 	if !slices.Contains(declared, d.kind) {
-		f.mistakes.add("kind", keys["kind"].Line, "%q is none of %s", string(d.kind), kindList())
+		f.mistakes.add("kind", keys["kind"].Line, "%q is none of %s", cut(string(d.kind)), kindList())
 		return
 	}
 	d.name = p.required(keys, "name")
@@ -223,12 +244,15 @@ func (f *file) document(n *yaml.Node) {
 			p.add(key, value.Line, "is unknown: a document has kind, account, name and spec")
 		}
 	}
+	if d.kind == brain.KindSIPDevice && d.name != "" && !strings.Contains(d.name, "@") {
+		p.add("name", keys["name"].Line, "must be auth_username@realm, not %q", cut(d.name))
+	}
 	d.resource = brain.NewResource(d.kind)
 	setName(d.resource, d.name)
 	if spec := keys["spec"]; spec != nil && spec.Tag != "!!null" {
 		p.structure(spec, reflect.ValueOf(d.resource).Elem(), "spec")
 	}
-	if d.name != "" && (platform || d.account != "") {
+	if d.name != "" {
 		f.docs = append(f.docs, d)
 	}
 }
@@ -239,182 +263,4 @@ func kindList() string {
 		names[i] = string(k)
 	}
 	return strings.Join(names, ", ")
-}
-
-// decoding reads one document.
-type decoding struct {
-	f   *file
-	doc *document
-}
-
-func (p *decoding) add(path string, line int, format string, args ...any) {
-	place := path
-	if p.doc.kind != "" {
-		place = p.doc.place(path)
-	}
-	p.f.mistakes.add(place, line, format, args...)
-}
-
-// mapping returns the values of a mapping by their keys, nil when it is none. Keys written twice are told.
-func (p *decoding) mapping(n *yaml.Node, path string) map[string]*yaml.Node {
-	if n.Kind != yaml.MappingNode || n.Anchor != "" {
-		p.wrong(n, path, "fields with values")
-		return nil
-	}
-	m := make(map[string]*yaml.Node, len(n.Content)/2)
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], n.Content[i+1]
-		switch {
-		case key.Kind != yaml.ScalarNode || key.Anchor != "":
-			p.wrong(key, path, "names of fields as keys")
-		case m[key.Value] != nil:
-			p.add(below(path, key.Value), key.Line, "is given twice")
-		default:
-			m[key.Value] = value
-			if value.Kind != yaml.ScalarNode || value.Style == 0 {
-				value.Line = min(value.Line, max(key.Line, 1))
-			}
-		}
-	}
-	return m
-}
-
-func below(path, key string) string {
-	if path == "document" {
-		return key
-	}
-	return path + "." + key
-}
-
-// wrong tells that a node is not of the type wanted.
-func (p *decoding) wrong(n *yaml.Node, path, want string) {
-	if n.Kind == yaml.AliasNode || n.Anchor != "" {
-		p.add(path, n.Line, "anchors and aliases are refused; write a value that begins with * or & in quotes")
-		return
-	}
-	got := map[yaml.Kind]string{yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}[n.Kind]
-	if n.Kind == yaml.ScalarNode {
-		got = strconv.Quote(cut(n.Value))
-	}
-	p.add(path, n.Line, "must be %s, not %s", want, got)
-}
-
-func cut(s string) string {
-	if len(s) > 80 {
-		return s[:80] + "…"
-	}
-	return s
-}
-
-// required returns a string that every document must have, "" after telling that it has not.
-func (p *decoding) required(keys map[string]*yaml.Node, key string) string {
-	n := keys[key]
-	if n == nil {
-		if keys != nil {
-			p.add(key, p.doc.line, "is required")
-		}
-		return ""
-	}
-	before := len(p.f.mistakes.list)
-	value := ""
-	p.value(n, reflect.ValueOf(&value).Elem(), key)
-	if value == "" && len(p.f.mistakes.list) == before {
-		p.add(key, n.Line, "is required")
-	}
-	return value
-}
-
-// structure fills a struct from a mapping.
-func (p *decoding) structure(n *yaml.Node, v reflect.Value, path string) {
-	known := make(map[string]reflect.Value, v.NumField())
-	for i := range v.NumField() {
-		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
-		known[name] = v.Field(i)
-	}
-	top := path == "spec"
-	keys := p.mapping(n, path)
-	for i := 0; keys != nil && i+1 < len(n.Content); i += 2 {
-		name := n.Content[i].Value
-		value := keys[name]
-		if value != n.Content[i+1] {
-			continue // written twice, or no name
-		}
-		target, ok := known[name]
-		p.doc.lines[path+"."+name] = value.Line
-		switch {
-		case !ok || name == "-" || top && (name == "id" || name == "account_id"):
-			p.add(path+"."+name, value.Line, "is no field of %s", p.doc.kind)
-		case top && isName(p.doc.kind, name):
-			p.add(path+"."+name, value.Line, "is given by the document's name")
-		default:
-			p.value(value, target, path+"."+name)
-		}
-	}
-}
-
-// value fills one field. Where text is wanted a whole number will do as it is written, because
-// extension numbers look like one.
-func (p *decoding) value(n *yaml.Node, v reflect.Value, path string) {
-	switch v.Kind() {
-	case reflect.Struct:
-		p.structure(n, v, path)
-		return
-	case reflect.Slice:
-		p.list(n, v, path)
-		return
-	case reflect.Pointer:
-		text := ""
-		p.value(n, reflect.ValueOf(&text).Elem(), path)
-		if text != "" {
-			v.Set(reflect.ValueOf(&text))
-		}
-		return
-	}
-	if n.Kind != yaml.ScalarNode || n.Anchor != "" {
-		p.wrong(n, path, map[reflect.Kind]string{reflect.String: "text", reflect.Int: "a whole number", reflect.Bool: "true or false"}[v.Kind()])
-		return
-	}
-	tag := n.ShortTag()
-	switch v.Kind() {
-	case reflect.String:
-		if tag != "!!str" && tag != "!!int" {
-			p.wrong(n, path, "text (in quotes)")
-			return
-		}
-		v.SetString(n.Value)
-	case reflect.Int:
-		number, err := strconv.Atoi(n.Value)
-		if tag != "!!int" || err != nil {
-			p.wrong(n, path, "a whole number")
-			return
-		}
-		v.SetInt(int64(number))
-	case reflect.Bool:
-		if tag != "!!bool" {
-			p.wrong(n, path, "true or false")
-			return
-		}
-		v.SetBool(strings.EqualFold(n.Value, "true"))
-	}
-}
-
-// maxItems bounds every list of a resource before its own limit is looked at.
-const maxItems = 1000
-
-func (p *decoding) list(n *yaml.Node, v reflect.Value, path string) {
-	if n.Kind != yaml.SequenceNode || n.Anchor != "" {
-		p.wrong(n, path, "a list")
-		return
-	}
-	if len(n.Content) > maxItems {
-		p.add(path, n.Line, "has %d items, more than %d", len(n.Content), maxItems)
-		return
-	}
-	for i, item := range n.Content {
-		element := reflect.New(v.Type().Elem()).Elem()
-		at := fmt.Sprintf("%s[%d]", path, i)
-		p.doc.lines[at] = item.Line
-		p.value(item, element, at)
-		v.Set(reflect.Append(v, element))
-	}
 }

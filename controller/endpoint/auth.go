@@ -19,14 +19,15 @@ func (s *Server) auth(r *http.Request, _ brain.APIKey) (any, error) {
 	if err := decode(r, &authFields, &req); err != nil {
 		return nil, err
 	}
-	reply := register(s.Config.Directory(), req)
+	reply := register(s.Config.Directory(), &req)
+	s.countAuth(&reply)
 	s.logAuth(r.Context(), &req, &reply, began)
 	return &reply, nil
 }
 
 // register decides a registration. An unknown user, a wrong password and a foreign address-of-record
 // get the same answer; only Why, which no phone sees, tells them apart.
-func register(dir brain.Directory, req api.AuthRequest) api.AuthReply {
+func register(dir brain.Directory, req *api.AuthRequest) api.AuthReply {
 	res := auth.Check(dir, req.Method, auth.Digest(req.Digest))
 	if !res.OK {
 		return api.AuthReply{Action: api.ActionReject, ConfigVersion: dir.Version(), Refusal: forbidden(res.Why)}

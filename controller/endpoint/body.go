@@ -67,24 +67,40 @@ func onlyJSON(r *http.Request) error {
 
 // readBody reads a body of at most api.MaxBody bytes. A longer one that says so is not read at all.
 func readBody(r *http.Request) (string, error) {
-	tooLarge := badBody(http.StatusRequestEntityTooLarge, countBadTooLarge, "a body has at most %d bytes", api.MaxBody)
 	if r.ContentLength > api.MaxBody {
-		return "", tooLarge
+		return "", tooLarge()
 	}
 	buf := bodies.Get().(*bytes.Buffer)
 	defer bodies.Put(buf)
 	buf.Reset()
-	_, err := buf.ReadFrom(io.LimitReader(r.Body, api.MaxBody+1))
-	var timeout net.Error
+	var err error
+	if n := r.ContentLength; n >= 0 {
+		buf.Grow(int(n))
+		var got int
+		got, err = io.ReadFull(r.Body, buf.AvailableBuffer()[:n])
+		buf.Write(buf.AvailableBuffer()[:got])
+	} else {
+		_, err = buf.ReadFrom(io.LimitReader(r.Body, api.MaxBody+1))
+	}
 	switch {
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return "", badBody(http.StatusRequestTimeout, countBadSlow, "the body took too long")
 	case err != nil:
-		return "", badBody(http.StatusBadRequest, countBadBroken, "the body broke off")
+		return "", brokenBody(err)
 	case buf.Len() > api.MaxBody:
-		return "", tooLarge
+		return "", tooLarge()
 	}
 	return buf.String(), nil
+}
+
+func tooLarge() error {
+	return badBody(http.StatusRequestEntityTooLarge, countBadTooLarge, "a body has at most %d bytes", api.MaxBody)
+}
+
+// brokenBody says why a body could not be read to its end.
+func brokenBody(err error) error {
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		return badBody(http.StatusRequestTimeout, countBadSlow, "the body took too long")
+	}
+	return badBody(http.StatusBadRequest, countBadBroken, "the body broke off")
 }
 
 // decodeJSON fills into from one JSON document and nothing after it.

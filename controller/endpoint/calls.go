@@ -32,11 +32,11 @@ func (s *Server) calls(r *http.Request, key brain.APIKey) (any, error) {
 	return s.listCalls(r.Context(), accounts, limit, after)
 }
 
-// callKey orders calls over all accounts: by account, call id, token. It is also the cursor, so a
+// callKey orders calls over all accounts: by account, call id, node. It is also the cursor, so a
 // call that ends or begins between two pages moves no other one across them.
 type callKey [3]string
 
-func keyOf(c api.Call) callKey { return callKey{c.AccountID, c.CallID, c.Token} }
+func keyOf(c api.Call) callKey { return callKey{c.AccountID, c.CallID, c.Node} }
 
 func (k callKey) compare(other callKey) int { return slices.Compare(k[:], other[:]) }
 

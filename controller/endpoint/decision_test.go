@@ -222,7 +222,7 @@ func TestNodes_ListTheLastHeartbeat(t *testing.T) {
 func TestCalls_PagesMeetEveryCallOnce(t *testing.T) {
 	b := newBench(t)
 	for i := range 23 {
-		b.presence.calls = append(b.presence.calls, api.Call{AccountID: "acc_" + strconv.Itoa(i%3), CallID: "c" + strconv.Itoa(i/2), Token: strconv.Itoa(i)})
+		b.presence.calls = append(b.presence.calls, api.Call{AccountID: "acc_" + strconv.Itoa(i%3), CallID: "c" + strconv.Itoa(i/2), Node: strconv.Itoa(i)})
 	}
 	for _, limit := range []int{1, 2, 7, 22, 23, 24, 500} {
 		got := walk(t, b, limit, tokenPlatform)
@@ -295,7 +295,7 @@ func BenchmarkRouteHandler(b *testing.B) {
 	f.Log = slog.New(slog.DiscardHandler)
 	body := inviteQuestion("1001", "secret1001", "1002").Encode()
 	r, _ := http.NewRequest("POST", api.PathRoute, nil)
-	r.RemoteAddr = "127.0.0.1:1"
+	r.RemoteAddr, r.ContentLength = "127.0.0.1:1", int64(len(body))
 	r.Header.Set("Content-Type", typeForm)
 	r.Header.Set("Authorization", "Bearer "+tokenNode)
 	b.ReportAllocs()

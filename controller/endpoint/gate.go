@@ -14,23 +14,30 @@ import (
 	"github.com/sipio/sipio/brain"
 )
 
-// right is what a key needs for an endpoint: any one of its scopes.
-type right struct {
-	anyOf    []brain.Scope
-	platform bool // only keys of the platform itself, whatever the scopes of an account's key say
-}
+// right is what a key needs for an endpoint: any one of these scopes.
+type right []brain.Scope
 
 var (
-	forNodes    = right{[]brain.Scope{brain.ScopeNode, brain.ScopePlatform}, true}
-	forPlatform = right{[]brain.Scope{brain.ScopePlatform}, true}
-	forCalls    = right{[]brain.Scope{brain.ScopeCallsRead, brain.ScopePlatform}, false}
+	forNodes    = right{brain.ScopeNode, brain.ScopePlatform}
+	forPlatform = right{brain.ScopePlatform}
+	forCalls    = right{brain.ScopeCallsRead, brain.ScopePlatform}
 )
 
-func (n right) has(key brain.APIKey) bool {
-	if n.platform && key.AccountID != "" {
-		return false
+// has reports whether a key has the right. The scopes node and platform are worth nothing in a key
+// that belongs to an account, however it came by them.
+func (need right) has(key brain.APIKey) bool {
+	return slices.ContainsFunc(need, func(s brain.Scope) bool {
+		platform := s == brain.ScopeNode || s == brain.ScopePlatform
+		return slices.Contains(key.Scopes, s) && !(platform && key.AccountID != "")
+	})
+}
+
+func (need right) String() string {
+	names := make([]string, len(need))
+	for i, s := range need {
+		names[i] = string(s)
 	}
-	return slices.ContainsFunc(n.anyOf, func(s brain.Scope) bool { return slices.Contains(key.Scopes, s) })
+	return strings.Join(names, " or ")
 }
 
 // answer is an endpoint behind the gate: it returns what to encode, or why not.
@@ -85,18 +92,6 @@ func (s *Server) admit(r *http.Request, need right) (brain.APIKey, error) {
 		return key, badBody(http.StatusForbidden, countRefusedScope, "the key lacks the scope %s", need)
 	}
 	return key, nil
-}
-
-func (n right) String() string {
-	names := make([]string, len(n.anyOf))
-	for i, s := range n.anyOf {
-		names[i] = string(s)
-	}
-	text := strings.Join(names, " or ")
-	if n.platform {
-		text += " of a platform key"
-	}
-	return text
 }
 
 // key returns the key whose token a question carries.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/sipio/sipio/brain"
 )
@@ -62,7 +63,9 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", retryAfterSec)
 	case http.StatusRequestEntityTooLarge, http.StatusRequestTimeout:
-		h.Set("Connection", "close") // what is left of the body is not read
+		// What is left of the body is not waited for. A connection that cannot take a deadline has none to lose.
+		h.Set("Connection", "close")
+		_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
 	}
 	write(w, f.status, "application/problem+json", &p)
 }

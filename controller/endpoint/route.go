@@ -17,17 +17,18 @@ func (s *Server) route(r *http.Request, _ brain.APIKey) (any, error) {
 	if err := decode(r, &routeFields, &req); err != nil {
 		return nil, err
 	}
-	reply := api.RouteReply{RTJSON: direct(s.Config.Directory(), req)}
+	reply := &api.RouteReply{RTJSON: direct(s.Config.Directory(), &req)}
+	s.countRoute(&reply.RTJSON)
 	s.logRoute(r.Context(), &req, &reply.RTJSON, began)
-	return &reply, nil
+	return reply, nil
 }
 
 // direct decides a call. A caller who is not known gets the same refusal whatever was dialed.
-func direct(dir brain.Directory, req api.RouteRequest) api.Directive {
+func direct(dir brain.Directory, req *api.RouteRequest) api.Directive {
 	res := auth.Check(dir, req.Method, auth.Digest(req.Digest))
 	if !res.OK {
 		return api.Directive{Action: api.ActionReject, Version: api.Version, ConfigVersion: dir.Version(),
 			Refusal: forbidden(res.Why)}
 	}
-	return route.Decide(dir, route.Caller{Account: res.Account, User: res.User, Device: res.Device}, req)
+	return route.Decide(dir, route.Caller{Account: res.Account, User: res.User, Device: res.Device}, *req)
 }

@@ -91,6 +91,9 @@ func fieldError(d *huma.ErrorDetail) brain.FieldError {
 	if d.Message == "unexpected property" {
 		return brain.FieldError{Path: path, Text: "unknown field"}
 	}
+	if strings.HasPrefix(d.Message, huma.ErrUnknownContentType.Error()) {
+		return brain.FieldError{Path: "header.Content-Type", Text: "must be application/json"}
+	}
 	return brain.FieldError{Path: path, Text: d.Message}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sipio/sipio/brain"
 )
@@ -23,6 +24,8 @@ type memory struct {
 	applied brain.ApplyOptions
 	doc     string
 	fault   error // what every read answers when set
+
+	meet chan struct{} // when set, a Get waits a moment for another one under way before it returns
 }
 
 func newMemory() *memory {
@@ -68,6 +71,18 @@ func (m *memory) List(_ context.Context, kind brain.Kind, accountID, after strin
 }
 
 func (m *memory) Get(_ context.Context, kind brain.Kind, accountID, id string) (brain.Resource, error) {
+	r, err := m.get(kind, accountID, id)
+	if m.meet != nil {
+		select {
+		case m.meet <- struct{}{}:
+		case <-m.meet:
+		case <-time.After(100 * time.Millisecond): // nobody else reads now
+		}
+	}
+	return r, err
+}
+
+func (m *memory) get(kind brain.Kind, accountID, id string) (brain.Resource, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.fault != nil {

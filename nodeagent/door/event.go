@@ -12,7 +12,7 @@ import (
 
 // Bounds of one batch of events from Kamailio.
 const (
-	maxEventBody  = 256 << 10
+	maxEventBody  = 1 << 20 // above what Kamailio can build of 100 events: a refused batch would come again for ever
 	maxEvents     = 500
 	maxEventLine  = 8 << 10 // so that one event, however escaped, fits a body to the brain
 	maxEventField = 2 << 10 // bytes of one decoded value
@@ -69,10 +69,10 @@ func parseBatch(body []byte) (batch api.EventBatch, bad []error, err error) {
 		if len(line) == 0 {
 			continue
 		}
-		if len(batch.Events)+len(bad) >= maxEvents {
-			return batch, nil, fmt.Errorf("more than %d events in one batch", maxEvents)
-		}
 		ev, err := parseEvent(line)
+		if err == nil && len(batch.Events) >= maxEvents {
+			err = fmt.Errorf("more than %d events in one batch", maxEvents)
+		}
 		if err != nil {
 			bad = append(bad, fmt.Errorf("line %d: %w", n, err))
 			continue

@@ -71,19 +71,19 @@ func TestParseBatch_DropsBadLinesOnly(t *testing.T) {
 	}
 }
 
-// A batch without its names, or with more events than the limit, is refused as a whole.
-func TestParseBatch_RefusesNamelessAndOversizedBatches(t *testing.T) {
+// A batch without its names is refused as a whole; of one with too many events the rest is dropped,
+// because Kamailio would post a refused batch again for ever.
+func TestParseBatch_RefusesNamelessAndCutsOversizedBatches(t *testing.T) {
 	for _, body := range []string{
 		"", "\n", "node=n\n" + eventLine(1, ""), "boot=b\n", "node=a%0Ab&boot=b\n", "node=n&boot=" + strings.Repeat("b", maxBootName+1) + "\n",
-		"node=n&boot=b\n" + strings.Repeat("seq=1&type=x\n", maxEvents+1),
 	} {
 		if _, _, err := parseBatch([]byte(body)); err == nil {
 			t.Errorf("batch %.60q was taken", body)
 		}
 	}
-	batch, _, err := parseBatch([]byte("node=n&boot=b\n" + strings.Repeat("seq=1&type=x\n", maxEvents)))
-	if err != nil || len(batch.Events) != maxEvents {
-		t.Errorf("a full batch: %d events, %v", len(batch.Events), err)
+	batch, bad, err := parseBatch([]byte("node=n&boot=b\n" + strings.Repeat("seq=1&type=x\n", maxEvents+2)))
+	if err != nil || len(batch.Events) != maxEvents || len(bad) != 2 {
+		t.Errorf("an oversized batch: %d events, %d dropped, %v", len(batch.Events), len(bad), err)
 	}
 }
 
@@ -91,11 +91,11 @@ func TestParseBatch_RefusesNamelessAndOversizedBatches(t *testing.T) {
 func FuzzParseBatch(f *testing.F) {
 	f.Add([]byte("node=n&boot=b\n" + eventLine(1, "&from=sip%3Aa")))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		batch, bad, err := parseBatch(body)
+		batch, _, err := parseBatch(body)
 		if err != nil {
 			return
 		}
-		if len(batch.Events)+len(bad) > maxEvents || batch.Node == "" || batch.Boot == "" {
+		if len(batch.Events) > maxEvents || batch.Node == "" || batch.Boot == "" {
 			t.Errorf("took %d events, node %q, boot %q", len(batch.Events), batch.Node, batch.Boot)
 		}
 		for _, ev := range batch.Events {

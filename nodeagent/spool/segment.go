@@ -2,11 +2,13 @@ package spool
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/sipio/sipio/brain/api"
 )
@@ -27,6 +29,38 @@ func appendRecord(dst, payload []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(payload)))
 	dst = binary.BigEndian.AppendUint32(dst, crc32.Checksum(payload, castagnoli))
 	return append(dst, payload...)
+}
+
+// encode makes the records of events: at most BatchEvents each, and none longer than the brain takes
+// in one body.
+func encode(node, boot string, events []api.Event) (buf []byte, err error) {
+	for part := range slices.Chunk(events, BatchEvents) {
+		if buf, err = encodePart(buf, api.EventBatch{Node: node, Boot: boot, Events: part}); err != nil {
+			return nil, err
+		}
+	}
+	return buf, nil
+}
+
+// encodePart halves a batch until its JSON is short enough.
+func encodePart(buf []byte, batch api.EventBatch) ([]byte, error) {
+	payload, err := json.Marshal(batch)
+	if err != nil {
+		return nil, fmt.Errorf("encode events: %w", err)
+	}
+	n := len(batch.Events)
+	switch {
+	case len(payload) <= maxPayload:
+		return appendRecord(buf, payload), nil
+	case n == 1:
+		return nil, fmt.Errorf("event of %d bytes, limit %d", len(payload), maxPayload)
+	}
+	first, second := batch, batch
+	first.Events, second.Events = batch.Events[:n/2], batch.Events[n/2:]
+	if buf, err = encodePart(buf, first); err != nil {
+		return nil, err
+	}
+	return encodePart(buf, second)
 }
 
 // readRecord reads the record at off. io.EOF means that nothing stands there, errTorn that what

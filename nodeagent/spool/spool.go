@@ -230,38 +230,6 @@ func (s *Spool) Append(node, boot string, events []api.Event) (lastSeq int64, fr
 	return lastSeq, fresh, nil
 }
 
-// encode makes the records of events: at most BatchEvents each, and none longer than the brain takes
-// in one body.
-func encode(node, boot string, events []api.Event) (buf []byte, err error) {
-	for part := range slices.Chunk(events, BatchEvents) {
-		if buf, err = encodePart(buf, api.EventBatch{Node: node, Boot: boot, Events: part}); err != nil {
-			return nil, err
-		}
-	}
-	return buf, nil
-}
-
-// encodePart halves a batch until its JSON is short enough.
-func encodePart(buf []byte, batch api.EventBatch) ([]byte, error) {
-	payload, err := json.Marshal(batch)
-	if err != nil {
-		return nil, fmt.Errorf("encode events: %w", err)
-	}
-	n := len(batch.Events)
-	switch {
-	case len(payload) <= maxPayload:
-		return appendRecord(buf, payload), nil
-	case n == 1:
-		return nil, fmt.Errorf("event of %d bytes, limit %d", len(payload), maxPayload)
-	}
-	first, second := batch, batch
-	first.Events, second.Events = batch.Events[:n/2], batch.Events[n/2:]
-	if buf, err = encodePart(buf, first); err != nil {
-		return nil, err
-	}
-	return encodePart(buf, second)
-}
-
 // write puts whole records at the end of the tail and syncs. A failed write is cut off again.
 func (s *Spool) write(buf []byte, events int) error {
 	seg := s.segments[len(s.segments)-1]

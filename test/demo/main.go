@@ -179,7 +179,7 @@ func listen(ctx context.Context, out io.Writer, name string, c *phone.Call, hz f
 	if err != nil {
 		return fmt.Errorf("phone %s does not hear %.0f Hz: %w", name, hz, err)
 	}
-	fmt.Fprintf(out, "phone %s hears %.0f Hz, level %.2f, from %s\n", name, hz, level, c.Stats().RemoteRTP)
+	fmt.Fprintf(out, "phone %s hears %.0f Hz, level %.2f, from %s\n", name, hz, level, c.Stats().RemoteSource)
 	return nil
 }
 

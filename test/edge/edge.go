@@ -271,7 +271,8 @@ func (e *Edge) startNode(ctx context.Context, bin string) error {
 	args := append([]string{bin + "/sipio-node", "--name=node-1", "--brain-urls=" + e.BrainURL,
 		"--brain-key-file=" + keyFile, "--door-listen=" + e.DoorAddr,
 		"--op-listen=" + strings.TrimSuffix(strings.TrimPrefix(e.NodeHealth, "http://"), "/health"),
-		"--kamailio-socket=" + e.KamailioSocket, "--rtpengine-ng=" + e.NG,
+		"--kamailio-socket=" + e.KamailioSocket, "--kamailio-client=" + filepath.Join(e.Dir, "sipio-node.sock"),
+		"--rtpengine-ng=" + e.NG,
 		"--spool-dir=" + filepath.Join(e.Dir, "spool")}, e.opt.NodeFlags...)
 	e.Node = newProc(e.Dir, "node", nil, args...)
 	return e.StartNode(ctx)

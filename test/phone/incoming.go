@@ -72,8 +72,11 @@ func (in *Incoming) Reject(code int, reason string, extra ...string) error {
 	for i := 0; i+1 < len(extra); i += 2 {
 		res.AppendHeader(sip.NewHeader(extra[i], extra[i+1]))
 	}
-	if in.call != nil {
-		in.call.end()
+	in.mu.Lock()
+	early := in.call
+	in.mu.Unlock()
+	if early != nil {
+		early.end()
 	}
 	return in.respond(res)
 }
@@ -94,7 +97,9 @@ func (in *Incoming) Answer(ctx context.Context) (*Call, error) {
 		return nil, fmt.Errorf("answer: %w", err)
 	}
 	if err := in.decide(); err != nil {
-		c.end()
+		if errors.Is(err, ErrCancelled) {
+			c.end()
+		}
 		return nil, fmt.Errorf("answer: %w", err)
 	}
 	defer close(in.finished)

@@ -296,6 +296,9 @@ func TestIncoming_EarlyMediaIsHeardBeforeTheAnswer(t *testing.T) {
 	if answered, err := in.Answer(ctx); err != nil || answered != b {
 		t.Fatalf("answer after progress: %v", err)
 	}
+	if _, err := in.Answer(ctx); err == nil {
+		t.Error("the call was answered twice")
+	}
 	if err := a.Wait(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -377,8 +380,8 @@ func TestRegister_AnswersOneChallenge(t *testing.T) {
 				t.Errorf("wrong password: %+v, %v", res, err)
 			}
 			alice.cfg.Password = testPassword
-			if res, err := alice.Unregister(ctx); err != nil || res.Code != 200 || len(proxy.location) != 0 {
-				t.Errorf("unregister: %+v, %v, bindings left %v", res, err, proxy.location)
+			if res, err := alice.Unregister(ctx); err != nil || res.Code != 200 || proxy.bindings() != 0 {
+				t.Errorf("unregister: %+v, %v, bindings left %d", res, err, proxy.bindings())
 			}
 		})
 	}

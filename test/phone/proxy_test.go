@@ -146,6 +146,12 @@ func (p *testProxy) register(req *sip.Request, tx sip.ServerTransaction) {
 	tx.Respond(res)
 }
 
+func (p *testProxy) bindings() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.location)
+}
+
 // forwarded is the request for the next hop: to the connection of the user in the request URI. In a dialog only a
 // request that brings our Route is let through.
 func (p *testProxy) forwarded(req *sip.Request) *sip.Request {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -114,7 +115,23 @@ func (m *webRTC) local(d webrtc.SessionDescription, dir direction) ([]byte, erro
 	case <-time.After(gatherTimeout):
 		return nil, fmt.Errorf("ICE gathering took more than %v", gatherTimeout)
 	}
-	return setDirection([]byte(m.pc.LocalDescription().SDP), dir), nil
+	return setDirection(defaultCandidate([]byte(m.pc.LocalDescription().SDP)), dir), nil
+}
+
+// defaultCandidate puts the first candidate into c= and m=, as browsers do once they have gathered (RFC 8839 section
+// 4.2.1). pion leaves 0.0.0.0 there, which rtpengine takes for hold and sends nothing.
+func defaultCandidate(body []byte) []byte {
+	for line := range strings.SplitSeq(string(body), "\r\n") {
+		fields := strings.Fields(line)
+		if len(fields) < 6 || !strings.HasPrefix(line, "a=candidate:") {
+			continue
+		}
+		return []byte(strings.NewReplacer(
+			"c=IN IP4 0.0.0.0\r\n", "c=IN IP4 "+fields[4]+"\r\n",
+			"m=audio 9 ", "m=audio "+fields[5]+" ",
+		).Replace(string(body)))
+	}
+	return body
 }
 
 // accept takes an answer once; the same answer again (183, then 200) changes nothing.
@@ -143,7 +160,8 @@ func (m *webRTC) answer(offer []byte, want direction) ([]byte, error) {
 		return nil, fmt.Errorf("read SDP offer: %w", err)
 	}
 	m.want = want
-	err = m.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: string(setDirection(offer, sendrecv))})
+	bundled, added := withBundle(string(setDirection(offer, sendrecv)))
+	err = m.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: bundled})
 	if err != nil {
 		return nil, fmt.Errorf("set remote offer: %w", err)
 	}
@@ -153,10 +171,26 @@ func (m *webRTC) answer(offer []byte, want direction) ([]byte, error) {
 	}
 	allowed := d.dir.mirror()
 	body, err := m.local(answer, directionOf(want.sends() && allowed.sends(), want.receives() && allowed.receives()))
-	if err == nil {
-		m.mouth.negotiate(tone.PCMU, 0, allowed.sends() && want == sendrecv)
+	if err != nil {
+		return nil, err
 	}
-	return body, err
+	m.mouth.negotiate(tone.PCMU, 0, allowed.sends() && want == sendrecv)
+	if added != "" {
+		body = []byte(strings.Replace(string(body), added, "", 1))
+	}
+	return body, nil
+}
+
+// withBundle adds a BUNDLE group to an offer without one, and returns the line added. pion rejects a stream that is not
+// in a group (port 0); a browser does not, and rtpengine's offers have none.
+func withBundle(offer string) (sdp, added string) {
+	_, mid, found := strings.Cut(offer, "\r\na=mid:")
+	if !found || strings.Contains(offer, "\r\na=group:BUNDLE") {
+		return offer, ""
+	}
+	mid, _, _ = strings.Cut(mid, "\r\n")
+	added = "a=group:BUNDLE " + mid + "\r\n"
+	return strings.Replace(offer, "\r\nm=", "\r\n"+added+"m=", 1), added
 }
 
 func (m *webRTC) hears() *ear    { return &m.ear }

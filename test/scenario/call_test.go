@@ -33,7 +33,7 @@ func TestCall_ExtensionToExtensionIsHeardBothWays(t *testing.T) {
 // relayed checks that the audio really came from one of rtpengine's ports.
 func relayed(t *testing.T, c *phone.Call) {
 	t.Helper()
-	from := c.Stats().RemoteRTP
+	from := c.Stats().RemoteSource
 	addr, err := net.ResolveUDPAddr("udp", from)
 	if err != nil || addr.Port < node.RTPMin || addr.Port > node.RTPMax {
 		t.Errorf("audio came from %q, want one of rtpengine's ports %d–%d", from, node.RTPMin, node.RTPMax)

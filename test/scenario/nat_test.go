@@ -52,7 +52,7 @@ func newNAT(t *testing.T) natted {
 	}
 	ip(t, "netns exec "+n.router+" sysctl -qw net.ipv4.ip_forward=1")
 	nft := exec.Command("ip", "netns", "exec", n.router, "nft", "-f", "-")
-	nft.Stdin = strings.NewReader("table ip nat { chain post { type nat hook postrouting priority 100; oifname \"wan\" masquerade random; } }\n")
+	nft.Stdin = strings.NewReader("table ip nat {\nchain post {\ntype nat hook postrouting priority 100;\noifname \"wan\" masquerade random;\n}\n}\n")
 	if out, err := nft.CombinedOutput(); err != nil {
 		t.Fatalf("nft: %v\n%s", err, out)
 	}
@@ -119,7 +119,7 @@ func TestNAT_PhoneBehindARouterIsHeardBothWays(t *testing.T) {
 func (n natted) testphone(ctx context.Context, bin, verb string, e *edge.Edge, user string, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	argv := []string{"netns", "exec", n.phone, filepath.Join(bin, "testphone"), verb}
 	argv = append(argv, args...)
-	argv = append(argv, "--user", user, "--password", "secret-"+user, "--domain", "acme.test", "--proxy", e.SIP, "--local-ip", "192.168.77.2")
+	argv = append(argv, "--user", user, "--password", "secret-"+user, "--domain", "acme.test", "--proxy", e.SIP, "--local", "192.168.77.2")
 	cmd := exec.CommandContext(ctx, "ip", argv...)
 	out := new(bytes.Buffer)
 	cmd.Stdout, cmd.Stderr = out, out

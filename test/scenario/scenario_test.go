@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
 	var err error
-	if node, err = edge.Start(context.Background(), edge.Options{Config: acme}); err != nil {
+	if node, err = edge.Start(context.Background(), edge.Options{Config: acme, LogDecisions: true}); err != nil {
 		fmt.Fprintln(os.Stderr, "start the edge:", err)
 		return 1
 	}
@@ -52,7 +52,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 func tails(t *testing.T, e *edge.Edge) {
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("last lines of the daemons:\n%s", e.Tails(15))
+			t.Logf("last lines of the daemons:\n%s", e.Tails(25))
 		}
 	})
 }

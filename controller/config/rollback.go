@@ -1,0 +1,68 @@
+package config
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/sipio/sipio/brain"
+)
+
+// Rollback returns the configuration to what it was after revision rev, as a revision of its own. API
+// keys are left as they are: a key that was revoked stays revoked; only those of accounts that did not
+// exist then go with them. It returns what changes and the version after it; with dryRun nothing is
+// changed. ENotFound: no such revision.
+func (s *Store) Rollback(ctx context.Context, actor string, rev int64, dryRun bool) (brain.Plan, int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	base := s.state.Load()
+	if rev < 1 || rev > base.version {
+		return brain.Plan{}, 0, brain.Errorf(brain.ENotFound, "no revision %d: there are 1 to %d", rev, base.version)
+	}
+	past, err := rowsAfter(ctx, s.db, rev)
+	if err != nil {
+		return brain.Plan{}, 0, fmt.Errorf("read revisions after %d: %w", rev, err)
+	}
+	ops := opsBack(base, past)
+	d := newDraft(base)
+	for _, o := range ops {
+		o.apply(d)
+	}
+	if err := (&preparation{base: base}).verdict(check(d, ops)); err != nil {
+		return brain.Plan{}, 0, err
+	}
+	plan := planOf(d, ops)
+	if dryRun {
+		return plan, base.version, nil
+	}
+	version, err := s.commit(ctx, actor, fmt.Sprintf("rollback to %d: ", rev), d, ops)
+	if err != nil {
+		return brain.Plan{}, 0, err
+	}
+	return plan, version, nil
+}
+
+// opsBack lists what has to change for every row to be as it was: creates and updates in the order of
+// kinds, then deletes in the opposite order.
+func opsBack(base *state, past []pastRow) []op {
+	var writes, deletes []op
+	for _, p := range past {
+		now := base.get(p.kind, p.owner, p.id)
+		switch {
+		case now == nil && p.row == nil || now != nil && p.row != nil && same(now, p.row):
+		case p.row != nil:
+			writes = append(writes, opOf(now, p.row))
+		default:
+			deletes = append(deletes, opOf(now, nil))
+			if p.kind == brain.KindAccount {
+				for _, key := range base.tenants[p.id].rows[brain.KindAPIKey] {
+					deletes = append(deletes, opOf(key, nil))
+				}
+			}
+		}
+	}
+	rank := func(o op) int { return slices.Index(brain.Kinds, o.resource().ResourceKind()) }
+	slices.SortStableFunc(writes, func(a, b op) int { return rank(a) - rank(b) })
+	slices.SortStableFunc(deletes, func(a, b op) int { return rank(b) - rank(a) })
+	return append(writes, deletes...)
+}

@@ -1,0 +1,226 @@
+package nodeagent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is everything an operator can set of sipio-node, and the hooks of the program around it.
+// Each setting is one flag and one variable: --brain-urls is SIPIO_NODE_BRAIN_URLS.
+type Config struct {
+	Name              string        // of this node, as the brain knows it
+	BrainURLs         []string      // the preferred first: http on loopback, https elsewhere
+	BrainKeyFile      string        // holds the node key; "" = systemd credential CredentialKey
+	BrainCAFile       string        // PEM of the authority of https brains; "" = the system's
+	DoorListen        string        // loopback address for Kamailio's questions
+	OpListen          string        // loopback address of health
+	KamailioSocket    string        // unix datagram socket of Kamailio's JSON-RPC
+	KamailioClient    string        // our own socket, where Kamailio's answers arrive
+	RTPEngineNG       string        // UDP address of rtpengine's ng protocol
+	SpoolDir          string        // keeps events while the brain is away; made when missing
+	SpoolMaxMB        int           // MiB; past it the oldest events are dropped
+	Deadline          time.Duration // a decision is answered by then; Kamailio gives up after 1 s
+	StallAfter        time.Duration // silence after which a brain counts as frozen
+	MaxInFlight       int           // decisions under way at once; Kamailio must have more workers
+	HedgeAfter        time.Duration // silence after which the next brain is asked too
+	RetryAfterSec     int           // Retry-After of calls refused because no brain answers, seconds
+	HeartbeatInterval time.Duration
+	LogLevel          slog.Level
+
+	// Hooks, not settings: each may be nil.
+	Version       string                   // of the build, for heartbeat and health
+	Log           *slog.Logger             // nil: slog.Default
+	Ready         func(Addrs)              // called once everything listens
+	Notify        func(state string) error // tells the service manager, see sd_notify(3)
+	WatchdogEvery time.Duration            // how often the service manager wants to hear from us; 0 = never
+}
+
+// Addrs are the addresses that Run listens on. With port 0 in the configuration they hold the port
+// that the system chose.
+type Addrs struct {
+	Door, Op string
+}
+
+// CredentialKey is the systemd credential that holds the node key when BrainKeyFile is empty.
+const CredentialKey = "node-key"
+
+// maxKeyBytes bounds the node key file.
+const maxKeyBytes = 4 << 10
+
+// DefaultConfig is a node on one machine with its brain, Kamailio and rtpengine.
+func DefaultConfig() Config {
+	return Config{
+		Name:              "node-1",
+		BrainURLs:         []string{"http://127.0.0.1:8080"},
+		DoorListen:        "127.0.0.1:8480",
+		OpListen:          "127.0.0.1:8481",
+		KamailioSocket:    "/run/sipio/kamailio.sock",
+		KamailioClient:    "/run/sipio/sipio-node.sock",
+		RTPEngineNG:       "127.0.0.1:2223",
+		SpoolDir:          "/var/lib/sipio/spool",
+		SpoolMaxMB:        256,
+		Deadline:          800 * time.Millisecond,
+		StallAfter:        250 * time.Millisecond,
+		MaxInFlight:       8,
+		HedgeAfter:        100 * time.Millisecond,
+		RetryAfterSec:     2,
+		HeartbeatInterval: 5 * time.Second,
+		LogLevel:          slog.LevelInfo,
+		Version:           "dev",
+	}
+}
+
+// Setting is one setting as text: the name of its flag, and how to read and write its value.
+type Setting struct {
+	Name string // as in --name
+	Doc  string
+	Type string // string, duration, int
+	Get  func() string
+	Set  func(string) error
+}
+
+// Env is the name of the environment variable of the setting.
+func (s Setting) Env() string {
+	return "SIPIO_NODE_" + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))
+}
+
+// Settings lists every setting of c, in the order of the sample file.
+func (c *Config) Settings() []Setting {
+	return []Setting{
+		text("name", "name of this node, as the brain knows it", &c.Name),
+		{"brain-urls", "brains to ask, the preferred first, comma between: http on loopback, https elsewhere", "string",
+			func() string { return strings.Join(c.BrainURLs, ",") },
+			func(s string) error {
+				c.BrainURLs = strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+				return nil
+			}},
+		text("brain-key-file", "file that holds the node key; empty for the systemd credential "+CredentialKey, &c.BrainKeyFile),
+		text("brain-ca-file", "PEM file of the authority that signs https brains; empty for the system's", &c.BrainCAFile),
+		text("door-listen", "loopback address where Kamailio asks", &c.DoorListen),
+		text("op-listen", "loopback address of /health", &c.OpListen),
+		text("kamailio-socket", "unix datagram socket of Kamailio's JSON-RPC", &c.KamailioSocket),
+		text("kamailio-client", "our own socket, where Kamailio's answers arrive", &c.KamailioClient),
+		text("rtpengine-ng", "UDP address of rtpengine's ng protocol", &c.RTPEngineNG),
+		text("spool-dir", "folder that keeps events while the brain is away", &c.SpoolDir),
+		number("spool-max-mb", "bound of that folder in MiB; past it the oldest events are dropped", &c.SpoolMaxMB),
+		duration("deadline", "a decision is answered by then, below Kamailio's 1 s", &c.Deadline),
+		duration("stall-after", "silence after which a brain counts as frozen", &c.StallAfter),
+		number("max-in-flight", "decisions under way at once; Kamailio must have more workers", &c.MaxInFlight),
+		duration("hedge-after", "silence after which the next brain is asked too", &c.HedgeAfter),
+		number("retry-after-sec", "Retry-After in seconds of requests refused because no brain answers", &c.RetryAfterSec),
+		duration("heartbeat-interval", "time between heartbeats to the brain", &c.HeartbeatInterval),
+		{"log-level", "debug, info, warn or error", "string",
+			func() string { return strings.ToLower(c.LogLevel.String()) },
+			func(s string) error { return c.LogLevel.UnmarshalText([]byte(s)) }},
+	}
+}
+
+func text(name, doc string, at *string) Setting {
+	return Setting{name, doc, "string", func() string { return *at }, func(s string) error { *at = s; return nil }}
+}
+
+func number(name, doc string, at *int) Setting {
+	return Setting{name, doc, "int", func() string { return strconv.Itoa(*at) },
+		func(s string) (err error) { *at, err = strconv.Atoi(s); return err }}
+}
+
+func duration(name, doc string, at *time.Duration) Setting {
+	return Setting{name, doc, "duration", func() string { return at.String() },
+		func(s string) (err error) { *at, err = time.ParseDuration(s); return err }}
+}
+
+// SetFromEnv takes every setting whose variable is set, through lookup (os.LookupEnv).
+func (c *Config) SetFromEnv(lookup func(string) (string, bool)) error {
+	var errs []error
+	for _, s := range c.Settings() {
+		if v, ok := lookup(s.Env()); ok {
+			if err := s.Set(v); err != nil {
+				errs = append(errs, fmt.Errorf("%s=%q: %w", s.Env(), v, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Check says what is wrong with the settings taken together.
+func (c *Config) Check() error {
+	switch {
+	case c.Name == "":
+		return errors.New("name is empty")
+	case len(c.BrainURLs) == 0:
+		return errors.New("brain-urls is empty: nobody could decide")
+	case c.SpoolDir == "" || c.KamailioSocket == "" || c.KamailioClient == "" || c.RTPEngineNG == "":
+		return errors.New("spool-dir, kamailio-socket, kamailio-client and rtpengine-ng must be set")
+	case c.SpoolMaxMB < 1:
+		return fmt.Errorf("spool-max-mb is %d, want at least 1", c.SpoolMaxMB)
+	case c.Deadline >= time.Second:
+		return fmt.Errorf("deadline is %v: Kamailio gives up after 1s", c.Deadline)
+	case c.StallAfter >= c.Deadline:
+		return fmt.Errorf("stall-after is %v, want less than the deadline %v", c.StallAfter, c.Deadline)
+	case c.RetryAfterSec < 0 || c.RetryAfterSec > 3600:
+		return fmt.Errorf("retry-after-sec is %d, want 0 to 3600", c.RetryAfterSec)
+	case c.HeartbeatInterval < 100*time.Millisecond:
+		return fmt.Errorf("heartbeat-interval is %v, want at least 100ms", c.HeartbeatInterval)
+	}
+	for name, addr := range map[string]string{"door-listen": c.DoorListen, "op-listen": c.OpListen} {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if ip, err := netip.ParseAddr(host); err != nil || !ip.Unmap().IsLoopback() {
+			return fmt.Errorf("%s: %q is not a loopback address", name, host)
+		}
+	}
+	return nil
+}
+
+// key reads the node key. A file that everybody on the machine can read is refused: the key alone
+// makes a node.
+func (c *Config) key() (string, error) {
+	path := c.BrainKeyFile
+	if path == "" {
+		dir := os.Getenv("CREDENTIALS_DIRECTORY")
+		if dir == "" {
+			return "", fmt.Errorf("no node key: set brain-key-file, or give the unit the credential %s", CredentialKey)
+		}
+		path = filepath.Join(dir, CredentialKey)
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("node key: %w", err)
+	case info.Mode().Perm()&0o007 != 0:
+		return "", fmt.Errorf("node key %s is open to every user: chmod 600 it", path)
+	case info.Size() > maxKeyBytes:
+		return "", fmt.Errorf("node key %s is longer than %d bytes: %w", path, maxKeyBytes, fs.ErrInvalid)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("node key: %w", err)
+	}
+	key := strings.TrimSpace(string(raw))
+	if key == "" {
+		return "", fmt.Errorf("node key %s is empty", path)
+	}
+	return key, nil
+}
+
+// SampleEnv is the sample of an environment file: every variable with its default.
+func SampleEnv() string {
+	c := DefaultConfig()
+	var b strings.Builder
+	b.WriteString("# Settings of sipio-node, read by its systemd unit. The values here are the defaults.\n")
+	for _, s := range c.Settings() {
+		fmt.Fprintf(&b, "\n# %s\n#%s=%s\n", s.Doc, s.Env(), s.Get())
+	}
+	return b.String()
+}

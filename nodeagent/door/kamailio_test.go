@@ -1,0 +1,138 @@
+package door
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// One worker, which asks the door for every OPTIONS and answers with what it heard.
+const kamailioCfg = `#!KAMAILIO
+debug=1
+log_stderror=yes
+children=1
+listen=udp:127.0.0.1:%d
+auto_aliases=no
+loadmodule "sl.so"
+loadmodule "pv.so"
+loadmodule "textops.so"
+loadmodule "http_client.so"
+modparam("http_client", "httpcon", "door=>http://%s")
+modparam("http_client", "keep_connections", 1)
+modparam("http_client", "connection_timeout", 1)
+request_route {
+	$var(res) = "";
+	$var(q) = $_s(call_id=$(ci{s.urlencode.param})&cseq=$cs&branch=b&from=$(fU{s.urlencode.param}));
+	http_connect("door", "/auth", "application/x-www-form-urlencoded", "$var(q)", "$var(res)");
+	$var(code) = $rc;
+	append_to_reply("X-Answer: $var(code) $var(res)\r\n");
+	sl_send_reply("200", "OK");
+}
+`
+
+// The real http_client of Kamailio understands the door: its form arrives byte for byte, and a frozen brain costs the worker one stall time, after which it is free again.
+func TestServe_IsUnderstoodByKamailio(t *testing.T) {
+	var frozen atomic.Bool
+	release := make(chan struct{})
+	var bodies []string
+	brain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if frozen.Load() {
+			<-release
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		bodies = append(bodies, string(body))
+		_, _ = io.WriteString(w, accepted)
+	}))
+	defer brain.Close()
+	defer close(release)
+	addr, d := serveDoor(t, nil, brain.URL)
+	ask := startKamailio(t, addr)
+	for i := range 3 {
+		if got := ask(fmt.Sprintf("call-%d", i)); got != "200 "+accepted {
+			t.Fatalf("answer %q, want the brain's", got)
+		}
+	}
+	if want := "call_id=call-0%40x&cseq=1&branch=b&from=o%27%c3%a9"; len(bodies) != 3 || bodies[0] != want {
+		t.Errorf("brain was asked %q, want 3 with %q first", bodies, want)
+	}
+	frozen.Store(true)
+	for i, limit := range []time.Duration{900 * time.Millisecond, 200 * time.Millisecond} {
+		start := time.Now()
+		got := ask(fmt.Sprintf("frozen-%d", i))
+		if took := time.Since(start); !strings.HasPrefix(got, `200 {"action":"reject","sip_code":503`) || took > limit {
+			t.Errorf("question %d of a frozen brain: %q after %v, limit %v", i, got, took, limit)
+		}
+	}
+	if s := d.Stats(); s.Decisions != 5 || s.Fallbacks != 2 {
+		t.Errorf("stats %+v, want 5 decisions and 2 fallbacks", s)
+	}
+}
+
+// startKamailio runs a real Kamailio in front of the door and returns a function that sends it one
+// request and returns what it heard from the door.
+func startKamailio(t *testing.T, door string) (ask func(callID string) string) {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	free, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := free.LocalAddr().(*net.UDPAddr)
+	_ = free.Close()
+	dir := t.TempDir()
+	cfg := filepath.Join(dir, "kamailio.cfg")
+	if err := os.WriteFile(cfg, fmt.Appendf(nil, kamailioCfg, proxy.Port, door), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("kamailio", "-f", cfg, "-x", "tlsf", "-X", "tlsf", "-DD", "-E", "-w", dir, "-Y", dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("start kamailio (install Debian's kamailio and kamailio-utils-modules): %v", err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("kamailio said:\n%s", &log)
+		}
+	})
+	return func(callID string) string {
+		t.Helper()
+		msg := fmt.Sprintf("OPTIONS sip:x SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s\r\nFrom: <sip:o'\xc3\xa9@x>;tag=f\r\nTo: <sip:b@x>\r\n"+
+			"Call-ID: %s@x\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 9\r\nContent-Length: 0\r\n\r\n", conn.LocalAddr(), callID, callID)
+		buf := make([]byte, 4096)
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+			if _, err := conn.WriteTo([]byte(msg), proxy); err != nil {
+				t.Fatal(err)
+			}
+			_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second)) // until Kamailio is up, nothing comes
+			n, _, err := conn.ReadFrom(buf)
+			if err != nil {
+				continue
+			}
+			_, rest, _ := strings.Cut(string(buf[:n]), "X-Answer: ")
+			answer, _, _ := strings.Cut(rest, "\r\n")
+			return answer
+		}
+		t.Fatal("kamailio does not answer")
+		return ""
+	}
+}

@@ -1,0 +1,316 @@
+// Package nodeagent is the process sipio-node on an edge node: the door that Kamailio asks, the spool
+// of events behind it, and the eye on Kamailio and rtpengine. It decides nothing; the brain does.
+package nodeagent
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/nodeagent/door"
+	"github.com/sipio/sipio/nodeagent/kam"
+	"github.com/sipio/sipio/nodeagent/ng"
+	"github.com/sipio/sipio/nodeagent/spool"
+)
+
+// Bounds of the agent's own questions.
+const (
+	probeTimeout   = time.Second     // to Kamailio or rtpengine
+	greetTimeout   = 2 * time.Second // of the first heartbeat, before the door opens
+	opReadTimeout  = 5 * time.Second
+	opDrainTimeout = time.Second
+)
+
+// agent is the parts of a running node agent.
+type agent struct {
+	cfg    Config
+	log    *slog.Logger
+	spool  *spool.Spool
+	door   *door.Door
+	probes *probes
+	reaper *ng.Reaper
+	report *reporter
+}
+
+// Run is the node agent from start to end: it returns nil after a graceful stop by ctx, or the error
+// that kept it from answering. No daemon and no brain need be there yet.
+func Run(ctx context.Context, cfg Config) (err error) {
+	log := cfg.Log
+	if log == nil {
+		log = slog.Default()
+	}
+	if err := cfg.Check(); err != nil {
+		return fmt.Errorf("settings: %w", err)
+	}
+	key, err := cfg.key()
+	if err != nil {
+		return err
+	}
+	tlsConfig, err := brainTLS(cfg.BrainCAFile)
+	if err != nil {
+		return err
+	}
+	store, err := spool.Open(cfg.SpoolDir, spool.Options{MaxBytes: int64(cfg.SpoolMaxMB) << 20, Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	kamailio, err := kam.Open(cfg.KamailioSocket, cfg.KamailioClient, probeTimeout)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, kamailio.Close()) }()
+	rtpengine, err := ng.Dial(cfg.RTPEngineNG, probeTimeout)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rtpengine.Close()) }()
+	reaper := ng.NewReaper(kamailio, rtpengine, log)
+	doorway, err := door.New(door.Config{
+		Brains: cfg.BrainURLs, Key: key, TLS: tlsConfig, Deadline: cfg.Deadline, StallAfter: cfg.StallAfter,
+		MaxInFlight: cfg.MaxInFlight, HedgeAfter: cfg.HedgeAfter, RetryAfterSec: cfg.RetryAfterSec,
+		Spool: store, OnEvents: reaper.Note, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	a := &agent{
+		cfg: cfg, log: log, spool: store, door: doorway, reaper: reaper,
+		probes: &probes{kamailio: kamailio, rtpengine: rtpengine, log: log},
+		report: newReporter(cfg.BrainURLs, key, tlsConfig),
+	}
+	return a.run(ctx)
+}
+
+// brainTLS returns the TLS settings towards https brains; nil trusts the system's authorities.
+func brainTLS(caFile string) (*tls.Config, error) {
+	if caFile == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("brain-ca-file: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("brain-ca-file %s holds no certificate", caFile)
+	}
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
+}
+
+// run serves until ctx ends or a listener fails. The door closes first: what Kamailio still posts is
+// in the spool before the spool closes.
+func (a *agent) run(ctx context.Context) error {
+	if err := a.greet(ctx); err != nil {
+		return err
+	}
+	doorLn, err := net.Listen("tcp", a.cfg.DoorListen)
+	if err != nil {
+		return fmt.Errorf("door-listen: %w", err)
+	}
+	opLn, err := net.Listen("tcp", a.cfg.OpListen)
+	if err != nil {
+		_ = doorLn.Close()
+		return fmt.Errorf("op-listen: %w", err)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	failed := make(chan error, 2)
+	var serving, background sync.WaitGroup
+	serving.Go(func() { failed <- a.door.Serve(ctx, doorLn) })
+	serving.Go(func() { failed <- a.serveOp(ctx, opLn) })
+	behind, stopBehind := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBehind()
+	background.Go(func() { a.spool.Forward(behind, a.report.postEvents) })
+	background.Go(func() { a.reaper.Run(behind) })
+	background.Go(func() { a.beat(behind) })
+
+	addrs := Addrs{Door: doorLn.Addr().String(), Op: opLn.Addr().String()}
+	a.log.Info("node agent answers", "node", a.cfg.Name, "door", addrs.Door, "op", addrs.Op, "brains", a.cfg.BrainURLs)
+	if a.cfg.Ready != nil {
+		a.cfg.Ready(addrs)
+	}
+	a.tell("READY=1")
+	background.Go(func() { a.watchdog(behind, addrs.Door) })
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+	}
+	a.tell("STOPPING=1")
+	stop()
+	serving.Wait()
+	stopBehind()
+	background.Wait()
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
+// greet tells a brain that is there of this node, and refuses to start under one whose protocol this
+// agent cannot know. A brain that is away keeps nothing from starting.
+func (a *agent) greet(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, greetTimeout)
+	defer cancel()
+	version, err := a.report.postHeartbeat(ctx, a.heartbeat())
+	a.probes.reported(version, err)
+	if err != nil {
+		return nil // logged; the door answers by fallback until a brain is there
+	}
+	return checkProtocol(version)
+}
+
+// beat probes the daemons and reports, at once and then every HeartbeatInterval.
+func (a *agent) beat(ctx context.Context) {
+	tick := time.NewTicker(a.cfg.HeartbeatInterval)
+	defer tick.Stop()
+	for {
+		a.probes.probe(ctx)
+		version, err := a.report.postHeartbeat(ctx, a.heartbeat())
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			err = checkProtocol(version)
+		}
+		a.probes.reported(version, err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (a *agent) heartbeat() api.Heartbeat {
+	beat := api.Heartbeat{
+		Node: a.cfg.Name, Protocol: api.Version,
+		Versions:      map[string]string{"sipio-node": a.cfg.Version},
+		SpooledEvents: a.spool.Stats().Events,
+	}
+	for _, b := range a.door.Stats().Brains {
+		beat.BreakerOpenedTotal += b.Opened
+	}
+	a.probes.heartbeat(&beat)
+	return beat
+}
+
+// Health is the answer of GET /health on OpListen.
+type Health struct {
+	Status    string       `json:"status"` // ok; degraded when something below is not well
+	Node      string       `json:"node"`
+	Version   string       `json:"version"`
+	Door      door.Stats   `json:"door"`
+	Spool     spool.Stats  `json:"spool"`
+	Kamailio  DaemonStatus `json:"kamailio"`
+	RTPEngine DaemonStatus `json:"rtpengine"`
+	Brain     BrainStatus  `json:"brain"`
+	Reaped    int64        `json:"media_sessions_reaped"` // since start
+}
+
+func (a *agent) health() Health {
+	h := Health{
+		Status: "ok", Node: a.cfg.Name, Version: a.cfg.Version,
+		Door: a.door.Stats(), Spool: a.spool.Stats(), Reaped: a.reaper.Reaped(),
+	}
+	h.Kamailio, h.RTPEngine, h.Brain = a.probes.status()
+	well := h.Kamailio.Healthy && h.RTPEngine.Healthy && h.Brain.Reported
+	for _, b := range h.Door.Brains {
+		well = well && !b.Open
+	}
+	if !well {
+		h.Status = "degraded"
+	}
+	return h
+}
+
+// serveOp answers operators on loopback until ctx ends.
+func (a *agent) serveOp(ctx context.Context, ln net.Listener) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+api.PathHealth, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode(a.health()); err != nil {
+			a.log.Debug("health not delivered", "error", err)
+		}
+	})
+	srv := &http.Server{
+		Handler: mux, ReadTimeout: opReadTimeout, WriteTimeout: opReadTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		end, cancel := context.WithTimeout(context.Background(), opDrainTimeout)
+		defer cancel()
+		if srv.Shutdown(end) != nil {
+			_ = srv.Close()
+		}
+	})
+	err := srv.Serve(ln)
+	if !stop() {
+		<-done
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("health: %w", err)
+}
+
+// tell reports a state to the service manager. It can do without us; Kamailio cannot.
+func (a *agent) tell(state string) {
+	if a.cfg.Notify == nil {
+		return
+	}
+	if err := a.cfg.Notify(state); err != nil {
+		a.log.Warn("cannot notify the service manager", "state", state, "error", err)
+	}
+}
+
+// watchdog tells the service manager twice an interval that the door answers, each time after asking
+// it over a new connection as Kamailio would. An agent whose door is deaf is restarted.
+func (a *agent) watchdog(ctx context.Context, doorAddr string) {
+	if a.cfg.Notify == nil || a.cfg.WatchdogEvery <= 0 {
+		return
+	}
+	client := &http.Client{Timeout: a.cfg.WatchdogEvery / 2, Transport: &http.Transport{DisableKeepAlives: true}}
+	tick := time.NewTicker(a.cfg.WatchdogEvery / 2)
+	defer tick.Stop()
+	for {
+		if err := askDoor(ctx, client, doorAddr); err == nil {
+			a.tell("WATCHDOG=1")
+		} else if ctx.Err() == nil {
+			a.log.Error("the door does not answer itself", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func askDoor(ctx context.Context, client *http.Client, addr string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+api.PathHealth, nil)
+	if err != nil {
+		return fmt.Errorf("make request: %w", err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("health answered %d", resp.StatusCode)
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+package nodeagent
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/nodeagent/spool"
+)
+
+// reportTimeout bounds one post that is not a decision.
+const reportTimeout = 10 * time.Second
+
+// reporter posts what is not a decision, events and heartbeats, to the first brain that takes it.
+type reporter struct {
+	urls   []string
+	key    string
+	client *http.Client
+}
+
+func newReporter(urls []string, key string, tlsConfig *tls.Config) *reporter {
+	return &reporter{urls: urls, key: key, client: &http.Client{
+		Timeout:       reportTimeout,
+		Transport:     &http.Transport{TLSClientConfig: tlsConfig, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// statusError is an answer other than 200.
+type statusError struct {
+	status int
+	text   string
+}
+
+func (e *statusError) Error() string {
+	return fmt.Sprintf("brain answered %d: %.200s", e.status, e.text)
+}
+
+// malformed reports whether the brain will say the same again: it cannot read what was sent.
+func (e *statusError) malformed() bool {
+	switch e.status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
+}
+
+// post sends JSON and decodes the answer into out. A brain that is away makes it try the next; one
+// that says the body is malformed ends it.
+func (r *reporter) post(ctx context.Context, path string, body []byte, out any) error {
+	var errs []error
+	for _, url := range r.urls {
+		err := r.postOne(ctx, strings.TrimSuffix(url, "/")+path, body, out)
+		if err == nil {
+			return nil
+		}
+		if refused, ok := errors.AsType[*statusError](err); ok && refused.malformed() {
+			return err
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (r *reporter) postOne(ctx context.Context, url string, body []byte, out any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("make request: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+r.key)
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, api.MaxBody))
+	if err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return &statusError{resp.StatusCode, string(raw)}
+	}
+	if err := json.Unmarshal(raw, out); err != nil {
+		return fmt.Errorf("decode answer of %s: %w", url, err)
+	}
+	return nil
+}
+
+// postEvents delivers one batch for the spool.
+func (r *reporter) postEvents(ctx context.Context, batch []byte) (api.EventReply, error) {
+	var reply api.EventReply
+	err := r.post(ctx, api.PathPresenceEvent, batch, &reply)
+	if refused, ok := errors.AsType[*statusError](err); ok && refused.malformed() {
+		return reply, fmt.Errorf("%w: %w", spool.ErrRefused, err)
+	}
+	return reply, err
+}
+
+// postHeartbeat tells the brain of this node and returns the protocol version the brain speaks.
+func (r *reporter) postHeartbeat(ctx context.Context, beat api.Heartbeat) (version string, err error) {
+	body, err := json.Marshal(beat)
+	if err != nil {
+		return "", fmt.Errorf("encode heartbeat: %w", err)
+	}
+	var reply struct {
+		Version string `json:"version"`
+	}
+	err = r.post(ctx, api.PathHeartbeat, body, &reply)
+	return reply.Version, err
+}

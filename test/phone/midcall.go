@@ -1,0 +1,132 @@
+package phone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// Refer asks the other side to call target (blind transfer) and returns the code of the response. For an attended
+// transfer target is a URI with "?Replaces=" and the Replaces of the other call.
+func (c *Call) Refer(ctx context.Context, target string) (code int, err error) {
+	uri, err := c.phone.targetURI(target)
+	if err != nil {
+		return 0, fmt.Errorf("refer to %s: %w", target, err)
+	}
+	contact, err := c.phone.contactURI(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("refer to %s: %w", target, err)
+	}
+	res, err := c.inside(ctx, sip.REFER, &sip.ContactHeader{Address: contact},
+		sip.NewHeader("Refer-To", "<"+uri.String()+">"), sip.NewHeader("Referred-By", "<"+c.phone.AOR()+">"))
+	if refused := (*StatusError)(nil); errors.As(err, &refused) {
+		return refused.Code, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("refer to %s: %w", target, err)
+	}
+	return res.Code, nil
+}
+
+// Replaces names this call for an attended transfer, escaped for use in a Refer-To URI.
+func (c *Call) Replaces() string { return c.dialog.replaces() }
+
+// Referred delivers the Refer-To of each REFER received (answered 202; acting on it is up to the test).
+func (c *Call) Referred() <-chan string { return c.referred }
+
+// Notifies delivers the body of each NOTIFY received, the progress of a transfer (message/sipfrag).
+func (c *Call) Notifies() <-chan string { return c.notifies }
+
+// Hold re-INVITEs with sendonly and stops sending; Resume undoes it.
+func (c *Call) Hold(ctx context.Context) error { return c.renegotiate(ctx, sendonly) }
+
+// Resume re-INVITEs with sendrecv.
+func (c *Call) Resume(ctx context.Context) error { return c.renegotiate(ctx, sendrecv) }
+
+func (c *Call) renegotiate(ctx context.Context, want direction) error {
+	c.mu.Lock()
+	if c.offering {
+		c.mu.Unlock()
+		return errors.New("re-INVITE: one is under way already")
+	}
+	c.offering = true
+	c.mu.Unlock()
+	err := c.reoffer(ctx, want)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.offering = false
+	if err != nil {
+		return fmt.Errorf("re-INVITE %s: %w", want, err)
+	}
+	c.want = want
+	return nil
+}
+
+func (c *Call) reoffer(ctx context.Context, want direction) error {
+	contact, err := c.phone.contactURI(ctx)
+	if err != nil {
+		return err
+	}
+	offer, err := c.media.offer(want)
+	if err != nil {
+		return err
+	}
+	build := func() *sip.Request {
+		req := c.dialog.request(c.phone, sip.INVITE, 0, &sip.ContactHeader{Address: contact}, sip.NewHeader("Allow", allow))
+		setSDP(req, offer)
+		return req
+	}
+	_, res, err := c.phone.request(ctx, exchange{build: build, retransmit: c.ack})
+	if err != nil {
+		return err
+	}
+	if !res.IsSuccess() {
+		return statusError(res)
+	}
+	c.dialog.refresh(res)
+	c.ack(res)
+	c.mu.Lock()
+	c.sentSDP = string(offer)
+	c.mu.Unlock()
+	return c.takeAnswer(res.Body())
+}
+
+// CallID is the Call-ID header.
+func (c *Call) CallID() string { return c.dialog.callID }
+
+// InviteRequest is the INVITE as sent (the last attempt, once it has its result) or as received.
+func (c *Call) InviteRequest() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.invite
+}
+
+// RemoteHeaders are the headers the other side began the call with: of its INVITE, or of its 2xx.
+func (c *Call) RemoteHeaders() map[string][]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.headers
+}
+
+// Provisional are the codes of the provisional responses to our INVITE, in order.
+func (c *Call) Provisional() []int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]int(nil), c.provisional...)
+}
+
+// SentSDP is the newest SDP this phone sent in the call.
+func (c *Call) SentSDP() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sentSDP
+}
+
+// ReceivedSDP is the newest SDP this phone got in the call.
+func (c *Call) ReceivedSDP() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gotSDP
+}
