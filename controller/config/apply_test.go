@@ -238,6 +238,7 @@ func TestFromYAML_IsBounded(t *testing.T) {
 	for name, doc := range map[string]string{
 		"bytes":      strings.Repeat("#", MaxDocumentBytes+1),
 		"documents":  strings.Repeat("- {kind: node, name: n}\n", MaxDocuments+2),
+		"stretches":  strings.Repeat("---\n", MaxDocumentBytes/4),
 		"mistakes":   strings.Repeat("- x\n", maxMistakes+2),
 		"nesting":    strings.Repeat("[", 1<<20),
 		"alias bomb": "a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\n",

@@ -4,7 +4,9 @@ import (
 	"context"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sipio/sipio/brain"
@@ -209,4 +211,39 @@ func TestChange_RefusesAfterAnotherProcessWrote(t *testing.T) {
 	if v := mustChange(t, two, brain.OpCreate, &brain.Account{Name: "two"}); v != 2 {
 		t.Errorf("version is %d, want 2", v)
 	}
+}
+
+// Proves that readers are never in the way of a writer nor see a half-made view: while users are created
+// one by one, readers take views that have as many users as revisions were made, and whose versions
+// never fall. Run it with -race.
+func TestDirectory_IsReadWhileItIsChanged(t *testing.T) {
+	s := acmeStore(t)
+	owner := account(t, s, "beta.test").Account.ID
+	const users = 50
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			last := int64(0)
+			for {
+				dir := s.Directory()
+				c := dir.ByAccount(owner)
+				if dir.Version() < last || len(c.Users) != len(c.UserByName) || int64(len(c.Users)) != dir.Version() {
+					t.Errorf("version %d after %d with %d users", dir.Version(), last, len(c.Users))
+					return
+				}
+				last = dir.Version()
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for i := range users {
+		mustChange(t, s, brain.OpCreate, &brain.SIPUser{AccountID: owner, Username: strconv.Itoa(2000 + i)})
+	}
+	close(done)
+	readers.Wait()
 }

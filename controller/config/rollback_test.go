@@ -34,7 +34,8 @@ func TestRollback_RestoresTheStateAfterARevision(t *testing.T) {
 	note()
 	mustApply(t, s, []byte("{kind: account, name: acme}"), brain.ApplyOptions{Prune: true})
 	note()
-	mustChange(t, s, brain.OpDelete, account(t, s, "beta.test").DeviceByAuth["1001@beta.test"])
+	b := account(t, s, "beta.test")
+	mustChange(t, s, brain.OpDelete, &b.Account, b.Domains["beta.test"], b.UserByName["1001"], b.DeviceByAuth["1001@beta.test"])
 	note()
 	for _, rev := range []int64{1, 3, 2, 4, 1} {
 		before, newest := rows(t, s), s.Directory().Version()

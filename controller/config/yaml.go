@@ -30,7 +30,16 @@ const (
 var declared = []brain.Kind{brain.KindAccount, brain.KindSIPDomain, brain.KindNode, brain.KindSIPUser,
 	brain.KindSIPDevice, brain.KindRingGroup, brain.KindExtension}
 
-// document is one resource as a file declares it. References in the resource are names until resolved.
+// document is one resource as a file declares it:
+//
+//	kind: sip_device
+//	account: acme            # absent for account and node
+//	name: 1001@acme.test     # the name people use: domain, username, auth_username@realm, digits, name
+//	spec:                    # the other fields, named as in JSON; what is left out has its default
+//	  user_id: "1001"        # a reference is the name of the resource, in the same account
+//	  password: secret
+//
+// References in the resource are names until they are resolved.
 type document struct {
 	kind          brain.Kind
 	account, name string
@@ -115,12 +124,12 @@ func parse(text []byte) *file {
 		return f
 	}
 	text = bytes.TrimPrefix(text, []byte("\ufeff"))
-	for start, line := 0, 0; start < len(text); {
+	for start, line, stretches := 0, 0, 0; start < len(text); stretches++ {
 		end := nextDocument(text, start)
 		f.stretch(text[start:end], line)
 		line += bytes.Count(text[start:end], []byte("\n"))
 		start = end
-		if len(f.docs) > MaxDocuments {
+		if max(len(f.docs), stretches) > MaxDocuments {
 			f.mistakes.add("file", 0, "has more than %d documents", MaxDocuments)
 			return f
 		}

@@ -66,15 +66,17 @@ func (c *configuration) ByAccount(id string) *brain.AccountConfig {
 }
 
 func (c *configuration) KeyByToken(token string) (brain.APIKey, bool) {
-	key, ok := map[string]brain.APIKey{
-		tokenNode:     {ID: "key_1", Scopes: []brain.Scope{brain.ScopeNode}},
-		tokenPlatform: {ID: "key_2", Scopes: []brain.Scope{brain.ScopePlatform}},
-		tokenAccount:  {ID: "key_3", AccountID: "acc_1", Scopes: []brain.Scope{brain.ScopeCallsRead}},
-		tokenCalls:    {ID: "key_4", Scopes: []brain.Scope{brain.ScopeCallsRead}},
-		tokenConfig:   {ID: "key_5", Scopes: []brain.Scope{brain.ScopeConfigRead}},
-		tokenForged:   {ID: "key_6", AccountID: "acc_1", Scopes: []brain.Scope{brain.ScopeNode, brain.ScopePlatform}},
-	}[token]
+	key, ok := keys[token]
 	return key, ok
+}
+
+var keys = map[string]brain.APIKey{
+	tokenNode:     {ID: "key_1", Scopes: []brain.Scope{brain.ScopeNode}},
+	tokenPlatform: {ID: "key_2", Scopes: []brain.Scope{brain.ScopePlatform}},
+	tokenAccount:  {ID: "key_3", AccountID: "acc_1", Scopes: []brain.Scope{brain.ScopeCallsRead}},
+	tokenCalls:    {ID: "key_4", Scopes: []brain.Scope{brain.ScopeCallsRead}},
+	tokenConfig:   {ID: "key_5", Scopes: []brain.Scope{brain.ScopeConfigRead}},
+	tokenForged:   {ID: "key_6", AccountID: "acc_1", Scopes: []brain.Scope{brain.ScopeNode, brain.ScopePlatform}},
 }
 
 // presence records what it is given and lists fixed calls.

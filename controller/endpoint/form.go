@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -90,7 +91,7 @@ func (f *field[T]) setForm(into *T, value string) error {
 	}
 	if f.text != nil {
 		*f.text(into) = text
-		return f.checkText(text)
+		return checkText(f.name, text, f.max)
 	}
 	if text == "" {
 		return nil
@@ -109,7 +110,7 @@ func (set *fieldSet[T]) check(v *T) error {
 		f := &set.fields[i]
 		var err error
 		if f.text != nil {
-			err = f.checkText(*f.text(v))
+			err = checkText(f.name, *f.text(v), f.max)
 		} else {
 			err = f.checkNum(*f.num(v))
 		}
@@ -119,8 +120,6 @@ func (set *fieldSet[T]) check(v *T) error {
 	}
 	return nil
 }
-
-func (f *field[T]) checkText(s string) error { return checkText(f.name, s, f.max) }
 
 func (f *field[T]) checkNum(n int) error {
 	if n < 0 || n > f.max {
@@ -136,23 +135,14 @@ func checkText(name, s string, limit int) error {
 	if len(s) > limit {
 		return badField(countBadTooLong, name, "longer than %d bytes", limit)
 	}
-	ascii := true
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c < 0x20 || c == 0x7f:
-			return badField(countBadControl, name, "has the control character 0x%02x at byte %d", c, i)
-		case c >= utf8.RuneSelf:
-			ascii = false
-		}
-	}
-	if ascii {
+	switch c := classify(s); {
+	case c&(classControl|classHigh) == 0:
 		return nil
-	}
-	if !utf8.ValidString(s) {
+	case c&classHigh != 0 && !utf8.ValidString(s):
 		return badField(countBadEncoding, name, "is not UTF-8")
 	}
 	for i, r := range s {
-		if r >= 0x80 && r < 0xa0 { // C1
+		if unicode.IsControl(r) {
 			return badField(countBadControl, name, "has the control character U+%04X at byte %d", r, i)
 		}
 	}
@@ -162,16 +152,9 @@ func checkText(name, s string, limit int) error {
 // unescape undoes form encoding: + is a space, %XX a byte. It reports false for a broken escape and
 // for a raw ';', which some decoders take for '&'. Text without an escape is returned as it is.
 func unescape(s string) (string, bool) {
-	escaped := 0
-	for i := range len(s) {
-		switch s[i] {
-		case '%', '+':
-			escaped++
-		case ';':
-			return "", false
-		}
-	}
-	if escaped == 0 {
+	if c := classify(s); c&classSemicolon != 0 {
+		return "", false
+	} else if c&classEscape == 0 {
 		return s, true
 	}
 	out := make([]byte, 0, len(s))
@@ -191,6 +174,43 @@ func unescape(s string) (string, bool) {
 	}
 	return string(out), true
 }
+
+// class is what kinds of bytes a text has.
+type class uint8
+
+const (
+	classControl   class = 1 << iota // 0x00–0x1f and 0x7f
+	classHigh                        // not ASCII
+	classEscape                      // % and +
+	classSemicolon                   // ;
+	classQuote                       // " and \
+)
+
+// classify looks at a text once, so that the plain ones, nearly all, need no further look.
+func classify(s string) (c class) {
+	for i := range len(s) {
+		c |= classOf[s[i]]
+	}
+	return c
+}
+
+var classOf = func() (table [256]class) {
+	for i := range table {
+		switch c := byte(i); {
+		case c < 0x20 || c == 0x7f:
+			table[i] = classControl
+		case c >= utf8.RuneSelf:
+			table[i] = classHigh
+		case c == '%' || c == '+':
+			table[i] = classEscape
+		case c == ';':
+			table[i] = classSemicolon
+		case c == '"' || c == '\\':
+			table[i] = classQuote
+		}
+	}
+	return table
+}()
 
 // unhex is the value of a hexadecimal digit, -1 for any other byte.
 var unhex = func() (table [256]int16) {

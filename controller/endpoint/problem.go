@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
 )
 
 // fault is why a question gets an HTTP error: the status, what is counted, and where it was wrong.
@@ -122,7 +123,9 @@ var headerJSON = []string{typeJSON}
 func write(w http.ResponseWriter, status int, contentType string, v any) {
 	e := encoders.Get().(*encoder)
 	e.buf.Reset()
-	if err := e.json.Encode(v); err != nil {
+	if route, ok := v.(*api.RouteReply); ok {
+		e.buf.Write(appendRouteReply(e.buf.AvailableBuffer(), route))
+	} else if err := e.json.Encode(v); err != nil {
 		panic(fmt.Sprintf("encode %T: %v", v, err)) // only our own types come here, and they can be encoded
 	}
 	h := w.Header()

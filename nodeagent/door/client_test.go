@@ -39,6 +39,35 @@ func TestLeanClient_RepeatsOnAStaleConnection(t *testing.T) {
 	}
 }
 
+// After an answer that could not be read to its end, the connection's next bytes mean nothing: it is
+// closed, and the next question goes over a new one.
+func TestLeanClient_DropsTheConnectionAfterABadAnswer(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	oversized := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", maxReply+1)
+	good := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(accepted), accepted)
+	go func() {
+		for _, answer := range []string{oversized, good} {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			defer func() { _ = conn.Close() }()
+			_, _ = conn.Read(make([]byte, 4096))
+			_, _ = io.WriteString(conn, answer)
+		}
+	}()
+	addr, _ := serveDoor(t, nil, "http://"+ln.Addr().String())
+	for _, want := range []string{`"sip_code":503`, accepted} {
+		if said := talk(t, addr, "POST /auth HTTP/1.1\r\nContent-Length: 1\r\n\r\na"); !strings.Contains(said, want) {
+			t.Errorf("said %q, want %s", said, want)
+		}
+	}
+}
+
 // An https brain is asked through net/http with the same effect.
 func TestServe_AsksAnHTTPSBrain(t *testing.T) {
 	brain := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

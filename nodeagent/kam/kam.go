@@ -113,9 +113,12 @@ func (c *Client) exchange(ctx context.Context, method string, params []any) (jso
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.next = (c.next + 1) & (1<<31 - 1)
-	req, err := encode(rpcRequest{"2.0", method, params, c.next})
+	req, err := json.Marshal(rpcRequest{"2.0", method, params, c.next})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("encode: %w", err)
+	}
+	if len(req) > maxRequest {
+		return nil, fmt.Errorf("request of %d bytes, limit %d", len(req), maxRequest)
 	}
 	end := time.Now().Add(c.timeout)
 	if d, ok := ctx.Deadline(); ok && d.Before(end) {
@@ -130,20 +133,6 @@ func (c *Client) exchange(ctx context.Context, method string, params []any) (jso
 		return nil, fmt.Errorf("send: %w", err)
 	}
 	return c.read(c.next)
-}
-
-// encode writes <, > and & as they are: a Call-ID must reach Kamailio unescaped.
-func encode(req rpcRequest) ([]byte, error) {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(req); err != nil {
-		return nil, fmt.Errorf("encode: %w", err)
-	}
-	if buf.Len() > maxRequest {
-		return nil, fmt.Errorf("request of %d bytes, limit %d", buf.Len(), maxRequest)
-	}
-	return buf.Bytes(), nil
 }
 
 // read takes datagrams until the answer with the id comes; late answers to earlier requests and

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -129,8 +130,11 @@ func fakeEngine(t *testing.T, say func(cookie, body string) []string) *Client {
 
 // A lost datagram is sent again with the same cookie, and answers under other cookies are skipped.
 func TestClient_RepeatsWithTheSameCookie(t *testing.T) {
+	var mu sync.Mutex
 	var seen []string
 	c := fakeEngine(t, func(cookie, _ string) []string {
+		mu.Lock()
+		defer mu.Unlock()
 		if seen = append(seen, cookie); len(seen) < 3 {
 			return nil
 		}
@@ -139,6 +143,8 @@ func TestClient_RepeatsWithTheSameCookie(t *testing.T) {
 	if err := c.Ping(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if len(seen) != 3 || seen[0] != seen[1] || seen[1] != seen[2] {
 		t.Errorf("cookies %q, want one three times", seen)
 	}
@@ -173,12 +179,21 @@ func TestClient_EndsWithoutAnAnswer(t *testing.T) {
 
 // dialogList is a Kamailio that lists the calls named.
 type dialogList struct {
+	mu    sync.Mutex
 	calls map[string]bool
 	err   error
 }
 
 func (d *dialogList) HasDialog(_ context.Context, callID string) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return d.calls[callID], d.err
+}
+
+func (d *dialogList) drop(callID string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.calls, callID)
 }
 
 func callName(i int) string { return fmt.Sprintf("call-%d", i) }

@@ -1,9 +1,11 @@
 package ng
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,12 +15,15 @@ import (
 
 // engine is an rtpengine in memory.
 type engine struct {
+	mu      sync.Mutex
 	created map[string]time.Time
 	deleted []string
 	err     error
 }
 
 func (e *engine) Query(_ context.Context, callID string) (Session, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	at, ok := e.created[callID]
 	if e.err == nil && !ok {
 		return Session{}, ErrUnknownCall
@@ -27,9 +32,23 @@ func (e *engine) Query(_ context.Context, callID string) (Session, error) {
 }
 
 func (e *engine) Delete(_ context.Context, callID string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.deleted = append(e.deleted, callID)
 	delete(e.created, callID)
 	return nil
+}
+
+func (e *engine) create(callID string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.created[callID] = time.Now()
+}
+
+func (e *engine) gone() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.deleted
 }
 
 func ended(callID string) []api.Event {
@@ -47,7 +66,7 @@ func reap(t *testing.T, d *dialogList, e *engine, setup func(*Reaper)) []string 
 	time.Sleep(time.Minute)
 	cancel()
 	<-done
-	return e.deleted
+	return e.gone()
 }
 
 // A session is deleted when its call's end was heard, Kamailio lists no dialog of it, and more than
@@ -60,7 +79,7 @@ func TestReaper_DeletesTheSessionOfAnEndedCall(t *testing.T) {
 			got := reap(t, &dialogList{}, e, func(r *Reaper) {
 				r.Note([]api.Event{{Type: kind, CallID: "a", TimeMS: time.Now().UnixMilli()}})
 				time.Sleep(reapAfter)
-				if len(e.deleted) != 0 {
+				if len(e.gone()) != 0 {
 					t.Errorf("deleted %v after, want it later", reapAfter)
 				}
 			})
@@ -75,14 +94,14 @@ func TestReaper_DeletesTheSessionOfAnEndedCall(t *testing.T) {
 // after the end, the call begun again, or a daemon that does not answer.
 func TestReaper_NeverDeletesWithoutPositiveKnowledge(t *testing.T) {
 	for name, row := range map[string]struct {
-		dialogs dialogList
+		dialogs *dialogList
 		err     error
 		setup   func(*Reaper, *engine)
 	}{
 		"no end was heard":  {setup: func(r *Reaper, _ *engine) { r.Note(ended("other")) }},
 		"other event":       {setup: func(r *Reaper, _ *engine) { r.Note([]api.Event{{Type: api.EventContactExpired, CallID: "a"}}) }},
-		"dialog is listed":  {dialogs: dialogList{calls: map[string]bool{"a": true}}, setup: func(r *Reaper, _ *engine) { r.Note(ended("a")) }},
-		"kamailio is away":  {dialogs: dialogList{err: errors.New("away")}, setup: func(r *Reaper, _ *engine) { r.Note(ended("a")) }},
+		"dialog is listed":  {dialogs: &dialogList{calls: map[string]bool{"a": true}}, setup: func(r *Reaper, _ *engine) { r.Note(ended("a")) }},
+		"kamailio is away":  {dialogs: &dialogList{err: errors.New("away")}, setup: func(r *Reaper, _ *engine) { r.Note(ended("a")) }},
 		"rtpengine is away": {err: errors.New("away"), setup: func(r *Reaper, _ *engine) { r.Note(ended("a")) }},
 		"begun again": {setup: func(r *Reaper, _ *engine) {
 			r.Note(ended("a"))
@@ -91,14 +110,14 @@ func TestReaper_NeverDeletesWithoutPositiveKnowledge(t *testing.T) {
 		"session is newer than the end": {setup: func(r *Reaper, e *engine) {
 			r.Note(ended("a"))
 			time.Sleep(time.Second)
-			e.created["a"] = time.Now()
+			e.create("a")
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := &engine{created: map[string]time.Time{"a": time.Now()}, err: row.err}
 				time.Sleep(time.Minute)
-				if got := reap(t, &row.dialogs, e, func(r *Reaper) { row.setup(r, e) }); len(got) != 0 {
+				if got := reap(t, cmp.Or(row.dialogs, &dialogList{}), e, func(r *Reaper) { row.setup(r, e) }); len(got) != 0 {
 					t.Errorf("deleted %q", got)
 				}
 			})
@@ -118,7 +137,7 @@ func TestReaper_LooksAgainWhileTheDialogLingers(t *testing.T) {
 			r.Note(ended("a"))
 			r.Note(ended("b"))
 			time.Sleep(30 * time.Second)
-			d.calls["a"] = false
+			d.drop("a")
 			time.Sleep(reapGiveUp)
 		})
 		if len(got) != 1 || got[0] != "a" {

@@ -287,7 +287,15 @@ func TestOpen_CutsATornEnd(t *testing.T) {
 		}
 		_, _ = f.Write(tail)
 		_ = f.Close()
+		before, err := os.Stat(files[len(files)-1])
+		if err != nil {
+			t.Fatal(err)
+		}
 		s = openSpool(t, dir, quiet)
+		after, err := os.Stat(files[len(files)-1])
+		if err != nil || before.Size()-after.Size() != int64(len(tail)) {
+			t.Errorf("segment went from %d to %d bytes (%v), want the torn %d cut", before.Size(), after.Size(), err, len(tail))
+		}
 		mustAppend(t, s, "b1", events(4, 2))
 		b := &brain{}
 		drain(t, s, b)

@@ -188,6 +188,12 @@ func (p *Phone) addCall(c *Call) bool {
 	return true
 }
 
+func (p *Phone) forget(c *Call) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.calls, dialogKey(c.dialog.callID, c.dialog.localTag))
+}
+
 // start runs the INVITE to its result.
 func (c *Call) start(offer []byte, contact sip.Header, extra []sip.Header) {
 	p := c.phone
@@ -301,9 +307,7 @@ func (c *Call) Done() <-chan struct{} { return c.done }
 // end frees everything; sending BYE is up to others.
 func (c *Call) end() {
 	c.endOnce.Do(func() {
-		c.phone.mu.Lock()
-		delete(c.phone.calls, dialogKey(c.dialog.callID, c.dialog.localTag))
-		c.phone.mu.Unlock()
+		c.phone.forget(c)
 		close(c.done)
 		c.media.close()
 	})

@@ -110,7 +110,7 @@ func ParseRaw(datagram []byte) (*RawMessage, error) {
 		if len(words) == 3 {
 			m.Reason = words[2]
 		}
-	case len(words) == 3 && words[2] == "SIP/2.0":
+	case len(words) == 3 && words[0] != "" && words[2] == "SIP/2.0":
 		m.Method = words[0]
 	default:
 		return nil, fmt.Errorf("start line %q is not SIP", lines[0])

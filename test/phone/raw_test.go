@@ -54,6 +54,7 @@ func FuzzParseRaw(f *testing.F) {
 	f.Add([]byte("SIP/2.0 200 OK\r\nVia: a\r\n b\r\n\r\nbody"))
 	f.Add([]byte("OPTIONS sip:a SIP/2.0\r\n:\r\n"))
 	f.Add([]byte(`Digest realm="x", nonce="y`))
+	f.Add([]byte("  SIP/2.0")) // once taken for a request without a method
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if m, err := ParseRaw(b); err == nil && m.Code == 0 && m.Method == "" && !strings.HasPrefix(m.StartLine, "SIP/2.0 ") {
 			t.Errorf("neither request nor response: %q", m.StartLine)

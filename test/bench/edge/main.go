@@ -55,12 +55,11 @@ func bench(ctx context.Context, rounds, calls int) error {
 		return err
 	}
 	defer e.Stop()
-	uas, callee, err := startCallee(e.Dir)
+	port, err := freeUDP()
 	if err != nil {
 		return err
 	}
-	defer uas.Stop()
-	variants, err := startVariants(ctx, e, callee)
+	variants, err := startVariants(ctx, e, fmt.Sprintf("sip:1000@127.0.0.1:%d", port))
 	if err != nil {
 		return err
 	}
@@ -70,10 +69,15 @@ func bench(ctx context.Context, rounds, calls int) error {
 		return err
 	}
 	for _, v := range variants {
-		if err := registerCallee(ctx, e.Dir, v.sip, callee); err != nil {
+		if err := registerCallee(ctx, e.Dir, v.sip, port); err != nil {
 			return err
 		}
 	}
+	callee, err := startCallee(e.Dir, port)
+	if err != nil {
+		return err
+	}
+	defer callee.Stop()
 	for _, kind := range []load{registerLoad(calls * 3), callLoad(calls)} {
 		if err := measure(ctx, e.Dir, kind, variants, rounds); err != nil {
 			return err
@@ -133,8 +137,8 @@ func staticEdit(callee string) func(path, content string) string {
 // cannedEdit replaces the HTTP exchange by a constant answer; all else stays.
 func cannedEdit(path, content string) string {
 	canned := map[string]string{
-		"route/register.cfg": `{"action":"accept","account_id":"acc_bench","user_id":"us_bench","device_id":"dev_bench","aor":"sip:1001@bench.test","max_contacts":10,"config_version":1}`,
-		"route/call.cfg":     `{"rtjson":{"action":"proxy","version":"1.0","account_id":"acc_bench","config_version":1,"call":{"direction":"internal","from":"1001","to":"1001","max_duration_sec":14400,"token":"cannedcannedcanned"},"routing":"parallel","media":{"to_rtp":"replace-origin replace-session-connection RTP/AVP ICE=remove DTLS=off SDES-off rtcp-mux-demux","to_webrtc_offer":"replace-origin replace-session-connection RTP/SAVPF ICE=force DTLS=passive SDES-off rtcp-mux-offer generate-mid","to_webrtc_answer":"replace-origin replace-session-connection RTP/SAVPF ICE=force DTLS=passive SDES-off rtcp-mux-accept generate-mid"},"routes":[{"step":1,"uri":"sip:1001@bench.test","fr_inv_timer":25000}]}}`,
+		"route/register.cfg": `{"action":"accept","account_id":"acc_bench","user_id":"us_bench","device_id":"dev_bench","aor":"sip:' + $tU + '@bench.test","max_contacts":10,"config_version":1}`,
+		"route/call.cfg":     `{"rtjson":{"action":"proxy","version":"1.0","account_id":"acc_bench","config_version":1,"call":{"direction":"internal","from":"1001","to":"1001","max_duration_sec":14400,"token":"cannedcannedcanned"},"routing":"parallel","media":{"to_rtp":"replace-origin replace-session-connection RTP/AVP ICE=remove DTLS=off SDES-off rtcp-mux-demux","to_webrtc_offer":"replace-origin replace-session-connection RTP/SAVPF ICE=force DTLS=passive SDES-off rtcp-mux-offer generate-mid","to_webrtc_answer":"replace-origin replace-session-connection RTP/SAVPF ICE=force DTLS=passive SDES-off rtcp-mux-accept generate-mid"},"routes":[{"step":1,"uri":"sip:1000@bench.test","fr_inv_timer":25000}]}}`,
 	}
 	answer, ok := canned[path]
 	if !ok {
@@ -164,7 +168,7 @@ func measure(ctx context.Context, dir string, l load, variants []variant, rounds
 			v := variants[(i+round)%len(variants)] // each goes first in turn
 			r, err := l.run(ctx, dir, v)
 			if err != nil {
-				return fmt.Errorf("%s on %s: %w", l.name, v.name, err)
+				return fmt.Errorf("%s on %s: %w\n%s", l.name, v.name, err, v.procs[0].Tail(12))
 			}
 			results[v.name] = append(results[v.name], r)
 		}

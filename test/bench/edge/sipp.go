@@ -42,19 +42,15 @@ func injection(dir string) error {
 	return os.WriteFile(filepath.Join(dir, "users.csv"), []byte(b.String()), 0o600)
 }
 
-// startCallee starts the sipp that answers all calls and returns its SIP URI.
-func startCallee(dir string) (*callee, string, error) {
-	port, err := freeUDP()
-	if err != nil {
-		return nil, "", err
-	}
+// startCallee starts the sipp that answers all calls.
+func startCallee(dir string, port int) (*callee, error) {
 	cmd := exec.Command("sipp", "-sf", scenario("answer.xml"), "-i", "127.0.0.1", "-p", fmt.Sprint(port), "-nostdin", "-timeout", "1200", "127.0.0.1")
 	cmd.Dir = dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
-		return nil, "", fmt.Errorf("start the answering sipp: %w", err)
+		return nil, fmt.Errorf("start the answering sipp: %w", err)
 	}
-	return &callee{cmd}, fmt.Sprintf("sip:1000@127.0.0.1:%d", port), nil
+	return &callee{cmd}, nil
 }
 
 type callee struct{ cmd *exec.Cmd }
@@ -73,24 +69,15 @@ func freeUDP() (int, error) {
 	return c.LocalAddr().(*net.UDPAddr).Port, nil
 }
 
-// registerCallee registers user 1000, and 1001 for the canned answer, at the callee's address.
-func registerCallee(ctx context.Context, dir, sip, uri string) error {
-	b, err := os.ReadFile(scenario("register.xml"))
-	if err != nil {
-		return err
-	}
-	host := uri[strings.Index(uri, "@")+1:]
-	fixed := strings.ReplaceAll(string(b), "Contact: <sip:[field0]@[local_ip]:[local_port]>", "Contact: <sip:1000@"+host+">")
-	path := filepath.Join(dir, "register-callee.xml")
-	if err := os.WriteFile(path, []byte(fixed), 0o600); err != nil {
-		return err
-	}
+// registerCallee registers user 1000 from the port where the callee will answer.
+func registerCallee(ctx context.Context, dir, sip string, port int) error {
 	table := filepath.Join(dir, "callee.csv")
 	line := fmt.Sprintf("SEQUENTIAL\n1000;%s;[authentication username=1000 password=%s];1000\n", domain, password)
 	if err := os.WriteFile(table, []byte(line), 0o600); err != nil {
 		return err
 	}
-	out, err := exec.CommandContext(ctx, "sipp", sip, "-sf", path, "-inf", table, "-i", "127.0.0.1", "-m", "1", "-nostdin", "-timeout", "10").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "sipp", sip, "-sf", scenario("register.xml"), "-inf", table, "-i", "127.0.0.1", "-p", fmt.Sprint(port),
+		"-m", "1", "-nostdin", "-timeout", "10").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("register the callee at %s: %w\n%s", sip, err, tail(out, 600))
 	}
@@ -118,7 +105,7 @@ func (l load) run(ctx context.Context, dir string, v variant) (result, error) {
 	}
 	cmd := exec.CommandContext(ctx, "sipp", v.sip, "-sf", scenario(l.scenario), "-inf", filepath.Join(dir, "users.csv"),
 		"-i", "127.0.0.1", "-p", fmt.Sprint(port), "-m", fmt.Sprint(l.count), "-l", fmt.Sprint(l.parallel), "-r", "100000", "-rp", "1000",
-		"-nostdin", "-timeout", "120", "-trace_rtt", "-rtt_freq", "1000", "-trace_stat", "-fd", "60", "-stf", "stat.csv", "-recv_timeout", "5000")
+		"-nostdin", "-timeout", "120", "-trace_rtt", "-rtt_freq", "100", "-trace_stat", "-fd", "60", "-stf", "stat.csv", "-recv_timeout", "5000")
 	cmd.Dir = work
 	began := time.Now()
 	out, err := cmd.CombinedOutput()
