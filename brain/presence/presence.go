@@ -30,6 +30,10 @@ const (
 // late, or once more, does not bring it back to life. Longer than a node agent retries a delivery.
 const Remember = 5 * time.Minute
 
+// MaxCall is when a call is given up whose end nobody told of. The edge itself ends calls after the four hours
+// that directives allow (route.MaxDurationSec); this is later, so it never hides a call that is up.
+const MaxCall = 5 * time.Hour
+
 // Contact is one binding of an address-of-record in one node's location store.
 type Contact struct {
 	AOR       string `json:"aor"`
@@ -68,8 +72,8 @@ type record struct {
 	contact *Contact
 	call    *api.Call
 	timeMS  int64 // of the event that decided
-	dueMS   int64 // when a contact expires, or a memory is given up
-	index   int   // in the heap; -1 for a call that is up, which nothing but an event ends
+	dueMS   int64 // when a contact expires, a call is given up for lost, or a memory is given up
+	index   int   // in the heap; -1 while it is in none
 }
 
 func (r *record) up() bool { return r.contact != nil || r.call != nil }
@@ -132,7 +136,7 @@ func (m *Machine) begin(k key, r *record, ev *api.Event) bool {
 	}
 	m.forget(r)
 	if k.aor == "" {
-		m.add(&record{key: k, timeMS: ev.TimeMS, call: &api.Call{CallID: ev.CallID, AccountID: m.account, Node: k.node,
+		m.add(&record{key: k, timeMS: ev.TimeMS, dueMS: ev.TimeMS + MaxCall.Milliseconds(), call: &api.Call{CallID: ev.CallID, AccountID: m.account, Node: k.node,
 			From: ev.From, To: ev.To, StartedMS: ev.TimeMS, Token: ev.Token}})
 		return true
 	}
@@ -165,7 +169,6 @@ func (m *Machine) add(r *record) {
 	switch {
 	case r.call != nil:
 		m.calls++
-		return
 	case r.contact != nil:
 		m.contacts++
 		m.byAOR[r.aor] = append(m.byAOR[r.aor], r)
@@ -245,8 +248,8 @@ func (m *Machine) Deadline() (time.Time, bool) {
 	return time.UnixMilli(m.due[0].dueMS), true
 }
 
-// Expire takes down the contacts whose time is over at now, and forgets what ended long ago. It returns how
-// many contacts expired. A refresh that was only late brings its contact up again.
+// Expire takes down the contacts and calls whose time is over at now, and forgets what ended long ago. It
+// returns how many it took down. A refresh that was only late brings its contact up again.
 func (m *Machine) Expire(now time.Time) int {
 	n := 0
 	for len(m.due) > 0 && m.due[0].dueMS <= now.UnixMilli() {
@@ -261,17 +264,3 @@ func (m *Machine) Expire(now time.Time) int {
 	return n
 }
 
-// NodeRestarted ends the calls that a node had before it lost its memory at bootMS (epoch milliseconds): a
-// restarted Kamailio still passes their BYE on, but never tells of their end. It returns how many.
-func (m *Machine) NodeRestarted(node string, bootMS int64) int {
-	var lost []*record
-	for _, r := range m.records {
-		if r.call != nil && r.node == node && r.timeMS < bootMS {
-			lost = append(lost, r)
-		}
-	}
-	for _, r := range lost {
-		m.end(r.key, r, bootMS, bootMS+Remember.Milliseconds())
-	}
-	return len(lost)
-}

@@ -70,7 +70,7 @@ func Restore(data []byte) (*Machine, error) {
 	}
 	for i := range s.Calls {
 		c := &s.Calls[i]
-		if err := m.restore(&record{key: key{"", c.CallID, c.Node}, call: c, timeMS: c.StartedMS}, true); err != nil {
+		if err := m.restore(&record{key: key{"", c.CallID, c.Node}, call: c, timeMS: c.StartedMS, dueMS: c.StartedMS + MaxCall.Milliseconds()}, true); err != nil {
 			return nil, err
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
@@ -146,7 +146,9 @@ func TestDeliver_AppliesOnceUnderConcurrentDelivery(t *testing.T) {
 
 // A full account mailbox stops the batch at that event with EUnavailable; delivered again, it goes on
 // there and applies nothing twice.
-func TestDeliver_GoesOnWhereAFullMailboxStoppedIt(t *testing.T) {
+func TestDeliver_GoesOnWhereAFullMailboxStoppedIt(t *testing.T) { synctest.Test(t, goesOn) }
+
+func goesOn(t *testing.T) {
 	p, dir := newPresence(t), twoAccounts()
 	deliver(t, p, dir, "b1", began(1, "acc_2"))
 	busy := fill(t, p, "acc_2")
@@ -167,7 +169,7 @@ func TestDeliver_GoesOnWhereAFullMailboxStoppedIt(t *testing.T) {
 }
 
 // fill keeps an account's machine busy and its mailbox full until the returned function is called,
-// which waits until all is worked off.
+// which waits until all is worked off. It must run in a synctest bubble.
 func fill(t *testing.T, p *Presence, account string) func() {
 	t.Helper()
 	a, err := p.accounts.actor(account)
@@ -181,11 +183,9 @@ func fill(t *testing.T, p *Presence, account string) func() {
 	for range MailboxSize {
 		waiting.Go(func() { _ = a.Do(t.Context(), func(*presence.Machine) {}) })
 	}
-	for deadline := time.Now().Add(5 * time.Second); len(a.mailbox) < MailboxSize; {
-		if time.Now().After(deadline) {
-			t.Fatal("the mailbox does not fill")
-		}
-		time.Sleep(time.Millisecond)
+	synctest.Wait()
+	if len(a.mailbox) != MailboxSize {
+		t.Fatalf("%d wait in the mailbox", len(a.mailbox))
 	}
 	return func() { close(hold); waiting.Wait() }
 }

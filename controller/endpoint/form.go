@@ -85,13 +85,17 @@ func (set *fieldSet[T]) find(name string) (int, error) {
 }
 
 func (f *field[T]) setForm(into *T, value string) error {
-	text, ok := unescape(value)
-	if !ok {
-		return badField(countBadSyntax, f.name, "not form-encoded")
+	text, c := value, classify(value)
+	if c&(classEscape|classSemicolon) != 0 {
+		var ok bool
+		if text, ok = unescape(value); !ok {
+			return badField(countBadSyntax, f.name, "not form-encoded")
+		}
+		c = classify(text)
 	}
 	if f.text != nil {
 		*f.text(into) = text
-		return checkText(f.name, text, f.max)
+		return checkClassified(f.name, text, f.max, c)
 	}
 	if text == "" {
 		return nil
@@ -131,11 +135,12 @@ func (f *field[T]) checkNum(n int) error {
 // checkText holds a text against its bounds: its length, UTF-8, and no control character. A CR or LF
 // would become a header of its own wherever the edge writes the text into a message; no name, number
 // or URI needs one.
-func checkText(name, s string, limit int) error {
-	if len(s) > limit {
+func checkText(name, s string, limit int) error { return checkClassified(name, s, limit, classify(s)) }
+
+func checkClassified(name, s string, limit int, c class) error {
+	switch {
+	case len(s) > limit:
 		return badField(countBadTooLong, name, "longer than %d bytes", limit)
-	}
-	switch c := classify(s); {
 	case c&(classControl|classHigh) == 0:
 		return nil
 	case c&classHigh != 0 && !utf8.ValidString(s):
@@ -152,15 +157,12 @@ func checkText(name, s string, limit int) error {
 // unescape undoes form encoding: + is a space, %XX a byte. It reports false for a broken escape and
 // for a raw ';', which some decoders take for '&'. Text without an escape is returned as it is.
 func unescape(s string) (string, bool) {
-	if c := classify(s); c&classSemicolon != 0 {
-		return "", false
-	} else if c&classEscape == 0 {
-		return s, true
-	}
 	out := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch c {
+		case ';':
+			return "", false
 		case '+':
 			c = ' '
 		case '%':

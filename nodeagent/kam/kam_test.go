@@ -245,7 +245,11 @@ func fakeKamailio(t *testing.T, say func(conn *net.UnixConn, from *net.UnixAddr,
 // Answers to earlier requests, garbage, and datagrams from any other socket are skipped; only the
 // answer with the request's id, from Kamailio's socket, counts.
 func TestClient_SkipsStaleAndForeignAnswers(t *testing.T) {
-	var stranger *net.UnixConn
+	stranger, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stranger.Close() }()
 	server := fakeKamailio(t, func(conn *net.UnixConn, from *net.UnixAddr, request string) {
 		id := request[strings.Index(request, `"id":`)+5 : strings.LastIndex(request, "}")]
 		_, _ = stranger.WriteToUnix(fmt.Appendf(nil, `{"jsonrpc":"2.0","result":"forged","id":%s}`, id), from)
@@ -253,11 +257,6 @@ func TestClient_SkipsStaleAndForeignAnswers(t *testing.T) {
 			_, _ = conn.WriteToUnix([]byte(answer), from)
 		}
 	})
-	stranger, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(filepath.Dir(server), "stranger"), Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = stranger.Close() }()
 	c := openClient(t, server, 5*time.Second)
 	if got, err := c.Version(t.Context()); err != nil || got != "right" {
 		t.Errorf("got %q, %v; want the answer with this id from Kamailio", got, err)
