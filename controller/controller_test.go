@@ -230,10 +230,11 @@ func TestRun_AnswersFromWhatTheAPIWrote(t *testing.T) {
 func TestRun_ShowsTheCallsThatEventsTold(t *testing.T) {
 	r := start(t, t.TempDir())
 	account, _ := r.furnish(t)
+	now := time.Now().UnixMilli()
 	batch := api.EventBatch{Node: "edge1", Boot: "1", Events: []api.Event{
-		{Seq: 1, TimeMS: 1000, Type: api.EventDialogStart, AccountID: account, CallID: "c1", Token: "t1", From: "sip:1001@example.com", To: "sip:1002@example.com"},
-		{Seq: 2, TimeMS: 2000, Type: api.EventDialogStart, AccountID: account, CallID: "c2", Token: "t2"},
-		{Seq: 3, TimeMS: 3000, Type: api.EventDialogEnd, AccountID: account, CallID: "c2", Token: "t2"}}}
+		{Seq: 1, TimeMS: now, Type: api.EventDialogStart, AccountID: account, CallID: "c1", Token: "t1", From: "sip:1001@example.com", To: "sip:1002@example.com"},
+		{Seq: 2, TimeMS: now + 1, Type: api.EventDialogStart, AccountID: account, CallID: "c2", Token: "t2"},
+		{Seq: 3, TimeMS: now + 2, Type: api.EventDialogEnd, AccountID: account, CallID: "c2", Token: "t2"}}}
 	body, err := json.Marshal(batch)
 	if err != nil {
 		t.Fatal(err)
@@ -310,6 +311,7 @@ func TestRun_EndsGracefully(t *testing.T) {
 // eventually waits for something that shows itself to nobody else, with a deadline.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
+	// sleep: between two looks at what only the network shows
 	for deadline := time.Now().Add(5 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within 5 s: %s", what)

@@ -214,11 +214,15 @@ func f() {
 	// sleep: the phone is silent on purpose
 	time.Sleep(1)
 	time.Sleep(1) // sleep: likewise
+	for deadline := time.Now(); ready(); time.Sleep(1) {
+		time.Sleep(1)
+	}
 }
 `
-	expect(t, sleepFindings(goSource(t, "a/a.go", src)), "a/a.go:4", "a/a.go:6", "a/a.go:7")
+	expect(t, sleepFindings(goSource(t, "a/a.go", src)), "a/a.go:4", "a/a.go:6", "a/a.go:7", "a/a.go:8", "a/a.go:9")
 	expect(t, sleepFindings(goSource(t, "a/a_test.go", src)), "a/a_test.go:4")
 	expect(t, sleepFindings(goSource(t, "test/edge/phone.go", src)), "test/edge/phone.go:4")
+	expect(t, sleepFindings(goSource(t, "a/b_test.go", strings.Replace(src, "\"time\"", "(\"testing/synctest\"; \"time\")", 1))))
 }
 
 func TestTidyRule_SilentTestsAreFound(t *testing.T) {

@@ -336,11 +336,12 @@ func matchingLines(texts map[string]string, suffix string, re *regexp.Regexp, fa
 // sleepers are the files outside tests that may sleep, and why. A wait for an event never belongs here.
 var sleepers = map[string]string{}
 
-// sleepFindings lists calls of time.Sleep that nothing justifies.
+// sleepFindings lists calls of time.Sleep that nothing justifies. In tests three things do: the fake clock of a
+// synctest bubble, the pace of a loop that begins with `for deadline :=`, and a comment that gives the reason.
 func sleepFindings(files []goFile) []string {
 	var out []string
 	for _, f := range files {
-		reasons := map[int]bool{}
+		reasons := deadlineLoops(f)
 		for _, group := range f.ast.Comments {
 			for _, c := range group.List {
 				if strings.Contains(c.Text, "sleep:") {
@@ -354,12 +355,40 @@ func sleepFindings(files []goFile) []string {
 			case name != "Sleep":
 			case !f.isTest() && sleepers[f.path] == "":
 				out = append(out, f.at(pos)+": time.Sleep: wait for the event, with a timer and a context")
-			case f.isTest() && !reasons[line] && !reasons[line-1]:
+			case f.isTest() && !fakeClock(f) && !reasons[line] && !reasons[line-1]:
 				out = append(out, f.at(pos)+": time.Sleep in a test: wait for the event with a deadline, or say why not in a comment that begins with sleep:")
 			}
 		})
 	}
 	return out
+}
+
+// deadlineLoops are the lines of the loops that poll until a deadline.
+func deadlineLoops(f goFile) map[int]bool {
+	lines := map[int]bool{}
+	ast.Inspect(f.ast, func(n ast.Node) bool {
+		loop, ok := n.(*ast.ForStmt)
+		if !ok {
+			return true
+		}
+		init, ok := loop.Init.(*ast.AssignStmt)
+		if !ok || len(init.Lhs) == 0 {
+			return true
+		}
+		if id, ok := init.Lhs[0].(*ast.Ident); ok && id.Name == "deadline" {
+			for l := f.fset.Position(loop.Pos()).Line; l <= f.fset.Position(loop.End()).Line; l++ {
+				lines[l] = true
+			}
+		}
+		return true
+	})
+	return lines
+}
+
+func fakeClock(f goFile) bool {
+	found := false
+	f.imports(func(_ token.Pos, path, _ string) { found = found || path == "testing/synctest" })
+	return found
 }
 
 // testCommentFindings lists tests and fuzz targets that do not begin with a comment.

@@ -219,6 +219,11 @@ func (m *Machine) Calls() []api.Call {
 	return list
 }
 
+// HasCall tells whether a call is up at any node.
+func (m *Machine) HasCall(callID string) bool {
+	return slices.ContainsFunc(m.Calls(), func(c api.Call) bool { return c.CallID == callID })
+}
+
 // Contacts lists the contacts of an address-of-record, by contact, then node. A contact that moved from
 // one node to another is listed at both until the first gives it up, as both would still ring it.
 func (m *Machine) Contacts(aor string) []Contact {

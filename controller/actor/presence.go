@@ -2,6 +2,7 @@ package actor
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -107,12 +108,6 @@ func (p *Presence) Deliver(ctx context.Context, dir brain.Directory, batch api.E
 
 // take applies what is new of a batch, in order, up to the first event that must wait.
 func (p *Presence) take(ctx context.Context, dir brain.Directory, b *boot, batch api.EventBatch) error {
-	if b.fresh && len(batch.Events) > 0 {
-		if err := p.restarted(ctx, batch.Node, batch.Events[0].TimeMS); err != nil {
-			return err
-		}
-		b.fresh = false
-	}
 	for _, ev := range batch.Events {
 		if ev.Seq <= b.lastSeq {
 			p.repeated.Add(1)
@@ -134,23 +129,40 @@ func (p *Presence) take(ctx context.Context, dir brain.Directory, b *boot, batch
 	return nil
 }
 
-// restarted ends the calls a node had before the first event of a new boot: it will not tell of their ends.
-func (p *Presence) restarted(ctx context.Context, node string, firstMS int64) error {
-	for _, id := range p.accounts.IDs() {
-		if err := p.accounts.Do(ctx, id, func(m *presence.Machine) { m.NodeRestarted(node, firstMS) }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // apply hands an event to its account. An account that was deleted still gets the ends of its calls.
 func (p *Presence) apply(ctx context.Context, dir brain.Directory, ev api.Event, node string) (known bool, err error) {
 	apply := func(m *presence.Machine) { m.Apply(ev, node) }
+	if ev.AccountID == "" {
+		acct := dir.ByDomain(ev.AOR[strings.LastIndexByte(ev.AOR, '@')+1:])
+		if acct == nil {
+			return p.applyAll(ctx, ev, apply)
+		}
+		ev.AccountID = acct.Account.ID
+	}
 	if dir.ByAccount(ev.AccountID) == nil {
 		return p.accounts.DoIfKnown(ctx, ev.AccountID, apply)
 	}
 	return true, p.accounts.Do(ctx, ev.AccountID, apply)
+}
+
+// applyAll takes the end of a call whose account the edge no longer knew, because its Kamailio was restarted
+// meanwhile: only the account that has the call changes by it.
+func (p *Presence) applyAll(ctx context.Context, ev api.Event, apply func(*presence.Machine)) (known bool, err error) {
+	if ev.Type != api.EventDialogEnd {
+		return false, nil
+	}
+	for _, id := range p.accounts.IDs() {
+		has := false
+		if _, err := p.accounts.DoIfKnown(ctx, id, func(m *presence.Machine) {
+			if has = m.HasCall(ev.CallID); has {
+				apply(m)
+			}
+		}); err != nil {
+			return known, err
+		}
+		known = known || has
+	}
+	return known, nil
 }
 
 // inbox is what a node has delivered: how far, by boot. The newest boot is last.
@@ -159,7 +171,6 @@ type inbox struct{ boots []*boot }
 type boot struct {
 	id      string
 	lastSeq int64
-	fresh   bool // nothing was delivered of it yet
 }
 
 // boot returns the record of a boot, making it, and forgetting the oldest of too many.
@@ -172,7 +183,7 @@ func (in *inbox) boot(id string) *boot {
 	if len(in.boots) >= maxBoots {
 		in.boots = append(in.boots[:0], in.boots[1:]...)
 	}
-	b := &boot{id: id, fresh: true}
+	b := &boot{id: id}
 	in.boots = append(in.boots, b)
 	return b
 }

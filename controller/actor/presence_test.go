@@ -91,8 +91,9 @@ func TestDeliver_AppliesAnEventOnlyOnce(t *testing.T) {
 	}
 }
 
-// After the edge lost its memory its numbers begin again: they are new, and the calls of before, whose
-// ends it will never tell, are over. What the earlier boot still repeats changes nothing.
+// After the edge lost its memory its numbers begin again: they are new. The calls of before go on; their ends
+// come without the account, which the edge no longer knows, and find their call all the same. What the
+// earlier boot still repeats changes nothing.
 func TestDeliver_ANewBootBeginsAgain(t *testing.T) {
 	p, dir := newPresence(t), twoAccounts()
 	deliver(t, p, dir, "b1", began(1, "acc_1"), began(2, "acc_2"))
@@ -102,8 +103,12 @@ func TestDeliver_ANewBootBeginsAgain(t *testing.T) {
 		t.Errorf("last_seq %d", last)
 	}
 	deliver(t, p, dir, "b1", began(1, "acc_1"), began(2, "acc_2"))
-	if one, two := calls(t, p, "acc_1"), calls(t, p, "acc_2"); one != "later " || two != "" {
+	if one, two := calls(t, p, "acc_1"), calls(t, p, "acc_2"); one != "c1 later " || two != "c2 " {
 		t.Errorf("acc_1 has %q, acc_2 %q", one, two)
+	}
+	deliver(t, p, dir, "b2", ended(2, 2, ""))
+	if one, two := calls(t, p, "acc_1"), calls(t, p, "acc_2"); one != "c1 later " || two != "" {
+		t.Errorf("after the end of c2: acc_1 has %q, acc_2 %q", one, two)
 	}
 }
 

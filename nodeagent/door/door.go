@@ -19,8 +19,9 @@ import (
 	"github.com/sipio/sipio/brain/api"
 )
 
-// bulkheadWait is how long a question waits for a place when MaxInFlight are under way.
-const bulkheadWait = 5 * time.Millisecond
+// bulkheadWait is how long a question waits for a place when MaxInFlight are under way: long enough for a burst
+// at a healthy brain, short enough that Kamailio's spare workers stay free while the brain is frozen.
+const bulkheadWait = 50 * time.Millisecond
 
 // Config is what a Door needs. DefaultConfig fills everything but Brains.
 type Config struct {

@@ -34,6 +34,7 @@ type Options struct {
 	NodeFlags    []string                // more flags for sipio-node
 	BrainFlags   []string                // more flags for sipio-brain
 	LogDecisions bool                    // the brain writes a line for each decision
+	NoPhones     bool                    // brain and node agent only: neither Kamailio nor rtpengine is started
 	Tee          func(proc, line string) // sees every line of every daemon
 }
 
@@ -79,7 +80,7 @@ func Binaries() (string, error) { return binaries() }
 
 // Start starts everything and returns when a call could be made. The caller must Stop.
 func Start(ctx context.Context, opt Options) (_ *Edge, err error) {
-	if err := Missing(); err != nil {
+	if err := Missing(); err != nil && !opt.NoPhones {
 		return nil, err
 	}
 	bin, err := binaries()
@@ -98,6 +99,9 @@ func Start(ctx context.Context, opt Options) (_ *Edge, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	steps := []func(context.Context, string) error{e.startRTPEngine, e.startBrain, e.startNode, e.startKamailio}
+	if opt.NoPhones {
+		steps = []func(context.Context, string) error{e.startBrain, e.startNode}
+	}
 	for _, step := range steps {
 		if err := step(ctx, bin); err != nil {
 			return nil, err

@@ -397,11 +397,5 @@ func TestCall_ThirtyAtOnce(t *testing.T) {
 		}
 	}
 	noMedia(t, ctx, node)
-	eventually(t, ctx, "the brain to see no live call", func() error {
-		live, err := node.LiveCalls(ctx)
-		if err == nil && len(live) > 0 {
-			err = errStillUp
-		}
-		return err
-	})
+	noCalls(t, ctx, node)
 }

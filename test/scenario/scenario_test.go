@@ -147,8 +147,6 @@ func talk(t *testing.T, ctx context.Context, a, b *phone.Call) {
 	}
 }
 
-var errStillUp = errors.New("calls are still up")
-
 // hangUp ends the call from one side and waits until the other knows and the relay has let go.
 func hangUp(t *testing.T, ctx context.Context, e *edge.Edge, from, other *phone.Call) {
 	t.Helper()
