@@ -7,7 +7,6 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -28,16 +27,22 @@ func TestProtocol_TheDocumentIsFresh(t *testing.T) {
 	// Proves that docs/protocol.md says what the code does: its tables are made from the Go types of the wire,
 	// its examples are exchanges with the real endpoints and the real door, made anew here.
 	root := filepath.Dir(testFolder(t))
-	wire := parseWire(t, filepath.Join(root, "brain", "api"), filepath.Join(root, "controller", "endpoint"))
+	wire := parseWire(t, filepath.Join(root, "brain"), filepath.Join(root, "brain", "api"), filepath.Join(root, "controller", "endpoint"))
 	examples := protocolExamples(t)
-	page, err := template.New(filepath.Base(protocolTemplate)).Option("missingkey=error").Funcs(template.FuncMap{
+	page, err := template.New(filepath.Base(protocolTemplate)).Funcs(template.FuncMap{
 		"fields": wire.fields, "doc": wire.doc, "consts": wire.consts, "value": wire.value,
 		"example": func(name string) (string, error) {
-			text, ok := examples[name]
+			if examples[name] == "" {
+				return "", fmt.Errorf("no example is called %q", name)
+			}
+			return examples[name], nil
+		},
+		"answer": func(name string) (string, error) { // without the question
+			_, answer, ok := strings.Cut(examples[name], "→")
 			if !ok {
 				return "", fmt.Errorf("no example is called %q", name)
 			}
-			return text, nil
+			return "→" + answer, nil
 		},
 	}).ParseFiles(filepath.Join(testFolder(t), protocolTemplate))
 	if err != nil {
@@ -88,18 +93,23 @@ func parseWire(t *testing.T, dirs ...string) *wireTypes {
 	t.Helper()
 	w := &wireTypes{structs: map[string]*ast.StructType{}, comments: map[string]string{}}
 	for _, dir := range dirs {
-		packages, err := parser.ParseDir(token.NewFileSet(), dir, func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, parser.ParseComments)
-		if err != nil {
-			t.Fatal(err)
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no Go files in %s (%v)", dir, err)
 		}
-		for _, p := range packages {
-			ast.Inspect(ast.MergePackageFiles(p, 0), func(n ast.Node) bool {
-				gen, ok := n.(*ast.GenDecl)
-				if ok {
+		for _, path := range files {
+			if strings.HasSuffix(path, "_test.go") {
+				continue
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, decl := range file.Decls {
+				if gen, ok := decl.(*ast.GenDecl); ok {
 					w.take(gen)
 				}
-				return !ok
-			})
+			}
 		}
 	}
 	return w
@@ -181,7 +191,7 @@ func (w *wireTypes) fields(name string) (string, error) {
 	b.WriteString("| field | type | |\n|---|---|---|\n")
 	for _, f := range st.Fields.List {
 		if len(f.Names) == 0 {
-			embedded := jsonType(f.Type)
+			embedded := w.jsonType(f.Type)
 			fmt.Fprintf(&b, "| … | | and the fields of [%s](#%s) |\n", embedded, strings.ToLower(embedded))
 			continue
 		}
@@ -190,7 +200,7 @@ func (w *wireTypes) fields(name string) (string, error) {
 			return "", fmt.Errorf("%s.%s: %w", name, f.Names[0], err)
 		}
 		jsonName, options, _ := strings.Cut(reflect.StructTag(tag).Get("json"), ",")
-		kind := jsonType(f.Type)
+		kind := w.jsonType(f.Type)
 		if strings.Contains(options, "omitempty") {
 			kind += ", optional"
 		}
@@ -202,22 +212,25 @@ func (w *wireTypes) fields(name string) (string, error) {
 func cell(text string) string { return strings.ReplaceAll(text, "|", `\|`) }
 
 // jsonType is a Go type in the words of JSON; a struct is called by its name.
-func jsonType(e ast.Expr) string {
+func (w *wireTypes) jsonType(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.StarExpr:
-		return jsonType(e.X)
+		return w.jsonType(e.X)
 	case *ast.SelectorExpr:
-		return e.Sel.Name
+		return w.jsonType(e.Sel)
 	case *ast.ArrayType:
-		return "array of " + jsonType(e.Elt)
+		return "array of " + w.jsonType(e.Elt)
 	case *ast.MapType:
-		return "object of " + jsonType(e.Value)
+		return "object of " + w.jsonType(e.Value)
 	case *ast.Ident:
 		switch e.Name {
 		case "int", "int64":
 			return "number"
 		case "bool":
 			return "boolean"
+		}
+		if w.structs[e.Name] == nil {
+			return "string" // or a type made of one
 		}
 		return e.Name
 	}

@@ -24,12 +24,13 @@ func main() { os.Exit(run()) }
 func run() int {
 	rounds := flag.Int("rounds", 5, "rounds; each measures every variant once, medians are printed")
 	calls := flag.Int("calls", 4000, "calls a measurement; REGISTER pairs are three times as many")
+	only := flag.String("only", "", "measure only this variant (static, canned, real), for a profiler")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
 	defer cancel()
-	if err := bench(ctx, *rounds, *calls); err != nil {
+	if err := bench(ctx, *rounds, *calls, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-edge:", err)
 		return 1
 	}
@@ -49,7 +50,7 @@ type variant struct {
 	procs []*edge.Proc // whose CPU is counted, Kamailio first
 }
 
-func bench(ctx context.Context, rounds, calls int) error {
+func bench(ctx context.Context, rounds, calls int, only string) error {
 	e, err := edge.Start(ctx, edge.Options{Children: 8, ContactTimer: 60, Config: config(), NodeFlags: []string{"--max-in-flight=6"}})
 	if err != nil {
 		return err
@@ -63,8 +64,9 @@ func bench(ctx context.Context, rounds, calls int) error {
 	if err != nil {
 		return err
 	}
-	defer variants[0].procs[0].Stop()
-	defer variants[1].procs[0].Stop()
+	for _, v := range variants[:2] {
+		defer v.procs[0].Stop()
+	}
 	if err := injection(e.Dir); err != nil {
 		return err
 	}
@@ -78,6 +80,9 @@ func bench(ctx context.Context, rounds, calls int) error {
 		return err
 	}
 	defer callee.Stop()
+	if only != "" {
+		variants = slices.DeleteFunc(variants, func(v variant) bool { return v.name != only })
+	}
 	for _, kind := range []load{registerLoad(calls * 3), callLoad(calls)} {
 		if err := measure(ctx, e.Dir, kind, variants, rounds); err != nil {
 			return err
@@ -187,8 +192,8 @@ func report(l load, variants []variant, results map[string][]result) {
 		return all[len(all)/2]
 	}
 	rate := func(r result) float64 { return r.perSec }
-	base := med("static", rate)
-	fmt.Printf("\n%s, medians of %d rounds of %d, %d at once\n", l.name, len(results["static"]), l.count, l.parallel)
+	base := med(variants[0].name, rate)
+	fmt.Printf("\n%s, medians of %d rounds of %d, %d at once\n", l.name, len(results[variants[0].name]), l.count, l.parallel)
 	fmt.Printf("| variant | per s (min–max) | ratio | p50 ms | p99 ms | kamailio µs | door µs | brain µs | sipp µs | failed |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, v := range variants {
 		rs := results[v.name]
@@ -207,6 +212,9 @@ func report(l load, variants []variant, results map[string][]result) {
 		fmt.Printf("| %s | %.0f (%.0f–%.0f) | %.2f | %.2f | %.2f | %s | %s | %s | %.0f | %d |\n", v.name, med(v.name, rate), lo, hi,
 			med(v.name, rate)/base, med(v.name, func(r result) float64 { return r.p50 }), med(v.name, func(r result) float64 { return r.p99 }),
 			cpu(0), cpu(1), cpu(2), med(v.name, func(r result) float64 { return r.cpu[len(r.cpu)-1] }), failed)
+	}
+	if len(variants) < 3 {
+		return
 	}
 	k := func(name string) float64 { return med(name, func(r result) float64 { return r.cpu[0] }) }
 	fmt.Printf("where Kamailio's microseconds go: %.0f static work, %.0f question and directive, %.0f curl and its sockets\n",
