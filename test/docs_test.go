@@ -30,6 +30,7 @@ func TestDocs_NameOnlyWhatIsThere(t *testing.T) {
 			}
 		}
 	}
+	named := 0
 	for _, doc := range heldDocuments {
 		raw, err := os.ReadFile(filepath.Join(root, doc))
 		if err != nil {
@@ -40,14 +41,21 @@ func TestDocs_NameOnlyWhatIsThere(t *testing.T) {
 				t.Errorf("%s names %s, which no test is called", doc, name)
 			}
 		}
+		named += len(namedTest.FindAll(raw, -1))
 		for _, found := range namedPath.FindAllStringSubmatch(string(raw), -1) {
 			path := found[1]
 			if strings.HasPrefix(path, "adr/") {
 				path = "docs/" + path
 			}
+			if strings.HasSuffix(path, "/X") {
+				continue // any part
+			}
 			if _, err := os.Stat(filepath.Join(root, path)); err != nil {
 				t.Errorf("%s names %s, which is not there", doc, path)
 			}
 		}
+	}
+	if named < 50 {
+		t.Errorf("only %d tests are named in all documents: does the pattern still find them?", named)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -234,7 +235,7 @@ func startDoor(t *testing.T, kept door.Spool) string {
 		t.Fatal(err)
 	}
 	cfg := door.DefaultConfig()
-	cfg.Brains, cfg.Spool = []string{"http://" + nobody.Addr().String()}, kept
+	cfg.Brains, cfg.Spool, cfg.Log = []string{"http://" + nobody.Addr().String()}, kept, slog.New(slog.DiscardHandler)
 	if err := nobody.Close(); err != nil {
 		t.Fatal(err)
 	}

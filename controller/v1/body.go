@@ -2,15 +2,28 @@ package v1
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/sipio/sipio/brain"
 )
+
+// strictJSON takes no broken text: the decoder would replace each byte that is not UTF-8 and store the rest.
+var strictJSON = huma.Format{
+	Marshal: huma.DefaultJSONFormat.Marshal,
+	Unmarshal: func(body []byte, into any) error {
+		if !utf8.Valid(body) {
+			return errors.New("the body is not UTF-8")
+		}
+		return json.Unmarshal(body, into)
+	},
+}
 
 // shape is what is known of a resource's JSON before the first request: its schemas for a whole
 // resource and for a part of it (PATCH), and which member lies in which field of the Go struct.

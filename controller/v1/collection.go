@@ -154,6 +154,9 @@ func (c *collection[T, P]) create(ctx context.Context, in *createRequest) (*chan
 		return nil, refuse(c.doing("create"), err)
 	}
 	made, err := c.shape.overlay(fresh, in.RawBody)
+	if err == nil {
+		err = invalid(bothSecrets(P(&made))...)
+	}
 	if err != nil {
 		return nil, refuse(c.doing("create"), err)
 	}
@@ -234,7 +237,7 @@ func (c *collection[T, P]) merge(who caller, before brain.Resource, body []byte,
 	if err != nil {
 		return nil, err
 	}
-	return P(&after), invalid(who.regrant(before, P(&after))...)
+	return P(&after), invalid(append(who.regrant(before, P(&after)), bothSecrets(P(&after))...)...)
 }
 
 func (c *collection[T, P]) delete(ctx context.Context, in *oneRequest) (*deleteReply, error) {

@@ -10,6 +10,14 @@ func hideDigests(r brain.Resource) {
 	}
 }
 
+// bothSecrets refuses a body that gives a device a password and digests: one of them would be ignored.
+func bothSecrets(r brain.Resource) []brain.FieldError {
+	if d, ok := r.(*brain.SIPDevice); ok && d.Password != "" && (d.HA1MD5 != "" || d.HA1SHA256 != "") {
+		return []brain.FieldError{{Path: "password", Text: "give either the password or its digests"}}
+	}
+	return nil
+}
+
 // shown is a resource as it may leave the brain.
 func shown(r brain.Resource) brain.Resource {
 	if d, ok := r.(*brain.SIPDevice); ok {

@@ -306,7 +306,7 @@ func TestV1_AccountsAreWalledOff(t *testing.T) {
 	if doc := string(own.get(200, "/v1/export").body); strings.Contains(doc, "acme") {
 		t.Errorf("the export of globex names acme:\n%s", doc)
 	}
-	own.told.search(t, "acme.test", "sales", foreign[brain.KindSIPDomain])
+	own.told.search(t, "acme.test", "sales", "Bob")
 	if now := string(a.get(200, "/v1/export").body); now != was {
 		t.Errorf("the configuration was changed to\n%s", now)
 	}
@@ -399,7 +399,8 @@ func TestV1_RefusesWhatItCannotRead(t *testing.T) {
 		{users, typeJSON, `{"username":`, 400, ""},
 		{users, typeJSON, `[]`, 422, ""},
 		{users, typeJSON, ``, 400, ""},
-		{users, typeJSON, "{\"username\":\"7\",\"display_name\":\"\xff\"}", 422, ""},
+		{users, typeJSON, "{\"username\":\"7\",\"display_name\":\"\xff\"}", 400, ""},
+		{"/v1/api_keys", typeJSON, "{\"name\":\"\xff\",\"scopes\":[\"keys\"]}", 400, ""},
 		{users, typeForm, `username=7`, 415, "header.Content-Type"},
 		{users, typeJSON, `{"username":"7","display_name":"` + strings.Repeat("x", 1<<20) + `"}`, 413, ""},
 		{"/v1/apply", "application/yaml", "# " + strings.Repeat("x", 8<<20), 413, ""},

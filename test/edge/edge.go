@@ -118,7 +118,7 @@ func Start(ctx context.Context, opt Options) (_ *Edge, err error) {
 // Missing names what this machine lacks to run a node, nil when nothing.
 func Missing() error {
 	var missing []string
-	for _, name := range []string{"kamailio", "rtpengine", "openssl"} {
+	for _, name := range []string{"kamailio", "rtpengine", "openssl", "sqlite3"} {
 		if _, err := exec.LookPath(name); err != nil {
 			missing = append(missing, name)
 		}

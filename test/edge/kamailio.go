@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -17,15 +18,15 @@ func (e *Edge) startKamailio(ctx context.Context, _ string) (err error) {
 	if err := e.certificate(ctx); err != nil {
 		return err
 	}
-	e.Kamailio, err = e.kamailio("kamailio", listeners{e.SIP, e.TLS, e.WSS, e.KamailioSocket}, nil)
+	e.Kamailio, err = e.kamailio("kamailio", listeners{e.SIP, e.TLS, e.WSS, e.KamailioSocket, filepath.Join(e.Dir, "location.db")}, nil)
 	if err != nil {
 		return err
 	}
 	return e.StartKamailio(ctx)
 }
 
-// listeners are the addresses of one Kamailio.
-type listeners struct{ sip, tls, wss, rpc string }
+// listeners are the addresses of one Kamailio and the file of its contacts.
+type listeners struct{ sip, tls, wss, rpc, db string }
 
 // kamailio prepares a Kamailio; edit, when set, may change each file of the configuration on its way.
 func (e *Edge) kamailio(name string, at listeners, edit func(path, content string) string) (*Proc, error) {
@@ -45,8 +46,32 @@ func (e *Edge) kamailio(name string, at listeners, edit func(path, content strin
 			return nil, err
 		}
 	}
+	if err := locationDB(at.db); err != nil {
+		return nil, err
+	}
 	return newProc(e.Dir, name, nil, "kamailio", "-DD", "-E", "-x", "tlsf", "-X", "tlsf",
-		"-m", "256", "-M", "16", "-Y", dir, "-f", filepath.Join(dir, "kamailio.cfg")), nil
+		"-m", "1024", "-M", "16", "-Y", dir, "-f", filepath.Join(dir, "kamailio.cfg")), nil
+}
+
+// locationDB makes the file that keeps contacts over a restart, when it is not there yet.
+func locationDB(path string) error {
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	var schema []byte
+	for _, part := range []string{"standard", "usrloc"} {
+		b, err := os.ReadFile("/usr/share/kamailio/db_sqlite/" + part + "-create.sql")
+		if err != nil {
+			return fmt.Errorf("schema of the location store: %w", err)
+		}
+		schema = append(schema, b...)
+	}
+	cmd := exec.Command("sqlite3", path)
+	cmd.Stdin = bytes.NewReader(schema)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("make the location store: %w\n%s", err, out)
+	}
+	return nil
 }
 
 func rewrite(dir string, edit func(path, content string) string) error {
@@ -74,7 +99,7 @@ func (e *Edge) Variant(ctx context.Context, name string, edit func(path, content
 		return nil, "", err
 	}
 	at := func(i int) string { return fmt.Sprintf("%s:%d", e.IP, ports[i]) }
-	p, err := e.kamailio(name, listeners{at(0), at(1), at(2), filepath.Join(e.Dir, name+".sock")}, edit)
+	p, err := e.kamailio(name, listeners{at(0), at(1), at(2), filepath.Join(e.Dir, name+".sock"), filepath.Join(e.Dir, name+"-location.db")}, edit)
 	if err != nil {
 		return nil, "", err
 	}
@@ -109,7 +134,7 @@ func (e *Edge) nodeCfg(at listeners) string {
 	_, wss, _ := net.SplitHostPort(at.wss)
 	for _, d := range [][2]string{
 		{"NODE_NAME", "node-1"}, {"DOOR_URL", "http://" + e.DoorAddr}, {"RTPENGINE_SOCK", "udp:" + e.NG},
-		{"RPC_SOCK", at.rpc}, {"CTL_SOCK", at.rpc + ".ctl"},
+		{"RPC_SOCK", at.rpc}, {"CTL_SOCK", at.rpc + ".ctl"}, {"LOCATION_DB", at.db},
 		{"TLS_CERT", filepath.Join(e.Dir, "node.pem")}, {"TLS_KEY", filepath.Join(e.Dir, "node.pem.key")},
 		{"EDGE_SECRET", randomHex(20)}, {"WSS_PORT", wss}, {"NONCE_EXPIRE", fmt.Sprint(nonce)},
 		{"CONTACT_TIMER", fmt.Sprint(timer)}, {"SILENT_MS", "2000"},

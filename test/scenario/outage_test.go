@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -123,13 +124,21 @@ func TestOutage_FrozenBrainDoesNotDeafenTheEdge(t *testing.T) {
 	})
 }
 
-// Kamailio is killed and started again with a call up: the BYE still finds its way by its signed route.
+// Kamailio is killed and started again with a call up: the call is heard on, its BYE still finds its way by its
+// signed route, the brain learns of the end, and the phones can be called without having registered again.
 func TestOutage_CallEndsAfterKamailioRestarted(t *testing.T) {
 	e := start(t, edge.Options{Config: acme})
 	ctx := within(t, 60*time.Second)
 	alice, bob := registered(t, e, "1001"), registered(t, e, "1002")
 	a, b := connect(t, ctx, alice, bob, "1002")
 	talk(t, ctx, a, b)
+	eventually(t, ctx, "both contacts to be on disk", func() error {
+		out, err := exec.CommandContext(ctx, "sqlite3", filepath.Join(e.Dir, "location.db"), "select count(*) from location").CombinedOutput()
+		if err == nil && strings.TrimSpace(string(out)) != "2" {
+			err = fmt.Errorf("%s of 2", out)
+		}
+		return err
+	})
 	if err := e.Kamailio.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -142,6 +151,10 @@ func TestOutage_CallEndsAfterKamailioRestarted(t *testing.T) {
 	}
 	hangUp(t, ctx, e, a, b)
 	noCalls(t, ctx, e)
+	// The phones have not registered again: their contacts were kept.
+	a, b = connect(t, ctx, alice, bob, "1002")
+	talk(t, ctx, a, b)
+	hangUp(t, ctx, e, a, b)
 }
 
 // noCalls waits until the brain knows of no live call.
