@@ -43,8 +43,10 @@ bench-edge: packages
 bench-route:
 	go test -count=1 -run '^$$' -bench . ./test/bench/
 
+# The generated documents; tests hold them to the code.
 docs:
 	go run ./cmd/sipio docs > docs/cli.md
+	go test ./test -run TestProtocol -update
 
 clean:
 	rm -rf bin run

@@ -2,6 +2,7 @@ package v1
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,6 +100,9 @@ func fieldError(d *huma.ErrorDetail) brain.FieldError {
 
 // refuse turns an error into the reply. A fault is logged here, where it stops, and its text stays inside.
 func refuse(doing string, err error) error {
+	if errors.Is(err, context.Canceled) { // no fault: the asker left, and the store gave up what it had begun
+		return newProblem(http.StatusServiceUnavailable, "the asker has gone")
+	}
 	code := brain.CodeOf(err)
 	status := statusOf[code]
 	if code == brain.EInternal || status == 0 {

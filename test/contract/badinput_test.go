@@ -269,7 +269,7 @@ func doorEvents(t *testing.T, e *edge.Edge, door asker, event func(seq int, fiel
 	}
 	ctx := within(t, rawTimeout)
 	eventually(t, ctx, "the good events at the brain", func() error {
-		if calls := liveCalls(t, e); strings.Join(calls, " ") != "good one seven" {
+		if calls := liveCalls(t, e); !strings.HasPrefix(strings.Join(calls, " "), "good one seven") {
 			return fmt.Errorf("live calls: %v", calls)
 		}
 		return nil

@@ -424,6 +424,29 @@ func TestV1_RefusesWhatItCannotRead(t *testing.T) {
 	noFaults(t, e)
 }
 
+// An asker who leaves in the middle of a change, or says no more, is no fault of the brain's: nothing is
+// logged as one, the change is made whole or not at all, and the next request is answered.
+func TestV1_OutlivesAnAskerWhoLeaves(t *testing.T) {
+	t.Parallel()
+	e := start(t, edge.Options{Config: two})
+	a := newAsker(t, e.BrainURL, e.AdminKey)
+	was := string(a.get(200, "/v1/export").body)
+	for i := range 10 {
+		generation := large(i % 2)
+		r, err := sendRaw(e.BrainURL, rawRequest{path: "/v1/apply?prune=true", key: e.AdminKey, contentType: "application/yaml", body: generation, half: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := string(a.get(200, "/v1/export").body)
+		users := strings.Count(now, fmt.Sprintf("display_name: generation %d", i%2))
+		if r.status == 200 && users != 400 || r.status != 200 && now != was {
+			t.Fatalf("after %d %s there are %d users of the file", r.status, r.body, users)
+		}
+		was = now
+	}
+	noFaults(t, e)
+}
+
 // The OpenAPI document is there without a key and lists each collection with its operations.
 func TestV1_OpenAPIListsEveryCollection(t *testing.T) {
 	t.Parallel()

@@ -53,7 +53,8 @@ type Edge struct {
 	Brain, Node         *Proc
 	Kamailio, RTPEngine *Proc
 
-	opt Options
+	opt  Options
+	edit func(path, content string) string // of Kamailio's configuration; nil = none
 }
 
 // Root is the root folder of the repository.
@@ -111,6 +112,34 @@ func Start(ctx context.Context, opt Options) (_ *Edge, err error) {
 		if err := e.Apply(ctx, opt.Config); err != nil {
 			return nil, err
 		}
+	}
+	return e, nil
+}
+
+// StartKamailioOnly starts Kamailio and rtpengine with the door at doorAddr, where the test itself answers:
+// neither brain nor node agent runs. edit, when set, may change each file of Kamailio's configuration on its
+// way, node.cfg among them. The caller must Stop.
+func StartKamailioOnly(ctx context.Context, opt Options, doorAddr string, edit func(path, content string) string) (_ *Edge, err error) {
+	if err := Missing(); err != nil {
+		return nil, err
+	}
+	e := &Edge{opt: opt, Dir: opt.Dir, IP: opt.IP}
+	if err := e.prepare(); err != nil {
+		return nil, err
+	}
+	e.DoorAddr, e.edit = doorAddr, edit
+	defer func() {
+		if err != nil {
+			e.Stop()
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := e.startRTPEngine(ctx, ""); err != nil {
+		return nil, err
+	}
+	if err := e.startKamailio(ctx, ""); err != nil {
+		return nil, err
 	}
 	return e, nil
 }

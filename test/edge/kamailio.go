@@ -18,7 +18,7 @@ func (e *Edge) startKamailio(ctx context.Context, _ string) (err error) {
 	if err := e.certificate(ctx); err != nil {
 		return err
 	}
-	e.Kamailio, err = e.kamailio("kamailio", listeners{e.SIP, e.TLS, e.WSS, e.KamailioSocket, filepath.Join(e.Dir, "location.db")}, nil)
+	e.Kamailio, err = e.kamailio("kamailio", listeners{e.SIP, e.TLS, e.WSS, e.KamailioSocket, filepath.Join(e.Dir, "location.db")}, e.edit)
 	if err != nil {
 		return err
 	}
