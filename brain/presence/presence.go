@@ -107,6 +107,9 @@ func (m *Machine) Apply(ev api.Event, node string) bool {
 		m.dropped++
 		return false
 	}
+	if k.id == allContacts && !isCall && !start {
+		return m.endAll(ev.AOR, node, ev.TimeMS)
+	}
 	r := m.records[k]
 	if r != nil && (ev.TimeMS < r.timeMS || ev.TimeMS == r.timeMS && (start || !r.up())) {
 		return false // late, or known already
@@ -116,6 +119,20 @@ func (m *Machine) Apply(ev api.Event, node string) bool {
 	}
 	m.end(k, r, ev.TimeMS, ev.TimeMS+Remember.Milliseconds())
 	return r != nil && r.up()
+}
+
+// allContacts is the Contact of a REGISTER that removes every binding of its AOR (RFC 3261 section 10.2.2).
+const allContacts = "*"
+
+// endAll takes down every contact of an AOR at a node that was not saved after timeMS.
+func (m *Machine) endAll(aor, node string, timeMS int64) (changed bool) {
+	for _, r := range slices.Clone(m.byAOR[aor]) {
+		if r.node == node && r.timeMS <= timeMS {
+			m.end(r.key, r, timeMS, timeMS+Remember.Milliseconds())
+			changed = true
+		}
+	}
+	return changed
 }
 
 // inBounds tests what becomes a key or is kept as it is. Invalid UTF-8 would not survive a snapshot.
@@ -219,11 +236,6 @@ func (m *Machine) Calls() []api.Call {
 	return list
 }
 
-// HasCall tells whether a call is up at any node.
-func (m *Machine) HasCall(callID string) bool {
-	return slices.ContainsFunc(m.Calls(), func(c api.Call) bool { return c.CallID == callID })
-}
-
 // Contacts lists the contacts of an address-of-record, by contact, then node. A contact that moved from
 // one node to another is listed at both until the first gives it up, as both would still ring it.
 func (m *Machine) Contacts(aor string) []Contact {
@@ -268,4 +280,3 @@ func (m *Machine) Expire(now time.Time) int {
 	}
 	return n
 }
-

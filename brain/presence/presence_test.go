@@ -168,6 +168,30 @@ func TestMachine_GivesUpACallThatNeverEnded(t *testing.T) {
 	check(t, m)
 }
 
+// Proves that "Contact: *" takes down every contact of its AOR at its node, and no other.
+func TestMachine_StarRemovesEveryContactOfAnAOR(t *testing.T) {
+	m := New("acc_1")
+	save := func(sec int64, aor, contact, node string) {
+		m.Apply(api.Event{Type: api.EventContactSaved, TimeMS: sec * 1000, AOR: aor, Contact: contact, ExpiresS: 600}, node)
+	}
+	save(10, "sip:1@a", "sip:1@desk", "n1")
+	save(10, "sip:1@a", "sip:1@mobile", "n1")
+	save(10, "sip:1@a", "sip:1@desk", "n2")
+	save(10, "sip:2@a", "sip:2@desk", "n1")
+	save(30, "sip:1@a", "sip:1@later", "n1")
+	if !m.Apply(api.Event{Type: api.EventContactRemoved, TimeMS: 20_000, AOR: "sip:1@a", Contact: "*"}, "n1") {
+		t.Fatal("nothing changed")
+	}
+	var left []string
+	for _, c := range append(m.Contacts("sip:1@a"), m.Contacts("sip:2@a")...) {
+		left = append(left, c.Contact+" "+c.Node)
+	}
+	if got := strings.Join(left, ", "); got != "sip:1@desk n2, sip:1@later n1, sip:2@desk n1" {
+		t.Fatalf("left: %s", got)
+	}
+	check(t, m)
+}
+
 // Proves that order and repetition do not matter: a story of many events, shuffled and with repeats, ends
 // in the same snapshot as in its own order. A failure names its seed.
 func TestMachine_AnyOrderEndsTheSame(t *testing.T) {

@@ -129,40 +129,21 @@ func (p *Presence) take(ctx context.Context, dir brain.Directory, b *boot, batch
 	return nil
 }
 
-// apply hands an event to its account. An account that was deleted still gets the ends of its calls.
+// apply hands an event to its account. An account that was deleted still gets the ends of its calls. A contact
+// that expired comes without the account, which the edge's location store does not keep: its domain says whose it is.
 func (p *Presence) apply(ctx context.Context, dir brain.Directory, ev api.Event, node string) (known bool, err error) {
-	apply := func(m *presence.Machine) { m.Apply(ev, node) }
 	if ev.AccountID == "" {
 		acct := dir.ByDomain(ev.AOR[strings.LastIndexByte(ev.AOR, '@')+1:])
 		if acct == nil {
-			return p.applyAll(ctx, ev, apply)
+			return false, nil
 		}
 		ev.AccountID = acct.Account.ID
 	}
+	apply := func(m *presence.Machine) { m.Apply(ev, node) }
 	if dir.ByAccount(ev.AccountID) == nil {
 		return p.accounts.DoIfKnown(ctx, ev.AccountID, apply)
 	}
 	return true, p.accounts.Do(ctx, ev.AccountID, apply)
-}
-
-// applyAll takes the end of a call whose account the edge no longer knew, because its Kamailio was restarted
-// meanwhile: only the account that has the call changes by it.
-func (p *Presence) applyAll(ctx context.Context, ev api.Event, apply func(*presence.Machine)) (known bool, err error) {
-	if ev.Type != api.EventDialogEnd {
-		return false, nil
-	}
-	for _, id := range p.accounts.IDs() {
-		has := false
-		if _, err := p.accounts.DoIfKnown(ctx, id, func(m *presence.Machine) {
-			if has = m.HasCall(ev.CallID); has {
-				apply(m)
-			}
-		}); err != nil {
-			return known, err
-		}
-		known = known || has
-	}
-	return known, nil
 }
 
 // inbox is what a node has delivered: how far, by boot. The newest boot is last.

@@ -2,9 +2,11 @@ package actor
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
@@ -14,12 +16,14 @@ import (
 // directory knows the accounts acc_1 and acc_2.
 type directory map[string]*brain.AccountConfig
 
-func (d directory) ByDomain(string) *brain.AccountConfig     { return nil }
+func (d directory) ByDomain(name string) *brain.AccountConfig {
+	return d[strings.TrimSuffix(name, ".test")]
+}
 func (d directory) ByAccount(id string) *brain.AccountConfig { return d[id] }
 func (d directory) Version() int64                           { return 1 }
 
 func twoAccounts() directory {
-	return directory{"acc_1": brain.NewAccountConfig(1, brain.AccountRows{}), "acc_2": brain.NewAccountConfig(1, brain.AccountRows{})}
+	return directory{"acc_1": {Account: brain.Account{ID: "acc_1"}}, "acc_2": {Account: brain.Account{ID: "acc_2"}}}
 }
 
 func began(seq int64, account string) api.Event {
@@ -91,9 +95,8 @@ func TestDeliver_AppliesAnEventOnlyOnce(t *testing.T) {
 	}
 }
 
-// After the edge lost its memory its numbers begin again: they are new. The calls of before go on; their ends
-// come without the account, which the edge no longer knows, and find their call all the same. What the
-// earlier boot still repeats changes nothing.
+// After the edge lost its memory its numbers begin again: they are new. The calls of before go on until
+// their ends are told. What the earlier boot still repeats changes nothing.
 func TestDeliver_ANewBootBeginsAgain(t *testing.T) {
 	p, dir := newPresence(t), twoAccounts()
 	deliver(t, p, dir, "b1", began(1, "acc_1"), began(2, "acc_2"))
@@ -106,9 +109,21 @@ func TestDeliver_ANewBootBeginsAgain(t *testing.T) {
 	if one, two := calls(t, p, "acc_1"), calls(t, p, "acc_2"); one != "c1 later " || two != "c2 " {
 		t.Errorf("acc_1 has %q, acc_2 %q", one, two)
 	}
-	deliver(t, p, dir, "b2", ended(2, 2, ""))
+	deliver(t, p, dir, "b2", ended(2, 2, "acc_2"))
 	if one, two := calls(t, p, "acc_1"), calls(t, p, "acc_2"); one != "c1 later " || two != "" {
 		t.Errorf("after the end of c2: acc_1 has %q, acc_2 %q", one, two)
+	}
+}
+
+// A contact that expired comes without its account: the domain of its AOR says whose it is.
+func TestDeliver_FindsTheAccountOfAnExpiredContact(t *testing.T) {
+	p, dir := newPresence(t), twoAccounts()
+	saved := api.Event{Seq: 1, TimeMS: time.Now().UnixMilli(), Type: api.EventContactSaved, AccountID: "acc_1", AOR: "sip:1@acc_1.test", Contact: "sip:1@desk", ExpiresS: 600}
+	expired := api.Event{Seq: 2, TimeMS: saved.TimeMS + 1000, Type: api.EventContactExpired, AOR: saved.AOR, Contact: saved.Contact}
+	deliver(t, p, dir, "b1", saved, expired)
+	left := -1
+	if known, err := p.accounts.DoIfKnown(t.Context(), "acc_1", func(m *presence.Machine) { left = len(m.Contacts(saved.AOR)) }); !known || err != nil || left != 0 {
+		t.Errorf("%d contacts are left (%v, %v)", left, known, err)
 	}
 }
 

@@ -431,7 +431,7 @@ func TestV1_OutlivesAnAskerWhoLeaves(t *testing.T) {
 	e := start(t, edge.Options{Config: two})
 	a := newAsker(t, e.BrainURL, e.AdminKey)
 	was := string(a.get(200, "/v1/export").body)
-	for i := range 10 {
+	for i := range 4 {
 		generation := large(i % 2)
 		r, err := sendRaw(e.BrainURL, rawRequest{path: "/v1/apply?prune=true", key: e.AdminKey, contentType: "application/yaml", body: generation, half: true})
 		if err != nil {

@@ -68,6 +68,9 @@ var binaries = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := readSources(); err != nil {
+		return "", err
+	}
 	cmd := exec.Command("go", "build", "-o", dir+"/", "./cmd/...", "./test/phone/cmd/testphone")
 	cmd.Dir = Root()
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -75,6 +78,18 @@ var binaries = sync.OnceValues(func() (string, error) {
 	}
 	return dir, nil
 })
+
+// readSources looks into every folder that the programs are built from. The go command notes what a test
+// looks at, and takes no earlier result for a test when that has changed.
+func readSources() error {
+	for _, top := range []string{"brain", "controller", "nodeagent", "cmd"} {
+		err := filepath.WalkDir(filepath.Join(Root(), top), func(_ string, _ os.DirEntry, err error) error { return err })
+		if err != nil {
+			return fmt.Errorf("read the sources: %w", err)
+		}
+	}
+	return nil
+}
 
 // Binaries builds sipio's programs and the test phone once and returns the folder they are in.
 func Binaries() (string, error) { return binaries() }

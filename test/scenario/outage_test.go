@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/test/edge"
+	"github.com/sipio/sipio/test/phone"
 )
 
 // The brain is killed with a call up: the call is still heard, a new one gets 503 with Retry-After in under a
@@ -39,7 +40,8 @@ func TestOutage_BrainKilledWithACallUp(t *testing.T) {
 	if err := e.StartBrain(ctx); err != nil {
 		t.Fatal(err)
 	}
-	carol := registered(t, e, "1009")
+	carol := newPhone(t, e, "1009")
+	eventually(t, ctx, "the first registration after the outage", func() error { return register200(ctx, carol) })
 	up := answering(ctx, carol)
 	eventually(t, ctx, "the first call after the outage", func() error {
 		c, err := alice.Call(ctx, "1009")
@@ -115,13 +117,15 @@ func TestOutage_FrozenBrainDoesNotDeafenTheEdge(t *testing.T) {
 	}
 	t.Logf("slowest of %d probes: %v", probes, worst)
 	<-flooded
-	eventually(t, ctx, "registration after the thaw", func() error {
-		resp, err := alice.Register(ctx, time.Minute)
-		if err == nil && resp.Code != 200 {
-			err = fmt.Errorf("%d %s", resp.Code, resp.Reason)
-		}
-		return err
-	})
+	eventually(t, ctx, "registration after the thaw", func() error { return register200(ctx, alice) })
+}
+
+func register200(ctx context.Context, p *phone.Phone) error {
+	resp, err := p.Register(ctx, time.Minute)
+	if err == nil && resp.Code != 200 {
+		err = fmt.Errorf("%d %s", resp.Code, resp.Reason)
+	}
+	return err
 }
 
 // Kamailio is killed and started again with a call up: the call is heard on, its BYE still finds its way by its
