@@ -10,7 +10,8 @@ import (
 
 // Rollback returns the configuration to what it was after revision rev, as a revision of its own. API
 // keys are left as they are: a key that was revoked stays revoked; only those of accounts that did not
-// exist then go with them. It returns what changes and the version after it; with dryRun nothing is
+// exist then go with them. So are the passwords of devices that still have their identity: a password that was
+// changed because it had leaked does not come back. It returns what changes and the version after it; with dryRun nothing is
 // changed. ENotFound: no such revision.
 func (s *Store) Rollback(ctx context.Context, actor string, rev int64, dryRun bool) (brain.Plan, int64, error) {
 	s.mu.Lock()
@@ -42,12 +43,25 @@ func (s *Store) Rollback(ctx context.Context, actor string, rev int64, dryRun bo
 	return plan, version, nil
 }
 
+// keepDigests returns the past row of a device with the digests of the present one, when both are of one identity.
+func keepDigests(now, past brain.Resource) brain.Resource {
+	is, _ := now.(*brain.SIPDevice)
+	was, _ := past.(*brain.SIPDevice)
+	if is == nil || was == nil || brain.AuthKey(is.AuthUsername, is.Realm) != brain.AuthKey(was.AuthUsername, was.Realm) {
+		return past
+	}
+	kept := *was
+	kept.HA1MD5, kept.HA1SHA256 = is.HA1MD5, is.HA1SHA256
+	return &kept
+}
+
 // opsBack lists what has to change for every row to be as it was: creates and updates in the order of
 // kinds, then deletes in the opposite order.
 func opsBack(base *state, past []pastRow) []op {
 	var writes, deletes []op
 	for _, p := range past {
 		now := base.get(p.kind, p.owner, p.id)
+		p.row = keepDigests(now, p.row)
 		switch {
 		case now == nil && p.row == nil || now != nil && p.row != nil && same(now, p.row):
 		case p.row != nil:

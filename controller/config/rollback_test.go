@@ -63,6 +63,23 @@ func TestRollback_RestoresTheStateAfterARevision(t *testing.T) {
 	}
 }
 
+// Proves that a password changed since then stays changed, while the rest of its device goes back.
+func TestRollback_DoesNotReviveAChangedPassword(t *testing.T) {
+	ctx, s := context.Background(), acmeStore(t)
+	rev := s.Directory().Version()
+	d := account(t, s, "acme.test").DeviceByAuth["1001@acme.test"].Redacted()
+	d.Password, d.RingOrder = "changed", 7
+	mustChange(t, s, brain.OpUpdate, d)
+	changed := account(t, s, "acme.test").DeviceByAuth["1001@acme.test"].HA1MD5
+	if _, _, err := s.Rollback(ctx, "test", rev, false); err != nil {
+		t.Fatal(err)
+	}
+	got := account(t, s, "acme.test").DeviceByAuth["1001@acme.test"]
+	if got.HA1MD5 != changed || got.RingOrder == 7 {
+		t.Errorf("after the rollback: digest kept %v, ring_order %d", got.HA1MD5 == changed, got.RingOrder)
+	}
+}
+
 // Proves that rollback neither revives a revoked key nor takes a living one, except with its account.
 func TestRollback_LeavesKeysAloneExceptOfAccountsThatGo(t *testing.T) {
 	ctx, s := context.Background(), acmeStore(t)

@@ -250,6 +250,27 @@ func TestCall_ForwardsReachTheirTarget(t *testing.T) {
 	})
 }
 
+// A phone whose contact leads nowhere (nobody takes the connection) is as one that does not answer:
+// the forward is followed, and without one the caller gets a single clean 480.
+func TestCall_UnreachableContactIsNoAnswer(t *testing.T) {
+	tails(t, node)
+	ctx := within(t, 20*time.Second)
+	alice, bob := registered(t, node, "1001"), registered(t, node, "1002")
+	for _, user := range []string{"1010", "1009"} {
+		w := dialWire(t, node, "udp")
+		r := registerOf(user)
+		r.contact = "<sip:" + user + "@" + w.local + ";transport=tcp>" // nobody listens there
+		r = answered(r, w.challenged(t, r), "secret-"+user, nil)
+		expectCode(t, "register", w.exchange(t, w.message(r)), 200)
+		t.Cleanup(func() { unregisterAs(t, w, r, "secret-"+user) })
+	}
+	a, b := connect(t, ctx, alice, bob, "1010")
+	talk(t, ctx, a, b)
+	hangUp(t, ctx, node, a, b)
+	refused(t, ctx, alice, "1009", 480)
+	noMedia(t, ctx, node)
+}
+
 // A ring group rings its members together, or one after the other.
 func TestCall_RingGroups(t *testing.T) {
 	tails(t, node)

@@ -14,9 +14,12 @@ import (
 var callIDs int
 
 // alice is a REGISTER of 1001 with a Call-ID of its own.
-func alice() register {
+func alice() register { return registerOf("1001") }
+
+// registerOf is a REGISTER of a user of acme.
+func registerOf(user string) register {
 	callIDs++
-	return register{user: "1001", domain: "acme.test", callID: fmt.Sprintf("reg-%d-%d", callIDs, time.Now().UnixNano()), cseq: 1, expires: 600}
+	return register{user: user, domain: "acme.test", callID: fmt.Sprintf("reg-%d-%d", callIDs, time.Now().UnixNano()), cseq: 1, expires: 600}
 }
 
 // answered fills r's credentials for a challenge; change may spoil them.
@@ -217,9 +220,14 @@ func shape(m *phone.RawMessage) string {
 // unregister removes r's contact again.
 func unregister(t *testing.T, w *wire, r register) *phone.RawMessage {
 	t.Helper()
+	return unregisterAs(t, w, r, "secret-1001")
+}
+
+func unregisterAs(t *testing.T, w *wire, r register, password string) *phone.RawMessage {
+	t.Helper()
 	r.expires = 0
 	r.cseq++
-	r = answered(r, w.challenged(t, r), "secret-1001", nil)
+	r = answered(r, w.challenged(t, r), password, nil)
 	m := w.exchange(t, w.message(r))
 	expectCode(t, "unregister", m, 200)
 	return m

@@ -52,7 +52,12 @@ func newSite(opt edge.Options, edit func(path, content string) string) (*site, e
 	if err != nil {
 		return nil, err
 	}
-	e, err := edge.StartKamailioOnly(context.Background(), opt, d.addr, edit)
+	var e *edge.Edge
+	for range 3 { // a port that was free a moment ago may be somebody's by now
+		if e, err = edge.StartKamailioOnly(context.Background(), opt, d.addr, edit); err == nil {
+			break
+		}
+	}
 	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
