@@ -203,9 +203,7 @@ func TestCall_DoNotDisturbIsBusyAndForwards(t *testing.T) {
 		t.Error("a phone with DND rang")
 	default:
 	}
-	a, b := connect(t, ctx, alice, bob, "1007")
-	talk(t, ctx, a, b)
-	hangUp(t, ctx, node, a, b)
+	converse(t, ctx, node, alice, bob, "1007")
 }
 
 // Each forward reaches 1002 and is heard there: always, busy, no answer (through an extension), nobody registered.
@@ -214,9 +212,7 @@ func TestCall_ForwardsReachTheirTarget(t *testing.T) {
 	t.Run("always", func(t *testing.T) {
 		ctx := within(t, 20*time.Second)
 		alice, bob := registered(t, node, "1001"), registered(t, node, "1002")
-		a, b := connect(t, ctx, alice, bob, "1008")
-		talk(t, ctx, a, b)
-		hangUp(t, ctx, node, a, b)
+		converse(t, ctx, node, alice, bob, "1008")
 	})
 	for _, code := range []int{486, 600, 603} {
 		t.Run("busy "+map[int]string{486: "486", 600: "600", 603: "603"}[code], func(t *testing.T) {
@@ -227,9 +223,7 @@ func TestCall_ForwardsReachTheirTarget(t *testing.T) {
 					_ = in.Reject(code, "Busy")
 				}
 			}()
-			a, b := connect(t, ctx, alice, bob, "1009")
-			talk(t, ctx, a, b)
-			hangUp(t, ctx, node, a, b)
+			converse(t, ctx, node, alice, bob, "1009")
 		})
 	}
 	t.Run("no answer", func(t *testing.T) {
@@ -244,9 +238,7 @@ func TestCall_ForwardsReachTheirTarget(t *testing.T) {
 	t.Run("not registered", func(t *testing.T) {
 		ctx := within(t, 20*time.Second)
 		alice, bob := registered(t, node, "1001"), registered(t, node, "1002")
-		a, b := connect(t, ctx, alice, bob, "1010")
-		talk(t, ctx, a, b)
-		hangUp(t, ctx, node, a, b)
+		converse(t, ctx, node, alice, bob, "1010")
 	})
 }
 
@@ -264,9 +256,7 @@ func TestCall_UnreachableContactIsNoAnswer(t *testing.T) {
 		expectCode(t, "register", w.exchange(t, w.message(r)), 200)
 		t.Cleanup(func() { unregisterAs(t, w, r, "secret-"+user) })
 	}
-	a, b := connect(t, ctx, alice, bob, "1010")
-	talk(t, ctx, a, b)
-	hangUp(t, ctx, node, a, b)
+	converse(t, ctx, node, alice, bob, "1010")
 	refused(t, ctx, alice, "1009", 480)
 	noMedia(t, ctx, node)
 }
@@ -386,9 +376,7 @@ func TestCall_WebRTCAndPlainPhone(t *testing.T) {
 	t.Run("browser calls phone", func(t *testing.T) {
 		ctx := within(t, 30*time.Second)
 		browser, bob := registered(t, node, "1011", web), registered(t, node, "1002")
-		a, b := connect(t, ctx, browser, bob, "1002")
-		talk(t, ctx, a, b)
-		hangUp(t, ctx, node, a, b)
+		converse(t, ctx, node, browser, bob, "1002")
 	})
 	t.Run("phone calls browser", func(t *testing.T) {
 		ctx := within(t, 30*time.Second)

@@ -156,9 +156,7 @@ func TestOutage_CallEndsAfterKamailioRestarted(t *testing.T) {
 	hangUp(t, ctx, e, a, b)
 	noCalls(t, ctx, e)
 	// The phones have not registered again: their contacts were kept.
-	a, b = connect(t, ctx, alice, bob, "1002")
-	talk(t, ctx, a, b)
-	hangUp(t, ctx, e, a, b)
+	converse(t, ctx, e, alice, bob, "1002")
 }
 
 // noCalls waits until the brain knows of no live call.

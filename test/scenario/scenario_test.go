@@ -147,6 +147,14 @@ func talk(t *testing.T, ctx context.Context, a, b *phone.Call) {
 	}
 }
 
+// converse is a whole call: b, ringing for target, answers a, both are heard, a hangs up.
+func converse(t *testing.T, ctx context.Context, e *edge.Edge, a, b *phone.Phone, target string) {
+	t.Helper()
+	caller, callee := connect(t, ctx, a, b, target)
+	talk(t, ctx, caller, callee)
+	hangUp(t, ctx, e, caller, callee)
+}
+
 // hangUp ends the call from one side and waits until the other knows and the relay has let go.
 func hangUp(t *testing.T, ctx context.Context, e *edge.Edge, from, other *phone.Call) {
 	t.Helper()

@@ -102,8 +102,8 @@ func TestEvents_SayWhatHappened(t *testing.T) {
 	})
 }
 
-// A REGISTER with several contacts, a query without any, and the removal of all of them by "*" tell the brain what
-// the location store then holds.
+// A contact whose time is over, or whose connection is lost, is told as expired with its AOR and contact, and a call
+// to it no longer rings anybody.
 func TestEvents_ContactExpires(t *testing.T) {
 	t.Parallel()
 	t.Run("by time", func(t *testing.T) {
