@@ -56,6 +56,17 @@ func TestEvents_SayWhatHappened(t *testing.T) {
 			expectFields(t, shared.door.expectEvent(t, api.EventContactRemoved, "call_id", callID), api.EventContactRemoved, want)
 		}
 	})
+	t.Run("removal of a contact that is not there", func(t *testing.T) {
+		t.Parallel()
+		p := newSet(t, shared, "udp", user("gone"))
+		callID := id("reg")
+		if m := p.register(registration{callID: callID, expires: "0"}); m.Code != 200 {
+			t.Fatal(m.StartLine)
+		}
+		expectFields(t, shared.door.expectEvent(t, api.EventContactRemoved, "call_id", callID), api.EventContactRemoved,
+			map[string]string{"account_id": "acme", "aor": "sip:" + p.user + "@acme.test", "contact": p.contact(),
+				"source_ip": "127.0.0.1", "transport": "udp", "user_agent": "set & more", "call_id": callID})
+	})
 	t.Run("an answered call", func(t *testing.T) {
 		t.Parallel()
 		a, b := registered(t, shared, "udp", user("a")), registered(t, shared, "udp", user("b"))
