@@ -103,7 +103,9 @@ func refusedWithoutReason(body string, v url.Values) bool {
 		}
 		s := values[0]
 		if f := routeFields.fields[i]; f.num != nil {
-			return s == ""
+			if s != "" { // numbers have rules of their own
+				return false
+			}
 		} else if len(s) > f.max || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
 			return false
 		}
