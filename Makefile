@@ -13,8 +13,9 @@ build:
 
 # ONCE=1 ends after the demo call: exit 0 when both ends heard the other, else the reason.
 # IP=192.0.2.10 lets phones on that network register too.
-run: packages build
-	@go run ./test/demo $(if $(ONCE),-once) $(if $(IP),-ip $(IP))
+run: packages
+	@mkdir -p bin && go build -o bin/demo ./test/demo
+	@bin/demo $(if $(ONCE),-once) $(if $(IP),-ip $(IP))
 
 test: packages unit scenario
 

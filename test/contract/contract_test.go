@@ -20,9 +20,7 @@ import (
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if bin, err := edge.Binaries(); err == nil {
-		_ = os.RemoveAll(bin) // nothing is lost if it stays
-	}
+	edge.RemoveBinaries()
 	os.Exit(code)
 }
 

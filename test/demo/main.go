@@ -57,10 +57,14 @@ func demo(ctx context.Context, once bool, ip string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	defer edge.RemoveBinaries()
 	opt := edge.Options{Dir: dir, IP: ip, Config: config, ContactTimer: 20, LogDecisions: true, Tee: func(proc, line string) { decision(out, proc, line) }}
 	if !once {
-		opt.SIPPort, opt.WSSPort, opt.BrainPort = 5060, 8443, 8080
+		opt.SIPPort, opt.WSSPort, opt.BrainPort, opt.DoorPort, opt.OpPort = 5060, 8443, 8080, 8480, 8481
 		if err := portsFree(ip, 5060, 5061, 8443); err != nil {
+			return err
+		}
+		if err := portsFree("127.0.0.1", 8080, 8480, 8481); err != nil {
 			return err
 		}
 	}
@@ -70,17 +74,17 @@ func demo(ctx context.Context, once bool, ip string, out io.Writer) error {
 		return err
 	}
 	defer e.Stop()
-	fmt.Fprintf(out, "one node is up after %.1f s; account \"demo\" with the phones 1001 and 1002 is applied\n\n", time.Since(began).Seconds())
-	callCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	if err := call(callCtx, e, out); err != nil {
+	fmt.Fprintf(out, "one node is up after %.1f s; test/demo/demo.yaml (account \"demo\", phones 1001 and 1002) is applied\n\n", time.Since(began).Seconds())
+	bob, err := call(ctx, e, out)
+	if err != nil {
 		return fmt.Errorf("%w\n%s", err, e.Tails(8))
 	}
+	defer bob.Close()
 	if once {
 		return os.RemoveAll(dir)
 	}
 	stay(out, e)
-	<-ctx.Done()
+	answerAll(ctx, bob)
 	fmt.Fprintln(out, "\nstopping")
 	return nil
 }
@@ -95,12 +99,17 @@ func dataDir(once bool) (string, error) {
 
 func portsFree(ip string, ports ...int) error {
 	for _, p := range ports {
-		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", ip, p))
-		if err != nil {
-			return fmt.Errorf("port %d is taken (%w): stop what uses it (a Kamailio started by its package?), or run `make run ONCE=1`, which takes free ports", p, err)
+		at := fmt.Sprintf("%s:%d", ip, p)
+		l, err := net.Listen("tcp", at)
+		if err == nil {
+			_ = l.Close()
+			var u net.PacketConn
+			if u, err = net.ListenPacket("udp", at); err == nil {
+				_ = u.Close()
+			}
 		}
-		if err := l.Close(); err != nil {
-			return err
+		if err != nil {
+			return fmt.Errorf("port %d is taken (%w): `ss -lntup | grep :%d` says by whom; stop that (another make run? a daemon of Debian's package: systemctl disable --now kamailio), or run `make run ONCE=1`, which takes free ports", p, err, p)
 		}
 	}
 	return nil
@@ -116,62 +125,83 @@ func decision(out io.Writer, proc, line string) {
 	}
 }
 
-// call has 1001 call 1002 and measures the tone at both ends.
-func call(ctx context.Context, e *edge.Edge, out io.Writer) error {
-	var phones [2]*phone.Phone
-	for i, user := range []string{"1001", "1002"} {
-		p, err := phone.New(ctx, phone.Config{AuthUser: user, Password: "demo-" + user, Domain: domain, Proxy: e.SIP, Transport: "udp", LocalIP: e.IP})
-		if err != nil {
-			return err
-		}
-		defer p.Close()
-		resp, err := p.Register(ctx, 5*time.Minute)
-		if err != nil {
-			return fmt.Errorf("register %s: %w", user, err)
-		}
-		if resp.Code != 200 {
-			return fmt.Errorf("register %s: %d %s", user, resp.Code, resp.Reason)
-		}
-		fmt.Fprintf(out, "phone %s registered\n", user)
-		phones[i] = p
+// call has 1001 call 1002, measures the tone at both ends, and returns 1002's phone, still registered.
+func call(ctx context.Context, e *edge.Edge, out io.Writer) (*phone.Phone, error) {
+	alice, err := register(ctx, e, out, "1001")
+	if err != nil {
+		return nil, err
 	}
+	defer alice.Close()
+	bob, err := register(ctx, e, out, "1002")
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
 	answered := make(chan *phone.Call, 1)
 	go func() {
-		if in, ok := <-phones[1].Incoming(); ok {
+		if in, ok := <-bob.Incoming(); ok {
 			fmt.Fprintf(out, "phone 1002 rings: %q <%s>\n", in.FromDisplay(), in.FromURI())
 			if c, err := in.Answer(ctx); err == nil {
 				answered <- c
 			}
 		}
 	}()
-	a, err := phones[0].Call(ctx, "1002")
+	a, err := alice.Call(ctx, "1002")
 	if err != nil {
-		return fmt.Errorf("call 1002: %w", err)
+		return nil, fmt.Errorf("call 1002: %w", err)
 	}
 	var b *phone.Call
 	select {
 	case b = <-answered:
 	case <-ctx.Done():
-		return errors.New("1002 never answered")
+		return nil, errors.New("1002 never answered")
 	}
 	a.SendTone(callerTone)
 	b.SendTone(calleeTone)
-	if err := listen(ctx, out, "1002", b, callerTone); err != nil {
-		return err
-	}
-	if err := listen(ctx, out, "1001", a, calleeTone); err != nil {
-		return err
+	if err := errors.Join(listen(ctx, out, "1002", b, callerTone), listen(ctx, out, "1001", a, calleeTone)); err != nil {
+		return nil, err
 	}
 	if err := a.Bye(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	fmt.Fprintln(out, "phone 1001 hung up: the call worked, both ends heard the other through rtpengine")
-	for _, p := range phones {
-		if _, err := p.Unregister(ctx); err != nil {
-			return err
+	_, err = alice.Unregister(ctx)
+	return bob, err
+}
+
+func register(ctx context.Context, e *edge.Edge, out io.Writer, user string) (*phone.Phone, error) {
+	p, err := phone.New(ctx, phone.Config{AuthUser: user, Password: "demo-" + user, Domain: domain, Proxy: e.SIP, Transport: "udp", LocalIP: e.IP})
+	if err != nil {
+		return nil, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	resp, err := p.Register(waiting, 2*time.Hour)
+	if err == nil && resp.Code != 200 {
+		err = fmt.Errorf("%d %s", resp.Code, resp.Reason)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("register %s: %w", user, err)
+	}
+	fmt.Fprintf(out, "phone %s registered\n", user)
+	return p, nil
+}
+
+// answerAll answers every call to p with a tone until ctx ends.
+func answerAll(ctx context.Context, p *phone.Phone) {
+	for {
+		select {
+		case in := <-p.Incoming():
+			go func() {
+				if c, err := in.Answer(ctx); err == nil {
+					c.SendTone(calleeTone)
+				}
+			}()
+		case <-ctx.Done():
+			return
 		}
 	}
-	return nil
 }
 
 func listen(ctx context.Context, out io.Writer, name string, c *phone.Call, hz float64) error {
@@ -185,18 +215,23 @@ func listen(ctx context.Context, out io.Writer, name string, c *phone.Call, hz f
 
 func stay(out io.Writer, e *edge.Edge) {
 	ip, _, _ := strings.Cut(e.SIP, ":")
+	key := filepath.Join(e.Dir, "brain", "admin.key")
 	fmt.Fprintf(out, `
-The node stays up. To register a phone of your own (any softphone):
-  user 1001 (or 1002), password demo-1001 (demo-1002), domain %s
-  outbound proxy %s over UDP or TCP, %s over TLS, wss://%s for WebRTC
-  (on another machine: stop this and run  make run IP=<this machine's address>)%s
-Call 1001 or 1002 from it, or 600 for both at once.
-The brain answers at %s; its key is in %s:
+The node stays up, and phone 1002 stays with it: it answers every call with a tone of %d Hz.
+To register a phone of your own as 1001 (any softphone):
+  user 1001, password demo-1001, domain %s
+  outbound proxy %s over UDP or TCP, %s over TLS, wss://%s for WebRTC (self-signed certificate: accept it)%s
+Then call 1002 from it. Without a softphone:
+  go run ./test/phone/cmd/testphone call 1002 --user 1001 --password demo-1001 --domain %s --proxy %s --local %s --hear %d
+
+The brain answers at %s, the door at http://%s/health, the node agent at %s:
   export SIPIO_SERVER=%s SIPIO_KEY_FILE=%s
-  bin/sipio get sip_user        bin/sipio call list        make build makes bin/sipio
-Logs: %s/*.log     Stop: Ctrl-C
-`, domain, e.SIP, e.TLS, e.WSS, loopbackNote(ip), e.BrainURL, filepath.Join(e.Dir, "brain", "admin.key"),
-		e.BrainURL, filepath.Join(e.Dir, "brain", "admin.key"), e.Dir)
+  make build; bin/sipio get sip_user; bin/sipio call list; bin/sipio export
+
+Logs: %s/*.log. Data stays in that folder; the next make run applies test/demo/demo.yaml over it; make clean removes it.
+docs/operating.md is where to go on. Stop: Ctrl-C
+`, calleeTone, domain, e.SIP, e.TLS, e.WSS, loopbackNote(ip), domain, e.SIP, ip, calleeTone,
+		e.BrainURL, e.DoorAddr, e.NodeHealth, e.BrainURL, key, e.Dir)
 }
 
 func loopbackNote(ip string) string {

@@ -21,21 +21,22 @@ import (
 
 // Options of Start; the zero value is a node on free loopback ports.
 type Options struct {
-	Dir          string                  // folder for data and logs; "" = a new temporary one
-	IP           string                  // address of SIP and RTP; "" = 127.0.0.1
-	SIPPort      int                     // UDP and TCP; TLS is the next port; 0 = free ports
-	WSSPort      int                     // 0 = free
-	BrainPort    int                     // 0 = free
-	Children     int                     // Kamailio's UDP workers; 0 = 16
-	NonceExpire  int                     // seconds; 0 = 300
-	ContactTimer int                     // seconds between sweeps of expired contacts; 0 = 1
-	SHA256       bool                    // challenge with SHA-256 instead of MD5
-	Config       string                  // YAML to apply before the first call
-	NodeFlags    []string                // more flags for sipio-node
-	BrainFlags   []string                // more flags for sipio-brain
-	LogDecisions bool                    // the brain writes a line for each decision
-	NoPhones     bool                    // brain and node agent only: neither Kamailio nor rtpengine is started
-	Tee          func(proc, line string) // sees every line of every daemon
+	Dir              string                  // folder for data and logs; "" = a new temporary one
+	IP               string                  // address of SIP and RTP; "" = 127.0.0.1
+	SIPPort          int                     // UDP and TCP; TLS is the next port; 0 = free ports
+	WSSPort          int                     // 0 = free
+	BrainPort        int                     // 0 = free
+	DoorPort, OpPort int                     // of the node agent; 0 = free
+	Children         int                     // Kamailio's UDP workers; 0 = 16
+	NonceExpire      int                     // seconds; 0 = 300
+	ContactTimer     int                     // seconds between sweeps of expired contacts; 0 = 1
+	SHA256           bool                    // challenge with SHA-256 instead of MD5
+	Config           string                  // YAML to apply before the first call
+	NodeFlags        []string                // more flags for sipio-node
+	BrainFlags       []string                // more flags for sipio-brain
+	LogDecisions     bool                    // the brain writes a line for each decision
+	NoPhones         bool                    // brain and node agent only: neither Kamailio nor rtpengine is started
+	Tee              func(proc, line string) // sees every line of every daemon
 }
 
 // Edge is a running node.
@@ -68,6 +69,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	built.dir = dir
 	if err := readSources(); err != nil {
 		return "", err
 	}
@@ -90,6 +92,16 @@ func readSources() error {
 	}
 	return nil
 }
+
+// RemoveBinaries removes what Binaries built; a program calls it at its end.
+func RemoveBinaries() {
+	if built.dir != "" {
+		_ = os.RemoveAll(built.dir)
+	}
+}
+
+// built is where the programs are, once they were built.
+var built struct{ dir string }
 
 // Binaries builds sipio's programs and the test phone once and returns the folder they are in.
 func Binaries() (string, error) { return binaries() }
@@ -199,8 +211,8 @@ func (e *Edge) prepare() (err error) {
 	if err != nil {
 		return err
 	}
-	e.DoorAddr = fmt.Sprintf("127.0.0.1:%d", more[0])
-	e.NodeHealth = fmt.Sprintf("http://127.0.0.1:%d/health", more[1])
+	e.DoorAddr = fmt.Sprintf("127.0.0.1:%d", cmpOr(e.opt.DoorPort, more[0]))
+	e.NodeHealth = fmt.Sprintf("http://127.0.0.1:%d/health", cmpOr(e.opt.OpPort, more[1]))
 	e.KamailioSocket = filepath.Join(e.Dir, "kamailio.sock")
 	e.RTPMin, e.RTPMax = rtpRange()
 	return nil

@@ -22,6 +22,7 @@ import (
 func main() { os.Exit(run()) }
 
 func run() int {
+	defer edge.RemoveBinaries()
 	rounds := flag.Int("rounds", 5, "rounds; each measures every variant once, medians are printed")
 	calls := flag.Int("calls", 4000, "calls a measurement; REGISTER pairs are three times as many")
 	only := flag.String("only", "", "measure only this variant (static, canned, real), for a profiler")
