@@ -192,7 +192,7 @@ func (w *wireTypes) fields(name string) (string, error) {
 	for _, f := range st.Fields.List {
 		if len(f.Names) == 0 {
 			embedded := w.jsonType(f.Type)
-			fmt.Fprintf(&b, "| … | | and the fields of [%s](#%s) |\n", embedded, strings.ToLower(embedded))
+			fmt.Fprintf(&b, "| … | | and the fields of %s |\n", embedded)
 			continue
 		}
 		tag, err := strconv.Unquote(f.Tag.Value)

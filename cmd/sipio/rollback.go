@@ -12,7 +12,7 @@ func newRollback(s *server) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rollback REVISION",
 		Short: "Go back to an earlier revision of the configuration",
-		Long:  "Makes the configuration what it was at a revision that sipio revisions lists, and prints the plan.\nThat is a new revision itself, so it can be undone in the same way.",
+		Long:  "Makes the configuration what it was at a revision that sipio revisions lists, and prints the plan.\nThat is a new revision itself, so it can be undone in the same way.\nPasswords of devices and API keys stay as they are now.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			rev, err := strconv.ParseInt(args[0], 10, 64)

@@ -21,8 +21,11 @@ import (
 	"github.com/sipio/sipio/brain/api"
 )
 
-// Timeout bounds one request. Applying a large document takes seconds.
-const Timeout = 60 * time.Second
+// Timeout bounds one request. Applying a large document takes seconds; a question is answered at once or not at all.
+const (
+	Timeout         = 60 * time.Second
+	questionTimeout = 5 * time.Second
+)
 
 // maxReply bounds what is read of a reply in bytes: an export of a large platform, not an endless stream.
 const maxReply = 256 << 20
@@ -220,6 +223,11 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}
+	if method == http.MethodGet && path != "/v1/export" {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, questionTimeout, errors.New("it does not answer: is it running, and not stopped?"))
+		defer cancel()
+	}
 	r, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
 		return nil, nil, fmt.Errorf("ask %s: %w", c.Server, err)
@@ -232,7 +240,10 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	}
 	reply, err := cmp.Or(c.HTTP, &http.Client{Timeout: Timeout}).Do(r)
 	if err != nil {
-		return nil, nil, fmt.Errorf("ask the brain: %w", err)
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+			err = cause
+		}
+		return nil, nil, fmt.Errorf("ask the brain at %s: %w", c.Server, err)
 	}
 	defer reply.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(reply.Body, maxReply+1))
