@@ -50,7 +50,10 @@ func newNAT(t *testing.T) natted {
 	} {
 		ip(t, args)
 	}
-	ip(t, "netns exec "+n.router+" sysctl -qw net.ipv4.ip_forward=1")
+	forward := exec.Command("ip", "netns", "exec", n.router, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+	if out, err := forward.CombinedOutput(); err != nil {
+		t.Fatalf("let the router forward: %v\n%s", err, out)
+	}
 	nft := exec.Command("ip", "netns", "exec", n.router, "nft", "-f", "-")
 	nft.Stdin = strings.NewReader("table ip nat {\nchain post {\ntype nat hook postrouting priority 100;\noifname \"wan\" masquerade random;\n}\n}\n")
 	if out, err := nft.CombinedOutput(); err != nil {
