@@ -34,9 +34,6 @@ func (in *Incoming) FromDisplay() string { return in.req.From().DisplayName }
 // FromURI is the URI of From.
 func (in *Incoming) FromURI() string { return in.req.From().Address.String() }
 
-// ToURI is the URI of To, and RequestURI that of the start line.
-func (in *Incoming) ToURI() string { return in.req.To().Address.String() }
-
 // RequestURI is the URI of the request line: this phone's Contact as the proxy knows it.
 func (in *Incoming) RequestURI() string { return in.req.Recipient.String() }
 

@@ -155,8 +155,5 @@ func (m *mouth) press(digits string) error {
 // 0 sends packets of silence.
 func (c *Call) SendTone(hz float64) { c.media.speaks().say(tone.NewGenerator(hz)) }
 
-// StopSending stops sending packets altogether.
-func (c *Call) StopSending() { c.media.speaks().say(nil) }
-
 // SendDigits queues DTMF digits (0-9 * # A-D) as RFC 4733 events, 100 ms each. It does not wait.
 func (c *Call) SendDigits(digits string) error { return c.media.speaks().press(digits) }
