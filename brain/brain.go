@@ -20,6 +20,10 @@ type Directory interface {
 	ByDomain(domain string) *AccountConfig
 	// ByAccount returns an account by its id, nil when it is unknown.
 	ByAccount(id string) *AccountConfig
+	// NodeByName returns a node of the platform by its name, nil when it is not registered.
+	NodeByName(name string) *Node
+	// ActiveNodes counts the registered nodes that take new calls.
+	ActiveNodes() int
 	// Version is the revision of the configuration this view was made from.
 	Version() int64
 }
@@ -40,6 +44,7 @@ type AccountConfig struct {
 	ExtensionByID map[string]*Extension   // by id, as route targets name it
 	RingGroups    map[string]*RingGroup   // by id
 	Domains       map[string]*SIPDomain   // by lower-case domain
+	Limits        []*CallLimit            // sorted by id
 }
 
 // AccountRows is the unindexed content of one account, as the store or a YAML file gives it.
@@ -50,6 +55,7 @@ type AccountRows struct {
 	Devices    []SIPDevice
 	Extensions []Extension
 	RingGroups []RingGroup
+	Limits     []CallLimit
 }
 
 // NewAccountConfig indexes the rows of one account. The rows must have been validated; the result
@@ -96,6 +102,10 @@ func NewAccountConfig(version int64, rows AccountRows) *AccountConfig {
 	for i := range rows.RingGroups {
 		c.RingGroups[rows.RingGroups[i].ID] = &rows.RingGroups[i]
 	}
+	for i := range rows.Limits {
+		c.Limits = append(c.Limits, &rows.Limits[i])
+	}
+	slices.SortFunc(c.Limits, func(a, b *CallLimit) int { return cmp.Compare(a.ID, b.ID) })
 	return c
 }
 

@@ -56,6 +56,7 @@ func ValidateAccount(rows AccountRows) []RowError {
 		names.once(e, "digits", e.Digits)
 		v.target(e, "dest_id", e.Dest())
 	}
+	v.checkLimits(rows, names)
 	return v.errs
 }
 
@@ -95,6 +96,22 @@ func (v *accountChecker) checkDomains(domains []SIPDomain) {
 	}
 	if len(domains) > 0 && primary == "" {
 		v.add(&domains[len(domains)-1], "is_primary", "one domain of the account must be the primary one")
+	}
+}
+
+// checkLimits wants a limit to be about this account, or a user of it.
+func (v *accountChecker) checkLimits(rows AccountRows, names *nameSet) {
+	for i := range rows.Limits {
+		l := &rows.Limits[i]
+		names.once(l, "name", l.Name)
+		switch {
+		case i == maxLimits:
+			v.add(l, "name", "the account has more than %d call limits", maxLimits)
+		case l.ScopeKind == LimitUser && !v.users[l.ScopeID]:
+			v.missing(l, "scope_id", KindSIPUser, l.ScopeID)
+		case l.ScopeKind == LimitAccount && l.ScopeID != "" && l.ScopeID != rows.Account.ID:
+			v.add(l, "scope_id", "%s is not this account: name the limit's own, or leave it empty", quote(l.ScopeID))
+		}
 	}
 }
 

@@ -40,6 +40,8 @@ func NewResource(k Kind) Resource {
 		r = &Node{Weight: defaultNodeWeight}
 	case KindAPIKey:
 		r = &APIKey{}
+	case KindCallLimit:
+		r = &CallLimit{Hard: true}
 	default:
 		return nil
 	}
@@ -48,14 +50,15 @@ func NewResource(k Kind) Resource {
 }
 
 // ApplyDefaults fills the fields whose zero value is not legal, and gives domains and empty lists their
-// one spelling, so that equal resources compare equal. It leaves RingOnFork and Weight alone: false and 0 mean something there, their defaults come from
-// NewResource only.
+// one spelling, so that equal resources compare equal. It leaves RingOnFork, Weight and Hard alone: false
+// and 0 mean something there, their defaults come from NewResource only.
 func ApplyDefaults(r Resource) {
 	switch r := r.(type) {
 	case *Account:
 		fill(&r.Status, StatusActive)
 		fill(&r.Timezone, defaultTimezone)
 		fill(&r.Language, defaultLanguage)
+		fill(&r.AdmissionPolicy, AdmissionLocalShare)
 	case *SIPDomain:
 		r.Domain = strings.ToLower(r.Domain)
 	case *SIPUser:
@@ -81,6 +84,8 @@ func ApplyDefaults(r Resource) {
 		if len(r.SIPAddresses) == 0 {
 			r.SIPAddresses = nil // as it is read back
 		}
+	case *CallLimit:
+		fill(&r.Direction, DirectionAny)
 	}
 }
 
@@ -136,6 +141,9 @@ func Clone(r Resource) Resource {
 	case *APIKey:
 		c := *r
 		c.Scopes = slices.Clone(r.Scopes)
+		return &c
+	case *CallLimit:
+		c := *r
 		return &c
 	}
 	return nil

@@ -13,15 +13,16 @@ const (
 	KindRingGroup Kind = "ring_group"
 	KindNode      Kind = "node"
 	KindAPIKey    Kind = "api_key"
+	KindCallLimit Kind = "call_limit"
 )
 
 // Kinds lists every kind in the order in which references allow them to be created.
-var Kinds = []Kind{KindAccount, KindSIPDomain, KindNode, KindAPIKey, KindSIPUser, KindSIPDevice, KindRingGroup, KindExtension}
+var Kinds = []Kind{KindAccount, KindSIPDomain, KindNode, KindAPIKey, KindSIPUser, KindSIPDevice, KindRingGroup, KindExtension, KindCallLimit}
 
 // IDPrefix is what an id of the kind begins with, before "_" and a lower-case ULID.
 func (k Kind) IDPrefix() string {
 	return map[Kind]string{KindAccount: "acc", KindSIPDomain: "dom", KindSIPUser: "us", KindSIPDevice: "dev",
-		KindExtension: "ext", KindRingGroup: "rg", KindNode: "node", KindAPIKey: "key"}[k]
+		KindExtension: "ext", KindRingGroup: "rg", KindNode: "node", KindAPIKey: "key", KindCallLimit: "lim"}[k]
 }
 
 // DestKind is where a route target points. More kinds come with their resources.
@@ -72,6 +73,7 @@ func (r *Extension) ResourceKind() Kind { return KindExtension }
 func (r *RingGroup) ResourceKind() Kind { return KindRingGroup }
 func (r *Node) ResourceKind() Kind      { return KindNode }
 func (r *APIKey) ResourceKind() Kind    { return KindAPIKey }
+func (r *CallLimit) ResourceKind() Kind { return KindCallLimit }
 
 func (r *Account) ResourceID() string   { return r.ID }
 func (r *SIPDomain) ResourceID() string { return r.ID }
@@ -81,6 +83,7 @@ func (r *Extension) ResourceID() string { return r.ID }
 func (r *RingGroup) ResourceID() string { return r.ID }
 func (r *Node) ResourceID() string      { return r.ID }
 func (r *APIKey) ResourceID() string    { return r.ID }
+func (r *CallLimit) ResourceID() string { return r.ID }
 
 func (r *Account) OwnerID() string   { return r.ID }
 func (r *SIPDomain) OwnerID() string { return r.AccountID }
@@ -90,6 +93,7 @@ func (r *Extension) OwnerID() string { return r.AccountID }
 func (r *RingGroup) OwnerID() string { return r.AccountID }
 func (r *Node) OwnerID() string      { return "" }
 func (r *APIKey) OwnerID() string    { return r.AccountID }
+func (r *CallLimit) OwnerID() string { return r.AccountID }
 
 // ChangeOp is what happens to a resource in a change set.
 type ChangeOp string
@@ -101,9 +105,12 @@ const (
 )
 
 // Change is one row of a change set: the whole resource after the change, or (for delete) its last state.
+// Before, when it is set, is what an update was made from: if the resource is not that any more, the
+// change set is refused with EConflict, so that nobody overwrites what he has not seen.
 type Change struct {
 	Op       ChangeOp
 	Resource Resource
+	Before   Resource
 }
 
 // RouteTarget is the one way to say "send the call there next". Kind "" means unset. For hangup ID
@@ -124,7 +131,21 @@ type Account struct {
 	Status   Status  `json:"status,omitempty" default:"active" enum:"active,suspended,closed"`
 	Timezone string  `json:"timezone,omitempty" default:"UTC" doc:"IANA zone name"`
 	Language string  `json:"language,omitempty" default:"en-US" doc:"BCP 47 tag"`
+
+	MaxIn           int             `json:"max_in,omitempty" minimum:"0" maximum:"100000" doc:"simultaneous calls from outside; 0 = no limit"`
+	MaxOut          int             `json:"max_out,omitempty" minimum:"0" maximum:"100000" doc:"simultaneous calls to outside; 0 = no limit"`
+	MaxInternal     int             `json:"max_internal,omitempty" minimum:"0" maximum:"100000" doc:"simultaneous calls inside the account; 0 = no limit"`
+	MaxDialer       int             `json:"max_dialer,omitempty" minimum:"0" maximum:"100000" doc:"simultaneous calls that a dialer makes; 0 = no limit"`
+	AdmissionPolicy AdmissionPolicy `json:"admission_policy,omitempty" default:"local_share" enum:"local_share,closed" doc:"what happens to new calls while nobody owns the account's live state: local_share = each brain admits its share of the limits, closed = refused"`
 }
+
+// AdmissionPolicy says what happens to new calls of an account while no brain owns its live state.
+type AdmissionPolicy string
+
+const (
+	AdmissionLocalShare AdmissionPolicy = "local_share" // each brain admits its share of the limits by itself
+	AdmissionClosed     AdmissionPolicy = "closed"      // refused until somebody owns the account again
+)
 
 // SIPDomain is a domain whose identities belong to the account, and the digest realm of its devices.
 type SIPDomain struct {
@@ -136,14 +157,15 @@ type SIPDomain struct {
 
 // SIPUser is a person or a place that can be called: username is its extension number.
 type SIPUser struct {
-	ID             string       `json:"id" readOnly:"true"`
-	AccountID      string       `json:"account_id" readOnly:"true"`
-	Username       string       `json:"username" doc:"extension number, unique in the account"`
-	DisplayName    string       `json:"display_name,omitempty" doc:"caller name on internal calls; at most 64 characters, no control characters"`
-	RingTimeoutSec int          `json:"ring_timeout_sec,omitempty" default:"25" minimum:"1" maximum:"300"`
-	RingStrategy   RingStrategy `json:"ring_strategy,omitempty" default:"simultaneous" enum:"simultaneous,sequential,specific"`
-	Status         Status       `json:"status,omitempty" default:"active" enum:"active,disabled"`
-	DND            bool         `json:"dnd,omitempty" doc:"do not disturb: no device is rung, the call goes to fwd_busy or gets 486"`
+	ID              string       `json:"id" readOnly:"true"`
+	AccountID       string       `json:"account_id" readOnly:"true"`
+	Username        string       `json:"username" doc:"extension number, unique in the account"`
+	DisplayName     string       `json:"display_name,omitempty" doc:"caller name on internal calls; at most 64 characters, no control characters"`
+	RingTimeoutSec  int          `json:"ring_timeout_sec,omitempty" default:"25" minimum:"1" maximum:"300"`
+	RingStrategy    RingStrategy `json:"ring_strategy,omitempty" default:"simultaneous" enum:"simultaneous,sequential,specific"`
+	Status          Status       `json:"status,omitempty" default:"active" enum:"active,disabled"`
+	DND             bool         `json:"dnd,omitempty" doc:"do not disturb: no device is rung, the call goes to fwd_busy or gets 486"`
+	MaxSimultaneous int          `json:"max_simultaneous,omitempty" minimum:"0" maximum:"100000" doc:"simultaneous calls, made and received together; 0 = no limit"`
 
 	FwdAlwaysDestKind   DestKind `json:"fwd_always_dest_kind,omitempty" enum:"user,extension,ring_group,hangup"`
 	FwdAlwaysDestID     string   `json:"fwd_always_dest_id,omitempty"`
@@ -221,6 +243,7 @@ type Node struct {
 	SIPAddresses []string `json:"sip_addresses,omitempty" doc:"public addresses of its SIP listeners"`
 	State        string   `json:"state,omitempty" default:"active" enum:"active,draining,drained,lost"`
 	Weight       int      `json:"weight" default:"100" minimum:"0" maximum:"1000"`
+	Capacity     int      `json:"capacity,omitempty" minimum:"0" maximum:"100000" doc:"simultaneous calls it bears; 0 = no limit"`
 }
 
 // APIKey is a credential for /v1 and for node agents. Only a hash is kept; the key itself is shown once, when it is made.
@@ -239,10 +262,11 @@ const (
 	ScopeConfigRead  Scope = "config:read"
 	ScopeConfigWrite Scope = "config:write"
 	ScopeCallsRead   Scope = "calls:read"
-	ScopeKeys        Scope = "keys"     // make and delete keys, never one with more rights than its maker's
-	ScopeNode        Scope = "node"     // platform keys only: /auth, /route, /presence/event, heartbeat
-	ScopePlatform    Scope = "platform" // platform keys only: accounts, nodes, and every account's resources
+	ScopeCallsWrite  Scope = "calls:write" // release slots, set an agent's status
+	ScopeKeys        Scope = "keys"        // make and delete keys, never one with more rights than its maker's
+	ScopeNode        Scope = "node"        // platform keys only: /auth, /route, /presence/event, heartbeat
+	ScopePlatform    Scope = "platform"    // platform keys only: accounts, nodes, and every account's resources
 )
 
 // Scopes lists every scope.
-var Scopes = []Scope{ScopeConfigRead, ScopeConfigWrite, ScopeCallsRead, ScopeKeys, ScopeNode, ScopePlatform}
+var Scopes = []Scope{ScopeConfigRead, ScopeConfigWrite, ScopeCallsRead, ScopeCallsWrite, ScopeKeys, ScopeNode, ScopePlatform}

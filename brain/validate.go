@@ -22,6 +22,9 @@ const (
 	maxOrder          = 1000
 	maxWeight         = 1000
 	maxMembers        = 50
+	maxCalls          = 100_000   // simultaneous calls of anything: what one account's ledger holds
+	maxPeriodSec      = 2_678_400 // 31 days
+	maxWindowCount    = 10_000    // admissions that one call_limit remembers
 	maxSIPAddresses   = 16
 	maxURLBytes       = 256
 	minHangupCode     = 400
@@ -53,6 +56,8 @@ func Validate(r Resource) []FieldError {
 		c.node(r)
 	case *APIKey:
 		c.apiKey(r)
+	case *CallLimit:
+		c.callLimit(r)
 	}
 	return c.errs
 }
@@ -75,6 +80,11 @@ func (c *checker) account(r *Account) {
 	oneOf(c, "status", r.Status, StatusActive, StatusSuspended, StatusClosed)
 	c.timezone("timezone", r.Timezone)
 	c.language("language", r.Language)
+	between(c, "max_in", r.MaxIn, 0, maxCalls)
+	between(c, "max_out", r.MaxOut, 0, maxCalls)
+	between(c, "max_internal", r.MaxInternal, 0, maxCalls)
+	between(c, "max_dialer", r.MaxDialer, 0, maxCalls)
+	oneOf(c, "admission_policy", r.AdmissionPolicy, AdmissionLocalShare, AdmissionClosed)
 }
 
 func (c *checker) sipUser(r *SIPUser) {
@@ -83,6 +93,7 @@ func (c *checker) sipUser(r *SIPUser) {
 	between(c, "ring_timeout_sec", r.RingTimeoutSec, 1, maxRingTimeoutSec)
 	oneOf(c, "ring_strategy", r.RingStrategy, RingSimultaneous, RingSequential, RingSpecific)
 	oneOf(c, "status", r.Status, StatusActive, StatusDisabled)
+	between(c, "max_simultaneous", r.MaxSimultaneous, 0, maxCalls)
 	c.dest("fwd_always_", r.FwdAlways())
 	c.dest("fwd_busy_", r.FwdBusy())
 	c.dest("fwd_noanswer_", r.FwdNoanswer())
@@ -147,6 +158,7 @@ func (c *checker) node(r *Node) {
 	}
 	oneOf(c, "state", r.State, "active", "draining", "drained", "lost")
 	between(c, "weight", r.Weight, 0, maxWeight)
+	between(c, "capacity", r.Capacity, 0, maxCalls)
 }
 
 func (c *checker) apiKey(r *APIKey) {

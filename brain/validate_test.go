@@ -25,6 +25,7 @@ func valid() map[Kind]Resource {
 		KindRingGroup: &RingGroup{Name: "sales", Members: []RingGroupMember{{UserID: "us_1", Order: 1000}}},
 		KindNode:      &Node{Name: "edge-1", AgentURL: "http://[::1]:8481", SIPAddresses: []string{"192.0.2.1:5060", "[2001:db8::1]"}},
 		KindAPIKey:    &APIKey{Name: "ci", Scopes: []Scope{ScopeConfigRead}, Hash: strings.Repeat("0a", 32)},
+		KindCallLimit: &CallLimit{Name: "premium", ScopeKind: LimitNumber, NumberPattern: "+1900?*", PeriodSec: 60, MaxCount: 1},
 	}
 	for _, r := range list {
 		ApplyDefaults(r)
@@ -98,6 +99,13 @@ func TestValidate_TellsTheFieldThatIsWrong(t *testing.T) {
 		{"members[0].order", KindRingGroup, func(r Resource) { r.(*RingGroup).Members[0].Order = -1 }},
 		{"members[1].user_id", KindRingGroup, func(r Resource) { g := r.(*RingGroup); g.Members = append(g.Members, g.Members[0]) }},
 		{"overflow_dest_id", KindRingGroup, func(r Resource) { r.(*RingGroup).OverflowDestID = "us_1" }},
+		{"max_in", KindAccount, func(r Resource) { r.(*Account).MaxIn = -1 }},
+		{"max_out", KindAccount, func(r Resource) { r.(*Account).MaxOut = 100_001 }},
+		{"max_internal", KindAccount, func(r Resource) { r.(*Account).MaxInternal = -1 }},
+		{"max_dialer", KindAccount, func(r Resource) { r.(*Account).MaxDialer = -1 }},
+		{"admission_policy", KindAccount, func(r Resource) { r.(*Account).AdmissionPolicy = "open" }},
+		{"max_simultaneous", KindSIPUser, func(r Resource) { r.(*SIPUser).MaxSimultaneous = -1 }},
+		{"capacity", KindNode, func(r Resource) { r.(*Node).Capacity = 100_001 }},
 		{"name", KindNode, func(r Resource) { r.(*Node).Name = "a b" }},
 		{"agent_url", KindNode, func(r Resource) { r.(*Node).AgentURL = "ftp://x" }},
 		{"agent_url", KindNode, func(r Resource) { r.(*Node).AgentURL = "http:///x" }},
@@ -158,7 +166,7 @@ func TestApplyDefaults_FillsOnlyWhatIsEmpty(t *testing.T) {
 	if d.RingOnFork || d.Transport != "udp" || d.Realm != "acme.test" || n.Weight != 0 {
 		t.Errorf("device %+v, node %+v", d, n)
 	}
-	if !NewResource(KindSIPDevice).(*SIPDevice).RingOnFork || NewResource(KindNode).(*Node).Weight != 100 || NewResource("moon") != nil {
+	if !NewResource(KindSIPDevice).(*SIPDevice).RingOnFork || NewResource(KindNode).(*Node).Weight != 100 || !NewResource(KindCallLimit).(*CallLimit).Hard || NewResource("moon") != nil {
 		t.Error("NewResource has other defaults")
 	}
 }
@@ -190,6 +198,8 @@ func validAccount() AccountRows {
 		Devices:    []SIPDevice{{ID: "dev_1", UserID: "us_1", AuthUsername: "x", Realm: "a.test"}, {ID: "dev_2", UserID: "us_1", AuthUsername: "x", Realm: "b.test"}},
 		Extensions: []Extension{{ID: "ext_1", Digits: "1", DestKind: DestExtension, DestID: "ext_2"}, {ID: "ext_2", Digits: "2", DestKind: DestRingGroup, DestID: "rg_1"}},
 		RingGroups: []RingGroup{{ID: "rg_1", Name: "g", Members: []RingGroupMember{{UserID: "us_1"}, {UserID: "us_2"}}, OverflowDestKind: DestExtension, OverflowDestID: "ext_1"}},
+		Limits: []CallLimit{{ID: "lim_1", Name: "all", ScopeKind: LimitAccount}, {ID: "lim_2", Name: "own", ScopeKind: LimitAccount, ScopeID: "acc_1"},
+			{ID: "lim_3", Name: "user", ScopeKind: LimitUser, ScopeID: "us_1"}, {ID: "lim_4", Name: "number", ScopeKind: LimitNumber, NumberPattern: "1*"}},
 	}
 }
 
@@ -219,6 +229,15 @@ func TestValidateAccount_TellsTheRowAndTheField(t *testing.T) {
 		{"rg_2", "name", true, func(a *AccountRows) { a.RingGroups = append(a.RingGroups, RingGroup{ID: "rg_2", Name: "g"}) }},
 		{"dom_2", "is_primary", false, func(a *AccountRows) { a.Domains[1].IsPrimary = true }},
 		{"dom_2", "is_primary", false, func(a *AccountRows) { a.Domains[0].IsPrimary = false }},
+		{"lim_1", "scope_id", false, func(a *AccountRows) { a.Limits[0].ScopeID = "acc_2" }},
+		{"lim_3", "scope_id", false, func(a *AccountRows) { a.Limits[2].ScopeID = "us_9" }},
+		{"lim_2", "name", true, func(a *AccountRows) { a.Limits[1].Name = "all" }},
+		{"lim_x", "name", false, func(a *AccountRows) {
+			for i := len(a.Limits); i < maxLimits; i++ {
+				a.Limits = append(a.Limits, CallLimit{ID: "lim_y", Name: strings.Repeat("y", i), ScopeKind: LimitAccount})
+			}
+			a.Limits = append(a.Limits, CallLimit{ID: "lim_x", Name: "one too many", ScopeKind: LimitAccount})
+		}},
 		{"dom_3", "domain", true, func(a *AccountRows) { a.Domains = append(a.Domains, SIPDomain{ID: "dom_3", Domain: "A.test"}) }},
 	} {
 		rows := validAccount()

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,13 @@ type Config struct {
 	TLSCertFile string         // PEM, the certificate with its chain
 	TLSKeyFile  string         // PEM
 	AllowPeers  []netip.Prefix // addresses that may ask the decision endpoints; /v1 is guarded by its keys alone
+
+	Name         string   // of this brain in its cluster; stable over restarts
+	Peers        []string // the names of all brains of the cluster, this one included; empty = this one alone
+	BusURLs      []string // of the NATS cluster that holds the journal; empty = the journal is inside this process
+	BusCredsFile string   // credentials for it; "" = none
+	BusCAFile    string   // PEM of the authority of its certificates; "" = the system's
+	AcceptLoss   bool     // start although the journal has lost acknowledged messages; says which in the log
 
 	LogLevel     slog.Level
 	LogDecisions bool // a line for every decision at info; otherwise they are debug
@@ -46,6 +54,7 @@ func DefaultConfig() Config {
 		DataDir:    "/var/lib/sipio/brain",
 		Listen:     "127.0.0.1:8080",
 		AllowPeers: endpoint.Loopback(),
+		Name:       "brain-1",
 		LogLevel:   slog.LevelInfo,
 		Version:    "dev",
 	}
@@ -76,6 +85,14 @@ func (c *Config) Settings() []Setting {
 		{"allow-peers", "addresses of node agents and operators that may ask the decision endpoints: CIDRs, comma between", "string",
 			func() string { return joinPrefixes(c.AllowPeers) },
 			func(s string) (err error) { c.AllowPeers, err = parsePrefixes(s); return err }},
+		text("name", "name of this brain in its cluster", &c.Name),
+		list("peers", "names of all brains of the cluster, this one included, comma between; empty for one brain alone", &c.Peers),
+		list("bus-urls", "NATS cluster that holds the journal, for example tls://10.0.0.1:4222, comma between; empty for a journal inside this process", &c.BusURLs),
+		text("bus-creds-file", "file of the credentials for that cluster", &c.BusCredsFile),
+		text("bus-ca-file", "PEM file of the authority of that cluster's certificates; empty for the system's", &c.BusCAFile),
+		{"accept-journal-loss", "start although acknowledged messages of the journal are lost; the log says which", "bool",
+			func() string { return strconv.FormatBool(c.AcceptLoss) },
+			func(s string) (err error) { c.AcceptLoss, err = strconv.ParseBool(s); return err }},
 		{"log-level", "debug, info, warn or error", "string",
 			func() string { return strings.ToLower(c.LogLevel.String()) },
 			func(s string) error { return c.LogLevel.UnmarshalText([]byte(s)) }},
@@ -87,6 +104,21 @@ func (c *Config) Settings() []Setting {
 
 func text(name, doc string, at *string) Setting {
 	return Setting{name, doc, "string", func() string { return *at }, func(s string) error { *at = s; return nil }}
+}
+
+func list(name, doc string, at *[]string) Setting {
+	return Setting{name, doc, "string", func() string { return strings.Join(*at, ",") }, func(s string) error {
+		*at = strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+		return nil
+	}}
+}
+
+// peers are the brains of the cluster; alone it is this one.
+func (c *Config) peers() []string {
+	if len(c.Peers) == 0 {
+		return []string{c.Name}
+	}
+	return c.Peers
 }
 
 // SetFromEnv takes every setting whose variable is set, through lookup (os.LookupEnv).
@@ -111,6 +143,12 @@ func (c *Config) Check() error {
 		return errors.New("neither listen nor tls-listen is set: nobody could ask")
 	case c.TLSListen != "" && (c.TLSCertFile == "" || c.TLSKeyFile == ""):
 		return errors.New("tls-listen needs tls-cert-file and tls-key-file")
+	case c.Name == "":
+		return errors.New("name is empty")
+	case len(c.Peers) > 1 && len(c.BusURLs) == 0:
+		return errors.New("peers need bus-urls: a journal inside one process cannot be shared")
+	case len(c.Peers) > 0 && !slices.Contains(c.Peers, c.Name):
+		return fmt.Errorf("name %q is not among the peers %q", c.Name, c.Peers)
 	case len(c.AllowPeers) == 0:
 		return errors.New("allow-peers is empty: nobody could ask")
 	}

@@ -10,11 +10,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/sipio/sipio/brain"
-	"github.com/sipio/sipio/controller/actor"
 	"github.com/sipio/sipio/controller/config"
 	"github.com/sipio/sipio/controller/endpoint"
+	"github.com/sipio/sipio/controller/journal"
 	"github.com/sipio/sipio/controller/v1"
 )
 
@@ -36,26 +37,96 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("data-dir: %w", err)
 	}
-	store, err := config.Open(ctx, filepath.Join(cfg.DataDir, databaseFile))
+	store, live, err := openState(ctx, cfg, log)
 	if err != nil {
-		return fmt.Errorf("open configuration: %w", err)
+		return err
 	}
 	defer store.Close()
+	defer live.close()
 	if err := ensureAdminKey(ctx, store, filepath.Join(cfg.DataDir, adminKeyFile), log); err != nil {
 		return fmt.Errorf("first key: %w", err)
 	}
-	presence := actor.NewPresence()
-	defer presence.Close()
 	background, stop := context.WithCancel(ctx)
 	defer stop()
-	go presence.Expire(background)
+	go follow(background, store, log)
+	if err := live.join(ctx, cfg); err != nil {
+		return fmt.Errorf("live state: %w", err)
+	}
 
-	ask := endpoint.New(store, presence)
+	ask := endpoint.New(store, live.presence)
 	ask.Allow, ask.Version, ask.LogDecisions, ask.Log = cfg.AllowPeers, cfg.Version, cfg.LogDecisions, log
+	ask.Done = ctx.Done()
 	mux := http.NewServeMux()
 	ask.Register(mux)
 	mux.Handle(v1.Prefix+"/", v1.New(store))
 	return serve(ctx, cfg, log, mux)
+}
+
+// openState opens the configuration and the journal that holds its change log and the live state.
+func openState(ctx context.Context, cfg Config, log *slog.Logger) (store *config.Store, l *live, err error) {
+	bus, err := journal.Open(ctx, journalConfig(cfg, log))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, bus.Close())
+		}
+	}()
+	if store, err = openStore(ctx, filepath.Join(cfg.DataDir, databaseFile), bus); err != nil {
+		return nil, nil, fmt.Errorf("open configuration: %w", err)
+	}
+	if l, err = openLive(bus, store, log, len(cfg.BusURLs) > 0); err != nil {
+		return nil, nil, errors.Join(err, store.Close())
+	}
+	return store, l, nil
+}
+
+// openStore opens the configuration and brings it level with the change log, from a snapshot when the log no
+// longer reaches back far enough.
+func openStore(ctx context.Context, path string, bus *journal.Bus) (*config.Store, error) {
+	store, err := replicate(ctx, path, bus)
+	if !errors.Is(err, config.ErrBehind) {
+		return store, err
+	}
+	_, snapshot, err := bus.Snapshot(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("the change log begins after this configuration, and there is no snapshot: %w", err)
+	}
+	defer snapshot.Close()
+	if _, err := config.LoadSnapshot(ctx, path, snapshot); err != nil {
+		return nil, err
+	}
+	return replicate(ctx, path, bus)
+}
+
+func replicate(ctx context.Context, path string, bus *journal.Bus) (*config.Store, error) {
+	store, err := config.Open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	first := store.Directory().Version() + 1
+	changes, err := bus.ChangeLog(ctx, first)
+	if err == nil {
+		err = store.Replicate(ctx, changes)
+	}
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return store, nil
+}
+
+// follow applies what other brains change, until ctx ends.
+func follow(ctx context.Context, store *config.Store, log *slog.Logger) {
+	for ctx.Err() == nil {
+		if err := store.Follow(ctx); err != nil && ctx.Err() == nil {
+			log.Error("the configuration does not follow its change log", "err", err)
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+	}
 }
 
 // keyStore is what the first start needs of the configuration.

@@ -34,6 +34,10 @@ type Config struct {
 	HedgeAfter        time.Duration // silence after which the next brain is asked too
 	RetryAfterSec     int           // Retry-After of calls refused because no brain answers, seconds
 	HeartbeatInterval time.Duration
+	ReportInterval    time.Duration // between complete lists of live dialogs to the brain
+	Survival          bool          // phones of this node register and call each other while no brain answers
+	SurvivalRefresh   time.Duration // between questions for what that needs
+	SurvivalMaxAge    time.Duration // since a brain last confirmed it; older answers are not given
 	LogLevel          slog.Level
 
 	// Hooks, not settings: each may be nil.
@@ -74,6 +78,10 @@ func DefaultConfig() Config {
 		HedgeAfter:        100 * time.Millisecond,
 		RetryAfterSec:     2,
 		HeartbeatInterval: 5 * time.Second,
+		ReportInterval:    5 * time.Second,
+		Survival:          true,
+		SurvivalRefresh:   time.Minute,
+		SurvivalMaxAge:    24 * time.Hour,
 		LogLevel:          slog.LevelInfo,
 		Version:           "dev",
 	}
@@ -83,7 +91,7 @@ func DefaultConfig() Config {
 type Setting struct {
 	Name string // as in --name
 	Doc  string
-	Type string // string, duration, int
+	Type string // string, duration, int, bool
 	Get  func() string
 	Set  func(string) error
 }
@@ -118,6 +126,10 @@ func (c *Config) Settings() []Setting {
 		duration("hedge-after", "silence after which the next brain is asked too", &c.HedgeAfter),
 		number("retry-after-sec", "Retry-After in seconds of requests refused because no brain answers", &c.RetryAfterSec),
 		duration("heartbeat-interval", "time between heartbeats to the brain", &c.HeartbeatInterval),
+		duration("report-interval", "time between complete lists of live dialogs to the brain; longer by itself when a list takes long", &c.ReportInterval),
+		toggle("survival", "registered phones of this node register and call each other while no brain answers", &c.Survival),
+		duration("survival-refresh", "time between questions to the brain for what survival answers need", &c.SurvivalRefresh),
+		duration("survival-max-age", "survival answers that no brain has confirmed for so long are not given", &c.SurvivalMaxAge),
 		{"log-level", "debug, info, warn or error", "string",
 			func() string { return strings.ToLower(c.LogLevel.String()) },
 			func(s string) error { return c.LogLevel.UnmarshalText([]byte(s)) }},
@@ -131,6 +143,11 @@ func text(name, doc string, at *string) Setting {
 func number(name, doc string, at *int) Setting {
 	return Setting{name, doc, "int", func() string { return strconv.Itoa(*at) },
 		func(s string) (err error) { *at, err = strconv.Atoi(s); return err }}
+}
+
+func toggle(name, doc string, at *bool) Setting {
+	return Setting{name, doc, "bool", func() string { return strconv.FormatBool(*at) },
+		func(s string) (err error) { *at, err = strconv.ParseBool(s); return err }}
 }
 
 func duration(name, doc string, at *time.Duration) Setting {
@@ -168,8 +185,10 @@ func (c *Config) Check() error {
 		return fmt.Errorf("stall-after is %v, want less than the deadline %v", c.StallAfter, c.Deadline)
 	case c.RetryAfterSec < 0 || c.RetryAfterSec > 3600:
 		return fmt.Errorf("retry-after-sec is %d, want 0 to 3600", c.RetryAfterSec)
-	case c.HeartbeatInterval < 100*time.Millisecond:
-		return fmt.Errorf("heartbeat-interval is %v, want at least 100ms", c.HeartbeatInterval)
+	case c.HeartbeatInterval < 100*time.Millisecond || c.ReportInterval < 100*time.Millisecond:
+		return fmt.Errorf("heartbeat-interval is %v and report-interval %v, want at least 100ms", c.HeartbeatInterval, c.ReportInterval)
+	case c.SurvivalRefresh < 100*time.Millisecond || c.SurvivalMaxAge < c.SurvivalRefresh:
+		return fmt.Errorf("survival-refresh is %v and survival-max-age %v, want at least 100ms and no less than that", c.SurvivalRefresh, c.SurvivalMaxAge)
 	}
 	for name, addr := range map[string]string{"door-listen": c.DoorListen, "op-listen": c.OpListen} {
 		host, _, err := net.SplitHostPort(addr)

@@ -13,10 +13,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/nodeagent/dialogs"
 	"github.com/sipio/sipio/nodeagent/door"
 	"github.com/sipio/sipio/nodeagent/kam"
 	"github.com/sipio/sipio/nodeagent/ng"
@@ -25,8 +27,9 @@ import (
 
 // Bounds of the agent's own questions.
 const (
-	probeTimeout   = time.Second     // to Kamailio or rtpengine
-	greetTimeout   = 2 * time.Second // of the first heartbeat, before the door opens
+	probeTimeout   = time.Second      // to Kamailio or rtpengine
+	listTimeout    = 10 * time.Second // for Kamailio's list of 100,000 dialogs; 36,000 take half a second
+	greetTimeout   = 2 * time.Second  // of the first heartbeat, before the door opens
 	opReadTimeout  = 5 * time.Second
 	opDrainTimeout = time.Second
 )
@@ -39,6 +42,8 @@ type agent struct {
 	door   *door.Door
 	probes *probes
 	reaper *ng.Reaper
+	lister *kam.Lister
+	lists  *dialogs.Reporter
 	report *reporter
 }
 
@@ -75,21 +80,65 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, rtpengine.Close()) }()
+	lister, closeLister, err := openLister(cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeLister()) }()
 	reaper := ng.NewReaper(kamailio, rtpengine, log)
+	report := newReporter(cfg.BrainURLs, key, tlsConfig)
+	lists := dialogs.New(dialogs.Config{
+		Node: cfg.Name, Interval: cfg.ReportInterval, Kamailio: lister, Media: mediaSessions{rtpengine}, Post: report.postDialogs, Log: log,
+	})
 	doorway, err := door.New(door.Config{
 		Brains: cfg.BrainURLs, Key: key, TLS: tlsConfig, Deadline: cfg.Deadline, StallAfter: cfg.StallAfter,
 		MaxInFlight: cfg.MaxInFlight, HedgeAfter: cfg.HedgeAfter, RetryAfterSec: cfg.RetryAfterSec,
-		Spool: store, OnEvents: reaper.Note, Log: log,
+		Spool: store, OnEvents: func(evs []api.Event) { reaper.Note(evs); lists.Note(evs) }, Survival: cfg.survival(report), Log: log,
 	})
 	if err != nil {
 		return err
 	}
 	a := &agent{
-		cfg: cfg, log: log, spool: store, door: doorway, reaper: reaper,
+		cfg: cfg, log: log, spool: store, door: doorway, reaper: reaper, lister: lister, lists: lists,
 		probes: &probes{kamailio: kamailio, rtpengine: rtpengine, log: log},
-		report: newReporter(cfg.BrainURLs, key, tlsConfig),
+		report: report,
 	}
 	return a.run(ctx)
+}
+
+// survival is what the door needs to answer without a brain, if it is to.
+func (c *Config) survival(report *reporter) door.Survival {
+	s := door.Survival{Node: c.Name, File: filepath.Join(c.SpoolDir, "survival.bin"), Refresh: c.SurvivalRefresh, MaxAge: c.SurvivalMaxAge}
+	if c.Survival {
+		s.Fetch = report.survival
+	}
+	return s
+}
+
+// openLister makes the lister of Kamailio's dialogs, on a socket and with a file of its own beside the
+// agent's other socket.
+func openLister(cfg Config) (*kam.Lister, func() error, error) {
+	client, err := kam.Open(cfg.KamailioSocket, cfg.KamailioClient+".list", listTimeout)
+	if err != nil {
+		return nil, nil, err
+	}
+	path, err := filepath.Abs(cfg.KamailioClient + ".dialogs") // Kamailio has another working folder
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("file of the list of dialogs: %w", err), client.Close())
+	}
+	return kam.NewLister(client, path), client.Close, nil
+}
+
+// mediaSessions is rtpengine as the dialog reports ask it.
+type mediaSessions struct{ rtpengine *ng.Client }
+
+// HasSession reports whether rtpengine relays the media of a call.
+func (m mediaSessions) HasSession(ctx context.Context, callID string) (bool, error) {
+	_, err := m.rtpengine.Query(ctx, callID)
+	if errors.Is(err, ng.ErrUnknownCall) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // brainTLS returns the TLS settings towards https brains; nil trusts the system's authorities.
@@ -134,6 +183,7 @@ func (a *agent) run(ctx context.Context) error {
 	background.Go(func() { a.spool.Forward(behind, a.report.postEvents) })
 	background.Go(func() { a.reaper.Run(behind) })
 	background.Go(func() { a.beat(behind) })
+	background.Go(func() { a.lists.Run(behind) })
 
 	addrs := Addrs{Door: doorLn.Addr().String(), Op: opLn.Addr().String()}
 	a.log.Info("node agent answers", "node", a.cfg.Name, "door", addrs.Door, "op", addrs.Op, "brains", a.cfg.BrainURLs)
@@ -198,8 +248,12 @@ func (a *agent) heartbeat() api.Heartbeat {
 		Versions:      map[string]string{"sipio-node": a.cfg.Version},
 		SpooledEvents: a.spool.Stats().Events,
 	}
-	for _, b := range a.door.Stats().Brains {
+	stats := a.door.Stats()
+	for _, b := range stats.Brains {
 		beat.BreakerOpenedTotal += b.Opened
+	}
+	if stats.Survival != nil {
+		beat.SurvivalAnswers = stats.Survival.Answers
 	}
 	a.probes.heartbeat(&beat)
 	return beat
@@ -216,12 +270,16 @@ type Health struct {
 	RTPEngine DaemonStatus `json:"rtpengine"`
 	Brain     BrainStatus  `json:"brain"`
 	Reaped    int64        `json:"media_sessions_reaped"` // since start
+
+	Reports  dialogs.Stats `json:"dialog_reports"`
+	Nameless int           `json:"nameless_dialogs"` // in the last list of Kamailio: of no call that the brain let in
 }
 
 func (a *agent) health() Health {
 	h := Health{
 		Status: "ok", Node: a.cfg.Name, Version: a.cfg.Version,
 		Door: a.door.Stats(), Spool: a.spool.Stats(), Reaped: a.reaper.Reaped(),
+		Reports: a.lists.Stats(), Nameless: a.lister.Nameless(),
 	}
 	h.Kamailio, h.RTPEngine, h.Brain = a.probes.status()
 	well := h.Kamailio.Healthy && h.RTPEngine.Healthy && h.Brain.Reported

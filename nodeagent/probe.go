@@ -40,13 +40,14 @@ type probes struct {
 	brain    BrainStatus
 	dialogs  int
 	contacts int
+	queued   int // events in Kamailio's memory
 	media    ng.Statistics
 	probed   bool
 }
 
 // probe asks both daemons, each bounded by its client's timeout.
 func (p *probes) probe(ctx context.Context) {
-	version, stats, contacts, kamErr := p.askKamailio(ctx)
+	version, stats, contacts, queued, kamErr := p.askKamailio(ctx)
 	media, rtpErr := p.rtpengine.Statistics(ctx)
 	if ctx.Err() != nil {
 		return
@@ -56,18 +57,21 @@ func (p *probes) probe(ctx context.Context) {
 	p.change("kamailio", &p.kam, version, kamErr)
 	p.change("rtpengine", &p.rtp, "", rtpErr)
 	p.probed = true
-	p.dialogs, p.contacts, p.media = stats.All, contacts, media
+	p.dialogs, p.contacts, p.queued, p.media = stats.All, contacts, queued, media
 }
 
-func (p *probes) askKamailio(ctx context.Context) (version string, stats kam.DialogStats, contacts int, err error) {
+func (p *probes) askKamailio(ctx context.Context) (version string, stats kam.DialogStats, contacts, queued int, err error) {
 	if version, err = p.kamailio.Version(ctx); err != nil {
-		return "", stats, 0, err
+		return "", stats, 0, 0, err
 	}
 	if stats, err = p.kamailio.DialogStats(ctx); err != nil {
-		return version, stats, 0, err
+		return version, stats, 0, 0, err
 	}
-	contacts, err = p.kamailio.Contacts(ctx)
-	return version, stats, contacts, err
+	if contacts, err = p.kamailio.Contacts(ctx); err != nil {
+		return version, stats, 0, 0, err
+	}
+	queued, err = p.kamailio.Queued(ctx)
+	return version, stats, contacts, queued, err
 }
 
 // change stores a daemon's state and logs when it turned.
@@ -93,7 +97,7 @@ func (p *probes) heartbeat(beat *api.Heartbeat) {
 	if p.kam.Version != "" {
 		beat.Versions["kamailio"] = p.kam.Version
 	}
-	beat.Dialogs, beat.Contacts = p.dialogs, p.contacts
+	beat.Dialogs, beat.Contacts, beat.QueuedEvents = p.dialogs, p.contacts, p.queued
 	beat.MediaSessions, beat.KernelForwarding = p.media.Sessions, p.media.KernelForwarding()
 }
 

@@ -56,9 +56,14 @@ func (e *statusError) malformed() bool {
 // post sends JSON and decodes the answer into out. A brain that is away makes it try the next; one
 // that says the body is malformed ends it.
 func (r *reporter) post(ctx context.Context, path string, body []byte, out any) error {
+	return r.postLong(ctx, path, body, out, api.MaxBody)
+}
+
+// postLong is post with a bound of its own for the answer, in bytes.
+func (r *reporter) postLong(ctx context.Context, path string, body []byte, out any, most int64) error {
 	var errs []error
 	for _, url := range r.urls {
-		err := r.postOne(ctx, strings.TrimSuffix(url, "/")+path, body, out)
+		err := r.postOne(ctx, strings.TrimSuffix(url, "/")+path, body, out, most)
 		if err == nil {
 			return nil
 		}
@@ -70,7 +75,7 @@ func (r *reporter) post(ctx context.Context, path string, body []byte, out any) 
 	return errors.Join(errs...)
 }
 
-func (r *reporter) postOne(ctx context.Context, url string, body []byte, out any) error {
+func (r *reporter) postOne(ctx context.Context, url string, body []byte, out any, most int64) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("make request: %w", err)
@@ -82,7 +87,7 @@ func (r *reporter) postOne(ctx context.Context, url string, body []byte, out any
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, api.MaxBody))
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, most))
 	if err != nil {
 		return fmt.Errorf("read answer: %w", err)
 	}
@@ -105,6 +110,13 @@ func (r *reporter) postEvents(ctx context.Context, batch []byte) (api.EventReply
 	return reply, err
 }
 
+// survival asks for what survival answers need. The answer holds HA1 digests.
+func (r *reporter) survival(ctx context.Context, body []byte) ([]byte, error) {
+	var reply json.RawMessage
+	err := r.postLong(ctx, api.PathSurvival, body, &reply, api.MaxSurvivalReply)
+	return reply, err
+}
+
 // postHeartbeat tells the brain of this node and returns the protocol version the brain speaks.
 func (r *reporter) postHeartbeat(ctx context.Context, beat api.Heartbeat) (version string, err error) {
 	body, err := json.Marshal(beat)
@@ -116,4 +128,17 @@ func (r *reporter) postHeartbeat(ctx context.Context, beat api.Heartbeat) (versi
 	}
 	err = r.post(ctx, api.PathHeartbeat, body, &reply)
 	return reply.Version, err
+}
+
+// postDialogs delivers one report of the live dialogs.
+func (r *reporter) postDialogs(ctx context.Context, report api.DialogReport) error {
+	body, err := json.Marshal(report)
+	if err != nil {
+		return fmt.Errorf("encode report: %w", err)
+	}
+	if len(body) > api.MaxReport {
+		return fmt.Errorf("report of %d dialogs has %d bytes, limit %d", report.Count, len(body), api.MaxReport)
+	}
+	var reply api.DialogReportReply
+	return r.post(ctx, api.PathDialogs, body, &reply)
 }

@@ -263,3 +263,6 @@ func startDoor(t *testing.T, kept door.Spool) string {
 	})
 	return "http://" + ln.Addr().String()
 }
+
+func (b exampleBrain) NodeByName(string) *brain.Node { return nil }
+func (b exampleBrain) ActiveNodes() int              { return 0 }

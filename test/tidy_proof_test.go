@@ -36,6 +36,9 @@ func TestTidyRule_LayersAreKept(t *testing.T) {
 	for _, c := range []struct{ from, to, broken string }{
 		{"brain/cac", "brain", ""},
 		{"brain/cac", "brain/acd", "a leaf of brain"},
+		{"brain/cac", "brain/pack", ""},
+		{"brain/presence", "brain/pack", ""},
+		{"brain/pack", "brain", "knows bytes"},
 		{"brain/cac", "brain/api", "a leaf of brain"},
 		{"brain/route", "brain/auth", ""},
 		{"brain/route", "brain/api", ""},

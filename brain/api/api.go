@@ -32,6 +32,7 @@ type Origin struct {
 	Transport  string `json:"transport"` // udp, tcp, tls, ws, wss
 	Node       string `json:"node,omitempty"`
 	UserAgent  string `json:"user_agent,omitempty"`
+	TimeMS     int64  `json:"time_ms,omitempty"` // epoch milliseconds at the edge when it asked, by the clock of its events and reports; 0 when it does not say
 }
 
 // Digest is the Authorization or Proxy-Authorization header of a request (RFC 8760, RFC 7616). The
@@ -74,6 +75,7 @@ type AuthReply struct {
 	AOR           string `json:"aor,omitempty"` // sip:… under which the contact is stored
 	MaxContacts   int    `json:"max_contacts,omitempty"`
 	ConfigVersion int64  `json:"config_version,omitempty"`
+	Survival      bool   `json:"survival,omitempty"` // the door decided, from what it last heard of a brain
 	Refusal
 }
 
@@ -115,6 +117,7 @@ type Directive struct {
 	Routing       string    `json:"routing,omitempty"` // serial: steps one after the other; parallel: one step only
 	Media         *Media    `json:"media,omitempty"`
 	Routes        []Route   `json:"routes,omitempty"`
+	Survival      bool      `json:"survival,omitempty"` // the door decided, from what it last heard of a brain
 	Refusal
 }
 
@@ -187,6 +190,7 @@ type Event struct {
 	From      string `json:"from,omitempty"`
 	To        string `json:"to,omitempty"`
 	SIPCode   int    `json:"sip_code,omitempty"`
+	Count     int    `json:"count,omitempty"` // events that this one stands for; 0 means 1
 }
 
 // EventBatch delivers events at least once and in order. Boot is a new value each time the edge
@@ -213,7 +217,9 @@ type Heartbeat struct {
 	MediaSessions      int               `json:"media_sessions"`
 	KernelForwarding   bool              `json:"kernel_forwarding"`
 	SpooledEvents      int               `json:"spooled_events"`
+	QueuedEvents       int               `json:"queued_events"` // in Kamailio's memory, not yet with the node agent; at 20,000 the oldest are being lost
 	BreakerOpenedTotal int64             `json:"breaker_opened_total"`
+	SurvivalAnswers    int64             `json:"survival_answers,omitempty"` // decisions of the door itself since its start
 }
 
 // Call is a live call in GET /calls.

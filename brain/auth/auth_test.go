@@ -388,3 +388,6 @@ func BenchmarkCheck(b *testing.B) {
 		}
 	}
 }
+
+func (d directory) NodeByName(string) *brain.Node { return nil }
+func (d directory) ActiveNodes() int              { return 0 }

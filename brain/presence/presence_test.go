@@ -6,12 +6,15 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/cac"
 )
 
 const aor = "sip:1001@acme.example"
+
+// nowMS is a time of the brain's at which nothing of the stories is remembered no more.
+const nowMS = int64(60_000)
 
 // saved, removed, started and over make events at a second of the clock.
 func saved(sec int64, contact string, expires int) api.Event {
@@ -24,7 +27,7 @@ func removed(sec int64, contact string) api.Event {
 }
 
 func started(sec int64, callID string) api.Event {
-	return api.Event{Type: api.EventDialogStart, TimeMS: sec * 1000, AccountID: "acc_1", CallID: callID, From: "1001", To: "1002", Token: "tok" + callID}
+	return api.Event{Type: api.EventDialogStart, TimeMS: sec * 1000, AccountID: "acc_1", CallID: callID, From: "1001", To: "1002", Token: fmt.Sprint("tok", callID, sec)}
 }
 
 func over(sec int64, callID, how string) api.Event {
@@ -47,6 +50,38 @@ func state(m *Machine) string {
 type from struct {
 	ev   api.Event
 	node string
+}
+
+// tell applies events of a node at nowMS and tells whether they changed something.
+func tell(t testing.TB, m *Machine, node string, evs ...api.Event) bool {
+	t.Helper()
+	batch := make([]Event, 0, len(evs))
+	for _, ev := range evs {
+		batch = append(batch, Event{Event: ev})
+	}
+	_, changed := do(t, m, nowMS, AppendEvents(nil, node, batch))
+	return changed
+}
+
+// do applies an op that must be readable.
+func do(t testing.TB, m *Machine, nowMS int64, op []byte) (reply []byte, changed bool) {
+	t.Helper()
+	reply, changed, err := m.Apply(nowMS, op)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply, changed
+}
+
+// expire applies what is due at a second of the clock and counts what it took down.
+func expire(t testing.TB, m *Machine, sec int64) int {
+	t.Helper()
+	before := m.Counts()
+	if op := m.Due(sec * 1000); op != nil {
+		do(t, m, sec*1000, op)
+	}
+	after := m.Counts()
+	return before.Contacts + before.Calls - after.Contacts - after.Calls
 }
 
 // Proves the rules one by one: each row is a story of events and what is up at its end.
@@ -102,9 +137,10 @@ func TestMachine_FollowsTheEdge(t *testing.T) {
 			if f.node == "" {
 				f.node = "n1"
 			}
-			before := state(m)
-			if changed := m.Apply(f.ev, f.node); changed != (state(m) != before) {
-				t.Errorf("%s: %s at %d says changed %v", row.name, f.ev.Type, f.ev.TimeMS, changed)
+			before, snap := state(m), m.AppendSnapshot(nil)
+			changed := tell(t, m, f.node, f.ev)
+			if !changed && (state(m) != before || !bytes.Equal(m.AppendSnapshot(nil), snap)) {
+				t.Errorf("%s: %s at %d changed something and does not say so", row.name, f.ev.Type, f.ev.TimeMS)
 			}
 		}
 		if got := state(m); got != row.want || m.Dropped() != 0 {
@@ -118,68 +154,88 @@ func TestMachine_FollowsTheEdge(t *testing.T) {
 // from reviving it while a late refresh does revive it, and that in the end nothing is left.
 func TestMachine_ContactsExpire(t *testing.T) {
 	m := New("acc_1")
-	if _, ok := m.Deadline(); ok {
+	if _, ok := m.Deadline(); ok || m.Due(nowMS) != nil {
 		t.Fatal("an empty machine has a deadline")
 	}
-	m.Apply(saved(10, "a", 60), "n1")
-	m.Apply(saved(10, "b", 30), "n1")
-	if at, ok := m.Deadline(); !ok || at.Unix() != 40 {
+	tell(t, m, "n1", saved(10, "a", 60), saved(10, "b", 30))
+	if at, ok := m.Deadline(); !ok || at != 40_000 {
 		t.Fatalf("deadline %v", at)
 	}
-	if n := m.Expire(time.UnixMilli(39_999)); n != 0 || state(m) != "a@n1 until 70, b@n1 until 40" {
+	if n := expire(t, m, 39); n != 0 || state(m) != "a@n1 until 70, b@n1 until 40" {
 		t.Fatalf("expired %d too early: %s", n, state(m))
 	}
-	if n := m.Expire(time.Unix(40, 0)); n != 1 || state(m) != "a@n1 until 70" {
+	if n := expire(t, m, 40); n != 1 || state(m) != "a@n1 until 70" {
 		t.Fatalf("expired %d: %s", n, state(m))
 	}
-	if m.Apply(saved(10, "b", 30), "n1") {
+	if tell(t, m, "n1", saved(10, "b", 30)) {
 		t.Fatal("the save came again and revived what had expired")
 	}
-	if !m.Apply(saved(35, "b", 30), "n1") || state(m) != "a@n1 until 70, b@n1 until 65" {
+	if !tell(t, m, "n1", saved(35, "b", 30)) || state(m) != "a@n1 until 70, b@n1 until 65" {
 		t.Fatalf("the late refresh was lost: %s", state(m))
 	}
-	for range 10 { // each round takes down or forgets at least one of the four that are due
+	runOut(t, m)
+}
+
+// runOut lets time go on until nothing is due any more, and holds that nothing is left then.
+func runOut(t testing.TB, m *Machine) {
+	t.Helper()
+	for range 1000 {
 		at, ok := m.Deadline()
 		if !ok {
 			break
 		}
-		m.Expire(at)
+		op := m.Due(at)
+		if op == nil {
+			t.Fatalf("nothing is due at the deadline %d", at)
+		}
+		do(t, m, at, op)
 		check(t, m)
 	}
-	if _, ok := m.Deadline(); ok || len(m.records) != 0 {
-		t.Fatalf("%d records never end", len(m.records))
+	if _, ok := m.Deadline(); ok || m.Due(1<<45) != nil {
+		t.Fatal("something is due for ever")
 	}
 }
 
-// Proves that a call whose end nobody told of is given up after MaxCall and not before, and that a late
-// repeat of its start does not bring it back.
+// Proves that a call whose end nobody told of is given up: one with a place when its lease runs out, one
+// without after MaxCall, neither before; and that a late repeat of its start does not bring it back.
 func TestMachine_GivesUpACallThatNeverEnded(t *testing.T) {
 	m := New("acc_1")
-	m.Apply(started(10, "lost"), "n1")
-	if n := m.Expire(time.Unix(10, 0).Add(MaxCall - time.Second)); n != 0 || state(m) != "call lost@n1 since 10" {
+	bare := started(10, "bare")
+	bare.Token = ""
+	tell(t, m, "n1", started(10, "lost"), bare)
+	leaseSec := nowMS/1000 + int64(cac.Lease.Seconds())
+	if n := expire(t, m, leaseSec-1); n != 0 {
 		t.Fatalf("gave up %d too early: %s", n, state(m))
 	}
-	if n := m.Expire(time.Unix(10, 0).Add(MaxCall)); n != 1 || len(m.Calls()) != 0 {
+	if n := expire(t, m, leaseSec); n != 1 || state(m) != "call bare@n1 since 10" {
 		t.Fatalf("gave up %d: %s", n, state(m))
 	}
-	if m.Apply(started(10, "lost"), "n1") {
+	end := 10 + int64(MaxCall.Seconds())
+	if n := expire(t, m, end-1); n != 0 {
+		t.Fatalf("gave up %d too early: %s", n, state(m))
+	}
+	if n := expire(t, m, end); n != 1 || len(m.Calls()) != 0 {
+		t.Fatalf("gave up %d: %s", n, state(m))
+	}
+	if tell(t, m, "n1", bare) {
 		t.Fatal("the call came back")
 	}
 	check(t, m)
+	runOut(t, m)
 }
 
 // Proves that "Contact: *" takes down every contact of its AOR at its node, and no other.
 func TestMachine_StarRemovesEveryContactOfAnAOR(t *testing.T) {
 	m := New("acc_1")
 	save := func(sec int64, aor, contact, node string) {
-		m.Apply(api.Event{Type: api.EventContactSaved, TimeMS: sec * 1000, AOR: aor, Contact: contact, ExpiresS: 600}, node)
+		tell(t, m, node, api.Event{Type: api.EventContactSaved, TimeMS: sec * 1000, AOR: aor, Contact: contact, ExpiresS: 600})
 	}
 	save(10, "sip:1@a", "sip:1@desk", "n1")
 	save(10, "sip:1@a", "sip:1@mobile", "n1")
 	save(10, "sip:1@a", "sip:1@desk", "n2")
 	save(10, "sip:2@a", "sip:2@desk", "n1")
 	save(30, "sip:1@a", "sip:1@later", "n1")
-	if !m.Apply(api.Event{Type: api.EventContactRemoved, TimeMS: 20_000, AOR: "sip:1@a", Contact: "*"}, "n1") {
+	if !tell(t, m, "n1", api.Event{Type: api.EventContactRemoved, TimeMS: 20_000, AOR: "sip:1@a", Contact: "*"}) {
 		t.Fatal("nothing changed")
 	}
 	var left []string
@@ -193,37 +249,37 @@ func TestMachine_StarRemovesEveryContactOfAnAOR(t *testing.T) {
 }
 
 // Proves that order and repetition do not matter: a story of many events, shuffled and with repeats, ends
-// in the same snapshot as in its own order. A failure names its seed.
+// in the same contacts and calls as in its own order. A failure names its seed.
 func TestMachine_AnyOrderEndsTheSame(t *testing.T) {
 	for seed := range uint64(300) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		var story []from
 		for i := range int64(40) {
 			contact, call, node := fmt.Sprint("c", rng.IntN(4)), fmt.Sprint("x", rng.IntN(4)), fmt.Sprint("n", rng.IntN(2))
-			ev := []api.Event{saved(i, contact, 60+rng.IntN(60)), removed(i, contact), started(i, call), over(i, call, api.EventDialogEnd)}[rng.IntN(4)]
+			ev := []api.Event{saved(1+i, contact, 60+rng.IntN(60)), removed(1+i, contact), started(1+i, call), over(1+i, call, api.EventDialogEnd)}[rng.IntN(4)]
 			story = append(story, from{ev, node})
 		}
 		want := play(t, story)
 		again := append(append([]from{}, story...), story[:rng.IntN(len(story))]...)
 		rng.Shuffle(len(again), func(i, j int) { again[i], again[j] = again[j], again[i] })
-		if got := play(t, again); !bytes.Equal(got, want) {
+		if got := play(t, again); got != want {
 			t.Fatalf("seed %d:\n%s\nin order\n%s", seed, got, want)
 		}
 	}
 }
 
-func play(t *testing.T, story []from) []byte {
+// play tells a story to a new machine and prints what is up at its end. Every attempt of a call has a token of its own.
+func play(t *testing.T, story []from) string {
 	t.Helper()
 	m := New("acc_1")
 	for _, f := range story {
-		m.Apply(f.ev, f.node)
+		if f.ev.Token != "" {
+			f.ev.Token += f.node
+		}
+		tell(t, m, f.node, f.ev)
 	}
 	check(t, m)
-	data, err := m.Snapshot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
+	return state(m)
 }
 
 // Proves the bounds: too many contacts of an AOR, contacts, calls and memories, over-long and out-of-range
@@ -231,183 +287,40 @@ func play(t *testing.T, story []from) []byte {
 func TestMachine_IsBounded(t *testing.T) {
 	m := New("acc_1")
 	for i := range MaxContactsPerAOR + 5 {
-		m.Apply(saved(10, fmt.Sprint("c", i), 60), "n1")
+		tell(t, m, "n1", saved(10, fmt.Sprint("c", i), 60))
 	}
 	if n := len(m.Contacts(aor)); n != MaxContactsPerAOR || m.Dropped() != 5 {
 		t.Fatalf("%d contacts, %d dropped", n, m.Dropped())
 	}
-	if !m.Apply(saved(20, "c0", 60), "n1") {
+	if !tell(t, m, "n1", saved(20, "c0", 60)) {
 		t.Fatal("a refresh is refused when the AOR is full")
 	}
 	for i := range MaxContacts {
 		ev := saved(10, "c", 60)
 		ev.AOR = fmt.Sprint("sip:", i)
-		m.Apply(ev, "n1")
+		tell(t, m, "n1", ev)
 	}
 	for i := range MaxCalls + 7 {
-		m.Apply(started(10, fmt.Sprint(i)), "n1")
+		tell(t, m, "n1", started(10, fmt.Sprint(i)))
 	}
-	if contacts, calls := m.Counts(); contacts != MaxContacts || calls != MaxCalls || m.Dropped() != 5+MaxContactsPerAOR+7 {
-		t.Fatalf("%d contacts, %d calls, %d dropped", contacts, calls, m.Dropped())
+	if n := m.Counts(); n.Contacts != MaxContacts || n.Calls != MaxCalls || n.Slots != MaxCalls || m.Dropped() != 5+MaxContactsPerAOR+7 {
+		t.Fatalf("%+v", n)
 	}
 	for i := range MaxCalls {
-		m.Apply(over(20, fmt.Sprint(i), api.EventDialogEnd), "n1")
+		tell(t, m, "n1", over(20, fmt.Sprint(i), api.EventDialogEnd))
 	}
 	for i := range 10 {
-		m.Apply(removed(30, fmt.Sprint("c", i)), "n1")
+		tell(t, m, "n1", removed(30, fmt.Sprint("c", i)))
 	}
-	if contacts, calls := m.Counts(); contacts != MaxContacts-10 || calls != 0 || m.ended != maxEnded {
-		t.Fatalf("%d contacts, %d calls, %d remembered", contacts, calls, m.ended)
+	if n := m.Counts(); n.Contacts != MaxContacts-10 || n.Calls != 0 || n.Slots != 0 || len(m.past) != maxEnded {
+		t.Fatalf("%+v, %d remembered", n, len(m.past))
 	}
 	before := m.Dropped()
 	long, early, late, garbled := started(1, strings.Repeat("x", maxField+1)), started(-1, "x"), started(1<<50, "x"), started(1, "\xff")
 	for i, ev := range []api.Event{long, early, late, garbled} {
-		if m.Apply(ev, "n1") || m.Dropped() != before+int64(i)+1 {
+		if tell(t, m, "n1", ev) || m.Dropped() != before+int64(i)+1 {
 			t.Errorf("event %d out of bounds: %d dropped", i, m.Dropped()-before)
 		}
 	}
 	check(t, m)
-}
-
-// Proves that a machine goes on from its snapshot as if nothing had been: same snapshot, deadline and
-// answers to what follows; and that texts people read are kept short and valid.
-func TestMachine_GoesOnFromASnapshot(t *testing.T) {
-	m := New("acc_1")
-	ev := saved(10, "a", 60)
-	ev.UserAgent = strings.Repeat("é", 1000)
-	m.Apply(ev, "n1")
-	m.Apply(started(10, "x"), "n1")
-	m.Apply(started(11, "y"), "n2")
-	m.Apply(over(20, "y", api.EventDialogEnd), "n2")
-	m.Apply(started(-5, "bad"), "n2")
-	data, err := m.Snapshot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := Restore(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	check(t, r)
-	if state(r) != "a@n1 until 70, call x@n1 since 10" || r.Dropped() != 1 {
-		t.Fatalf("restored %s, %d dropped", state(r), r.Dropped())
-	}
-	if ua := r.Contacts(aor)[0].UserAgent; ua != strings.Repeat("é", maxText/2) {
-		t.Fatalf("user agent of %d bytes", len(ua))
-	}
-	if r.Apply(started(11, "y"), "n2") || !r.Apply(over(30, "x", api.EventDialogEnd), "n1") || r.Expire(time.Unix(70, 0)) != 1 || state(r) != "" {
-		t.Fatalf("went on otherwise: %s", state(r))
-	}
-}
-
-// Proves that a damaged snapshot is refused with an error: each row is one that no machine wrote.
-func TestRestore_RefusesDamage(t *testing.T) {
-	for name, data := range map[string]string{
-		"empty":            ``,
-		"cut off":          `{"account_id":"acc_1","contacts":[{"aor":"a"`,
-		"contact nameless": `{"contacts":[{"aor":"a"}]}`,
-		"contact no aor":   `{"contacts":[{"contact":"c"}]}`,
-		"contact twice":    `{"contacts":[{"aor":"a","contact":"c"},{"aor":"a","contact":"c"}]}`,
-		"call twice":       `{"calls":[{"call_id":"x"},{"call_id":"x"}]}`,
-		"up and ended":     `{"calls":[{"call_id":"x"}],"ended":[{"id":"x"}]}`,
-		"out of time":      `{"calls":[{"call_id":"x","started_ms":-1}]}`,
-		"too many":         `{"calls":[` + strings.Repeat(`{},`, MaxCalls) + `{}]}`,
-	} {
-		if _, err := Restore([]byte(data)); err == nil {
-			t.Errorf("%s: accepted", name)
-		}
-	}
-}
-
-// check holds a machine to its own books: counters, index by AOR, heap order and places, bounds.
-func check(t testing.TB, m *Machine) {
-	t.Helper()
-	var contacts, calls, ended, listed int
-	for k, r := range m.records {
-		switch {
-		case r.call != nil:
-			calls++
-		case r.contact != nil:
-			contacts++
-		default:
-			ended++
-		}
-		if r.key != k || r.index < 0 || m.due[r.index] != r {
-			t.Fatalf("record %+v has a wrong key or place", k)
-		}
-	}
-	for a, list := range m.byAOR {
-		listed += len(list)
-		if len(list) == 0 || len(list) > MaxContactsPerAOR {
-			t.Fatalf("%d contacts of %s", len(list), a)
-		}
-	}
-	if contacts != m.contacts || calls != m.calls || ended != m.ended || listed != contacts || len(m.due) != contacts+calls+ended {
-		t.Fatalf("the books say %d contacts, %d calls, %d ended, %d due; there are %d (%d listed), %d, %d",
-			m.contacts, m.calls, m.ended, len(m.due), contacts, listed, calls, ended)
-	}
-	for i := range m.due {
-		if i > 0 && m.due[(i-1)/2].dueMS > m.due[i].dueMS {
-			t.Fatalf("heap out of order at %d", i)
-		}
-	}
-}
-
-// Plays any bytes as events and times. Proves that no story breaks the books, that a snapshot restores to
-// itself, and that after the last deadline no contact is left.
-func FuzzMachine(f *testing.F) {
-	f.Add([]byte("\x00\x01\x02\x03\x04\x05\x06\x07\x10\x20\x30\x40"), "sip:a", "call", int64(1000), 60)
-	f.Add(bytes.Repeat([]byte("\x00\x07\x13\x25\x5a"), 20), "\xff", "", int64(-1), 1<<40)
-	types := []string{api.EventContactSaved, api.EventContactRemoved, api.EventContactExpired, api.EventDialogStart, api.EventDialogEnd,
-		api.EventDialogFailed, "other"}
-	f.Fuzz(func(t *testing.T, story []byte, name, call string, base int64, expires int) {
-		m := New("acc_1")
-		for _, b := range story {
-			id := int(b>>3) % 3
-			ev := api.Event{Type: types[int(b)%len(types)], TimeMS: base + int64(b>>5)*1000, AOR: name, Contact: fmt.Sprint("c", id),
-				CallID: call + fmt.Sprint(id), ExpiresS: expires >> (b & 3), UserAgent: name}
-			m.Apply(ev, fmt.Sprint("n", b&1))
-			if b == 0x7f {
-				m.Expire(time.UnixMilli(base + 3000))
-			}
-			check(t, m)
-		}
-		data, err := m.Snapshot()
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := Restore(data)
-		if err != nil {
-			t.Fatalf("%v\n%s", err, data)
-		}
-		check(t, r)
-		if again, err := r.Snapshot(); err != nil || !bytes.Equal(again, data) {
-			t.Fatalf("%v\n%s\nrestored\n%s", err, data, again)
-		}
-		for range 2 * len(story) {
-			if at, ok := r.Deadline(); ok {
-				r.Expire(at)
-			}
-		}
-		if _, ok := r.Deadline(); ok || len(r.byAOR) != 0 || r.ended != 0 {
-			t.Fatal("something never ends")
-		}
-	})
-}
-
-func BenchmarkApply(b *testing.B) {
-	m := New("acc_1")
-	events := make([]api.Event, 20_000)
-	for i := range events {
-		events[i] = saved(10, "c", 60)
-		events[i].AOR = fmt.Sprint("sip:", i)
-	}
-	b.ReportAllocs()
-	i := 0
-	for b.Loop() {
-		ev := &events[i%len(events)]
-		ev.TimeMS += 1000
-		m.Apply(*ev, "n1")
-		i++
-	}
 }

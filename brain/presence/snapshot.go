@@ -1,93 +1,258 @@
 package presence
 
 import (
-	"cmp"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
-	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/cac"
+	"github.com/sipio/sipio/brain/pack"
 )
 
-// snapshot is a machine as JSON, every list sorted, so that equal machines have equal snapshots.
-type snapshot struct {
-	AccountID string     `json:"account_id"`
-	Contacts  []Contact  `json:"contacts"`
-	Calls     []api.Call `json:"calls"`
-	Ended     []ended    `json:"ended"`
-	Dropped   int64      `json:"dropped"`
+// snapshotVersion is the first byte of a snapshot. Another layout gets another number.
+const snapshotVersion = 1
+
+// errSnapshot: a snapshot that no machine wrote.
+var errSnapshot = errors.New("not a presence snapshot")
+
+// AppendSnapshot writes everything that Apply changed, every list sorted: equal machines write equal bytes.
+func (m *Machine) AppendSnapshot(b []byte) []byte {
+	b = pack.AppendText(append(b, snapshotVersion), m.account)
+	b = m.ledger.AppendSnapshot(b)
+	return m.appendUsers(m.appendPast(m.appendContacts(m.appendCalls(b))))
 }
 
-// ended is the memory of a contact, or with AOR "" of a call, that ended.
-type ended struct {
-	AOR    string `json:"aor,omitempty"`
-	ID     string `json:"id"`
-	Node   string `json:"node"`
-	TimeMS int64  `json:"time_ms"`
-	DueMS  int64  `json:"due_ms"`
-}
-
-// Snapshot writes the machine as JSON.
-func (m *Machine) Snapshot() ([]byte, error) {
-	s := snapshot{AccountID: m.account, Dropped: m.dropped, Contacts: make([]Contact, 0, m.contacts), Calls: m.Calls(), Ended: make([]ended, 0, m.ended)}
-	for k, r := range m.records {
-		switch {
-		case r.contact != nil:
-			s.Contacts = append(s.Contacts, *r.contact)
-		case r.call == nil:
-			s.Ended = append(s.Ended, ended{k.aor, k.id, k.node, r.timeMS, r.dueMS})
+// appendCalls writes the calls with a place, by token, then those that are up without one.
+func (m *Machine) appendCalls(b []byte) []byte {
+	b = pack.AppendUint(b, uint64(len(m.live)))
+	var one []byte
+	for _, token := range sorted(m.live) {
+		c := m.live[token]
+		one = pack.AppendText(one[:0], token)
+		for _, s := range [...]string{c.from, c.to, c.callerUser, c.calleeUser} {
+			one = pack.AppendText(one, s)
+		}
+		b = pack.AppendBytes(b, pack.AppendInt(one, c.answeredMS))
+	}
+	var bare []*call
+	for _, r := range m.due {
+		if r.call != nil && r.call.token == "" {
+			bare = append(bare, r.call)
 		}
 	}
-	slices.SortFunc(s.Contacts, compareContacts)
-	slices.SortFunc(s.Ended, func(a, b ended) int {
-		return cmp.Or(cmp.Compare(a.AOR, b.AOR), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Node, b.Node))
-	})
-	data, err := json.Marshal(s)
+	slices.SortFunc(bare, func(a, b *call) int { return key{"", a.callID, a.node}.compare(key{"", b.callID, b.node}) })
+	b = pack.AppendUint(b, uint64(len(bare)))
+	for _, c := range bare {
+		one = one[:0]
+		for _, s := range [...]string{c.callID, c.node, c.from, c.to} {
+			one = pack.AppendText(one, s)
+		}
+		b = pack.AppendBytes(b, pack.AppendInt(pack.AppendInt(one, c.askedMS), c.answeredMS))
+	}
+	return b
+}
+
+func (m *Machine) appendContacts(b []byte) []byte {
+	b = pack.AppendUint(b, uint64(m.contacts))
+	var one []byte
+	for _, aor := range sorted(m.byAOR) {
+		for _, c := range m.Contacts(aor) {
+			one = one[:0]
+			for _, s := range [...]string{c.AOR, c.Contact, c.Node, c.UserID, c.DeviceID, c.Source, c.Transport, c.UserAgent} {
+				one = pack.AppendText(one, s)
+			}
+			b = pack.AppendBytes(b, pack.AppendInt(pack.AppendInt(one, c.SavedMS), c.ExpiresMS))
+		}
+	}
+	return b
+}
+
+func (m *Machine) appendPast(b []byte) []byte {
+	past := slices.Clone(m.past)
+	slices.SortFunc(past, func(a, b *record) int { return a.compare(b.key) })
+	b = pack.AppendUint(b, uint64(len(past)))
+	var one []byte
+	for _, r := range past {
+		one = pack.AppendText(pack.AppendText(pack.AppendText(pack.AppendText(one[:0], r.aor), r.id), r.node), r.token)
+		b = pack.AppendBytes(b, pack.AppendInt(pack.AppendInt(one, r.timeMS), r.dueMS))
+	}
+	return b
+}
+
+func (m *Machine) appendUsers(b []byte) []byte {
+	var ids []string
+	for id, u := range m.users {
+		if u.status != "" {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	b = pack.AppendUint(b, uint64(len(ids)))
+	for _, id := range ids {
+		u := m.users[id]
+		b = pack.AppendText(pack.AppendText(pack.AppendText(b, id), u.status), u.reason)
+		b = pack.AppendInt(pack.AppendInt(b, u.timeMS), u.goneMS)
+	}
+	return b
+}
+
+// Restore makes the machine of an account from a snapshot of it. A snapshot that is cut off, of another account or
+// version, names something twice or breaks a bound is refused. Before it is used, Resume.
+func Restore(accountID string, snapshot []byte) (*Machine, error) {
+	m, err := restore(accountID, snapshot)
 	if err != nil {
-		return nil, fmt.Errorf("write the snapshot of account %s: %w", m.account, err)
-	}
-	return data, nil
-}
-
-// Restore makes the machine that a Snapshot was taken of. A snapshot that is not JSON, names something
-// twice or breaks a bound is refused.
-func Restore(data []byte) (*Machine, error) {
-	var s snapshot
-	if err := json.Unmarshal(data, &s); err != nil {
-		return nil, fmt.Errorf("read a presence snapshot: %w", err)
-	}
-	if len(s.Contacts) > MaxContacts || len(s.Calls) > MaxCalls || len(s.Ended) > maxEnded {
-		return nil, fmt.Errorf("read the presence snapshot of account %s: %d contacts, %d calls and %d ended are more than a machine holds",
-			s.AccountID, len(s.Contacts), len(s.Calls), len(s.Ended))
-	}
-	m := New(s.AccountID)
-	m.dropped = s.Dropped
-	for i := range s.Contacts {
-		c := &s.Contacts[i]
-		if err := m.restore(&record{key: key{c.AOR, c.Contact, c.Node}, contact: c, timeMS: c.SavedMS, dueMS: c.ExpiresMS}, c.AOR != ""); err != nil {
-			return nil, err
-		}
-	}
-	for i := range s.Calls {
-		c := &s.Calls[i]
-		if err := m.restore(&record{key: key{"", c.CallID, c.Node}, call: c, timeMS: c.StartedMS, dueMS: c.StartedMS + MaxCall.Milliseconds()}, true); err != nil {
-			return nil, err
-		}
-	}
-	for _, e := range s.Ended {
-		if err := m.restore(&record{key: key{e.AOR, e.ID, e.Node}, timeMS: e.TimeMS, dueMS: e.DueMS}, true); err != nil {
-			return nil, err
-		}
+		return nil, fmt.Errorf("restore the presence of account %s: %w", accountID, err)
 	}
 	return m, nil
 }
 
-// restore takes one record of a snapshot in; named tells whether it has the names of its kind.
-func (m *Machine) restore(r *record, named bool) error {
-	if !named || r.id == "" || m.records[r.key] != nil || len(m.byAOR[r.aor]) >= MaxContactsPerAOR ||
-		r.timeMS < 0 || r.timeMS > maxTimeMS || r.dueMS < 0 || r.dueMS > 2*maxTimeMS {
-		return fmt.Errorf("read the presence snapshot of account %s: %q %q at node %q is nameless, there twice, or out of bounds", m.account, r.aor, r.id, r.node)
+func restore(accountID string, snapshot []byte) (*Machine, error) {
+	r := pack.NewReader(snapshot)
+	if v := r.Uint(); v != snapshotVersion {
+		return nil, fmt.Errorf("version %d, not %d: %w", v, snapshotVersion, errSnapshot)
+	}
+	if of := string(r.Bytes()); of != accountID {
+		return nil, fmt.Errorf("it is of account %q: %w", of, errSnapshot)
+	}
+	m := New(accountID)
+	var err error
+	if m.ledger, err = cac.Restore(r); err != nil {
+		return nil, err
+	}
+	for _, part := range []func(*pack.Reader) error{m.restoreCalls, m.restoreBare, m.restoreContacts, m.restorePast, m.restoreUsers} {
+		if err := part(r); err != nil {
+			return nil, err
+		}
+		if r.Err() != nil {
+			return nil, r.Err()
+		}
+	}
+	return m, r.End()
+}
+
+func (m *Machine) restoreCalls(r *pack.Reader) error {
+	var one pack.Reader
+	for range r.Count(m.ledger.Len()) {
+		one.Reset(r.Bytes())
+		token := one.Text()
+		place, ok := m.ledger.Place(token)
+		c := &call{token: place.Token, callID: place.CallID, node: place.Node, askedMS: place.AskedMS}
+		c.from, c.to, c.callerUser, c.calleeUser, c.answeredMS = one.Text(), one.Text(), one.Text(), one.Text(), one.Int()
+		if err := one.End(); err != nil {
+			return err
+		}
+		if !ok || m.live[token] != nil || !texts(c.token, c.callID, c.node, c.from, c.to, c.callerUser, c.calleeUser) {
+			return fmt.Errorf("call %q has no place or is there twice: %w", token, errSnapshot)
+		}
+		own(&c.from, &c.to, &c.callerUser, &c.calleeUser)
+		m.live[c.token] = c
+		if c.answeredMS == 0 {
+			continue
+		}
+		if err := m.restoreUp(c); err != nil {
+			return err
+		}
+	}
+	if len(m.live) != m.ledger.Len() {
+		return fmt.Errorf("%d calls with %d places: %w", len(m.live), m.ledger.Len(), errSnapshot)
+	}
+	return nil
+}
+
+// restoreUp takes in the record of a call that is up.
+func (m *Machine) restoreUp(c *call) error {
+	if m.calls >= MaxCalls || c.answeredMS <= 0 {
+		return fmt.Errorf("call %q is one of more than %d or was never answered: %w", c.callID, MaxCalls, errSnapshot)
+	}
+	err := m.restoreRecord(&record{key: key{"", c.callID, c.node}, call: c, token: c.token, timeMS: c.answeredMS, dueMS: c.answeredMS + MaxCall.Milliseconds()})
+	m.adjust(c.callerUser, 0, 0, 1)
+	m.adjust(c.calleeUser, 0, 0, 1)
+	return err
+}
+
+func (m *Machine) restoreBare(r *pack.Reader) error {
+	var one pack.Reader
+	for range r.Count(MaxCalls) {
+		one.Reset(r.Bytes())
+		c := &call{callID: one.Text(), node: one.Text(), from: one.Text(), to: one.Text(), askedMS: one.Int(), answeredMS: one.Int()}
+		if err := one.End(); err != nil {
+			return err
+		}
+		if !texts(c.callID, c.node, c.from, c.to) || !inTime(c.askedMS) {
+			return fmt.Errorf("call %q: %w", c.callID, errSnapshot)
+		}
+		if err := m.restoreUp(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Machine) restoreContacts(r *pack.Reader) error {
+	var one pack.Reader
+	for range r.Count(MaxContacts) {
+		one.Reset(r.Bytes())
+		c := &Contact{AOR: one.Text(), Contact: one.Text(), Node: one.Text(), UserID: one.Text(), DeviceID: one.Text(),
+			Source: one.Text(), Transport: one.Text(), UserAgent: one.Text(), SavedMS: one.Int(), ExpiresMS: one.Int()}
+		if err := one.End(); err != nil {
+			return err
+		}
+		if c.AOR == "" || len(m.byAOR[c.AOR]) >= MaxContactsPerAOR || !texts(c.UserID, c.DeviceID) ||
+			!validText(c.Source) || !validText(c.Transport) || !validText(c.UserAgent) {
+			return fmt.Errorf("contact %q of %q: %w", c.Contact, c.AOR, errSnapshot)
+		}
+		if err := m.restoreRecord(&record{key: key{c.AOR, c.Contact, c.Node}, contact: c, timeMS: c.SavedMS, dueMS: c.ExpiresMS}); err != nil {
+			return err
+		}
+		m.adjust(c.UserID, 0, 1, 0)
+	}
+	return nil
+}
+
+func (m *Machine) restorePast(r *pack.Reader) error {
+	var one pack.Reader
+	for range r.Count(maxEnded) {
+		one.Reset(r.Bytes())
+		p := &record{key: key{one.Text(), one.Text(), one.Text()}, token: one.Text(), timeMS: one.Int(), dueMS: one.Int()}
+		if err := one.End(); err != nil {
+			return err
+		}
+		if err := m.restoreRecord(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restoreRecord takes one record of a snapshot in.
+func (m *Machine) restoreRecord(r *record) error {
+	if r.id == "" || m.records[r.key] != nil || !inTime(r.timeMS) || r.dueMS < 0 || r.dueMS > 2*maxTimeMS || !texts(r.aor, r.id, r.node, r.token) {
+		return fmt.Errorf("%q %q at node %q is nameless, there twice, or out of bounds: %w", r.aor, r.id, r.node, errSnapshot)
 	}
 	m.add(r)
+	return nil
+}
+
+func (m *Machine) restoreUsers(r *pack.Reader) error {
+	for range r.Count(MaxAgents + MaxContacts) {
+		id, status, reason, timeMS, goneMS := string(r.Bytes()), string(r.Bytes()), string(r.Bytes()), r.Int(), r.Int()
+		if r.Err() != nil {
+			return r.Err()
+		}
+		a := AgentChange{UserID: id, Status: status, Reason: reason, TimeMS: timeMS}
+		u := m.users[id]
+		if err := a.check(); err != nil || u != nil && u.status != "" || (goneMS != 0) && status != StatusOffline || !validText(reason) {
+			return fmt.Errorf("agent %q with status %q: %w", id, status, errSnapshot)
+		}
+		if u == nil {
+			u = &user{}
+			m.users[strings.Clone(id)] = u
+		}
+		u.status, u.reason, u.timeMS, u.goneMS = status, reason, timeMS, goneMS
+		if status == StatusOffline {
+			m.left(u)
+		}
+	}
 	return nil
 }

@@ -114,3 +114,6 @@ func invite(user, domain string) api.RouteRequest {
 		ToUser: user, ToDomain: domain, RURI: "sip:" + user + "@" + domain, RURIUser: user, RURIDomain: domain,
 	}
 }
+
+func (d directory) NodeByName(string) *brain.Node { return nil }
+func (d directory) ActiveNodes() int              { return 0 }

@@ -24,6 +24,7 @@ const maxWhy = 2048
 type plan struct {
 	acct    *brain.AccountConfig
 	caller  *brain.SIPDevice  // never rung
+	busy    string            // id of the user whose lines are all taken
 	headers *api.RouteHeaders // of every route that rings
 
 	routes []api.Route

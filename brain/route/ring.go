@@ -17,6 +17,8 @@ func (p *plan) ringUser(u *brain.SIPUser, chain int) outcome {
 		return outcome{next: u.FwdAlways(), via: "fwd_always"}
 	case u.DND:
 		return p.orElse("has dnd", "fwd_busy", u.FwdBusy(), 486)
+	case u.ID == p.busy:
+		return p.orElse("has no free line", "fwd_busy", u.FwdBusy(), 486)
 	}
 	p.devices = p.rung(p.devices[:0], u)
 	if len(p.devices) == 0 {

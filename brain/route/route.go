@@ -4,7 +4,6 @@
 package route
 
 import (
-	"crypto/sha256"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -20,11 +19,12 @@ const MaxDurationSec = 14400
 // maxDialed bounds a dialed string in bytes: twice what an extension or username can have.
 const maxDialed = 64
 
-// Caller is who makes the call, as authenticated by its digest. All three are required.
+// Caller is who makes the call, as authenticated by its digest: account, user and device are required.
 type Caller struct {
 	Account *brain.AccountConfig
 	User    *brain.SIPUser
 	Device  *brain.SIPDevice
+	Busy    string // id of a user without a free line: taken as busy without being rung; "" = nobody
 }
 
 // Decide says what happens to the call. It always gives an answer: ActionProxy with at least one route,
@@ -42,7 +42,7 @@ func Decide(dir brain.Directory, caller Caller, req api.RouteRequest) api.Direct
 	if why != "" {
 		return reject(acct, 404, why)
 	}
-	p := plan{acct: acct, caller: caller.Device, headers: forcedFrom(caller, &req)}
+	p := plan{acct: acct, caller: caller.Device, busy: caller.Busy, headers: forcedFrom(caller, &req)}
 	if code := p.build(req.RURIUser, target); code != 0 {
 		return reject(acct, code, string(p.why))
 	}
@@ -50,7 +50,7 @@ func Decide(dir brain.Directory, caller Caller, req api.RouteRequest) api.Direct
 		Action: api.ActionProxy, Version: api.Version,
 		AccountID: acct.Account.ID, ConfigVersion: acct.Version,
 		Call: &api.CallInfo{Direction: "internal", From: caller.User.Username, To: req.RURIUser,
-			MaxDurationSec: MaxDurationSec, Token: token(&req.Origin)},
+			MaxDurationSec: MaxDurationSec, Token: req.Token()},
 		Routing: "serial", Media: media(), Routes: p.routes,
 		Refusal: api.Refusal{Why: string(p.why)},
 	}
@@ -115,66 +115,4 @@ func reject(acct *brain.AccountConfig, code int, why string) api.Directive {
 
 // Reason is the phrase that goes with a SIP final response code (RFC 3261 section 21), for the codes that
 // a hangup target is likely to name; the phrase of their class for others.
-func Reason(code int) string {
-	switch code {
-	case 400:
-		return "Bad Request"
-	case 403:
-		return "Forbidden"
-	case 404:
-		return "Not Found"
-	case 408:
-		return "Request Timeout"
-	case 410:
-		return "Gone"
-	case 480:
-		return "Temporarily Unavailable"
-	case 482:
-		return "Loop Detected"
-	case 484:
-		return "Address Incomplete"
-	case 486:
-		return "Busy Here"
-	case 487:
-		return "Request Terminated"
-	case 488:
-		return "Not Acceptable Here"
-	case 500:
-		return "Server Internal Error"
-	case 503:
-		return "Service Unavailable"
-	case 600:
-		return "Busy Everywhere"
-	case 603:
-		return "Decline"
-	case 604:
-		return "Does Not Exist Anywhere"
-	case 606:
-		return "Not Acceptable"
-	}
-	switch code / 100 {
-	case 4:
-		return "Request Failure"
-	case 5:
-		return "Server Failure"
-	}
-	return "Global Failure"
-}
-
-// token names the call: 20 characters, 100 bits of a SHA-256 over what makes the question unique, so the
-// same question delivered twice names the same call.
-func token(o *api.Origin) string {
-	const alphabet = "abcdefghijklmnopqrstuvwxyz234567"
-	var buf [256]byte
-	data := buf[:0]
-	for _, s := range [...]string{o.CallID, o.CSeq, o.Branch, o.Node} {
-		data = strconv.AppendInt(data, int64(len(s)), 10) // so that no two questions run together alike
-		data = append(append(data, ':'), s...)
-	}
-	sum := sha256.Sum256(data)
-	var out [20]byte
-	for i := range out {
-		out[i] = alphabet[sum[i]&31]
-	}
-	return string(out[:])
-}
+func Reason(code int) string { return api.Reason(code) }

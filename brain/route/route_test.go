@@ -361,10 +361,10 @@ func TestDecide_SameQuestionSameDirective(t *testing.T) {
 		}
 	}
 	base := api.Origin{CallID: "a", CSeq: "1", Branch: "b", Node: "n"}
-	seen := map[string]bool{token(&base): true}
+	seen := map[string]bool{base.Token(): true}
 	for _, o := range []api.Origin{{CallID: "a1", Branch: "b", Node: "n"}, {CallID: "a", CSeq: "2", Branch: "b", Node: "n"},
 		{CallID: "a", CSeq: "1", Branch: "c", Node: "n"}, {CallID: "a", CSeq: "1", Branch: "b", Node: "m"}, {CallID: "a", CSeq: "1", Branch: "bn"}} {
-		tok := token(&o)
+		tok := o.Token()
 		if seen[tok] {
 			t.Errorf("%+v shares its token with another question", o)
 		}

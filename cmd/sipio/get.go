@@ -80,6 +80,8 @@ func nameOf(r brain.Resource) string {
 		return r.Name
 	case *brain.APIKey:
 		return r.Name
+	case *brain.CallLimit:
+		return r.Name
 	}
 	return ""
 }

@@ -1,171 +1,103 @@
-// Package actor gives each live object one goroutine of its own. A machine (pure state, see brain/)
-// is only ever touched by its actor, one event after the other, so it needs no lock and its checks
-// and changes are one step. Nothing is journalled yet: what an actor knows is lost with the process.
+// Package actor gives each live object one owner: an actor with a mailbox, a timer and a journal. A machine
+// (pure state, see brain/) is only ever touched by its actor, one operation after the other, so it needs no
+// lock and its checks and changes are one step. What an operation changed is in the journal before its
+// answer leaves: what was acknowledged survives the process.
+//
+// The actors of a shard share one goroutine and one group commit; docs/adr/0008 says why.
 package actor
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
-	"maps"
-	"runtime/debug"
-	"slices"
-	"sync"
+	"time"
 
 	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/presence"
 )
 
-// MailboxSize is how many events may wait for one actor. More are refused at once with
-// brain.EUnavailable: a queue that grows answers everybody too late.
-const MailboxSize = 256
+// Bounds of one shard. What lies beyond is refused with brain.EUnavailable: a queue that grows answers
+// everybody too late.
+const (
+	MailboxSize = 256     // operations waiting for one actor
+	queueSize   = 8192    // operations waiting for one shard
+	maxPending  = 8192    // operations applied and not yet in the journal
+	maxBatch    = 1 << 20 // bytes of one message of the journal
+	maxActors   = 1 << 16 // actors of one shard
+	controlSize = 64      // reports waiting for one shard
+	partSize    = 512 << 10
+)
 
-// Actor owns one machine M. Only the actor's goroutine calls into the machine.
-type Actor[M any] struct {
-	mailbox chan event[M]
-	stop    <-chan struct{}
-	name    string
+// Machine is the pure state of one account, as brain/presence has it.
+type Machine interface {
+	Apply(nowMS int64, op []byte) (reply []byte, changed bool, err error)
+	Observe(nowMS int64, r *presence.Report) (op []byte)
+	Due(nowMS int64) (op []byte)
+	Deadline() (ms int64, ok bool)
+	Resume(nowMS int64)
+	Query(nowMS int64, question []byte) ([]byte, error)
+	AppendSnapshot(b []byte) []byte
+	Empty() bool
+	Watch(on bool)
+	Deltas() []api.Delta
 }
 
-// event is a piece of work for the machine, and where its end is told.
-type event[M any] struct {
-	apply func(M)
-	done  chan error // room for one, so the actor never waits for its asker
+// Log is the journal of one shard. Append returns once data is durable. Any error means that this owner will
+// never write again: it was replaced, or it must stop. One call at a time.
+type Log interface {
+	Append(ctx context.Context, data []byte) error
+	// AppendSnapshot writes one part of a snapshot of everything appended before its first part.
+	AppendSnapshot(ctx context.Context, part []byte, first, last bool) error
+	Close()
 }
 
-// start begins the actor's goroutine, which ends when stop is closed.
-func start[M any](name string, machine M, stop <-chan struct{}, running *sync.WaitGroup) *Actor[M] {
-	a := &Actor[M]{mailbox: make(chan event[M], MailboxSize), stop: stop, name: name}
-	running.Go(func() { a.run(machine) })
-	return a
+// OpenLog reads a shard's journal from its newest snapshot on and takes it over with an epoch, which fences
+// every earlier owner.
+type OpenLog func(ctx context.Context, shard int, epoch uint64, snapshot func(part []byte, last bool) error, record func(data []byte) error) (Log, error)
+
+// Class says how long an answer waits for the journal.
+type Class uint8
+
+// The classes of durability.
+const (
+	ClassMoney     Class = iota // for ever
+	ClassStep                   // StepWait, then the operation counts as failed, though its effect may still come
+	ClassAdmission              // AdmissionWait, then the answer leaves marked unlogged and is written behind
+	ClassSoft                   // not at all
+)
+
+// How long an answer waits for the journal, by class.
+const (
+	StepWait      = time.Second
+	AdmissionWait = 25 * time.Millisecond
+)
+
+// Reply is the answer to an operation.
+type Reply struct {
+	Data     []byte
+	Unlogged bool // the journal had not acknowledged it when the answer left
 }
 
-func (a *Actor[M]) run(machine M) {
-	for {
-		select {
-		case ev := <-a.mailbox:
-			ev.done <- a.apply(machine, ev.apply)
-		case <-a.stop:
-			return
-		}
-	}
+// ErrNoOwner says that this brain does not own the shard of an account.
+var ErrNoOwner = brain.Errorf(brain.EUnavailable, "the account's shard is not owned here")
+
+// request is one operation or question on its way.
+type request struct {
+	id    string
+	class Class
+	op    []byte
+	ask   func(s *shard, a *object, nowMS int64) ([]byte, error) // instead of op: reads, never changes
+
+	reply []byte
+	err   error
+
+	gated
 }
 
-// apply runs one event. A panic is a fault of one machine on one event and must not take the calls
-// of every other account with it: it is logged here and answered as brain.EInternal.
-func (a *Actor[M]) apply(machine M, f func(M)) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			slog.Error("machine panicked", "actor", a.name, "panic", p, "stack", string(debug.Stack()))
-			err = brain.Errorf(brain.EInternal, "the machine of %s failed", a.name)
-		}
-	}()
-	f(machine)
-	return nil
-}
-
-// Do runs f on the machine after everything that waits before it, and returns when it has run.
-// It fails with brain.EUnavailable when the mailbox is full or the actor has stopped; f then never
-// runs. When ctx ends first Do returns its error while f may still run: f must not write to
-// anything its caller goes on to read after an error.
-func (a *Actor[M]) Do(ctx context.Context, f func(M)) error {
-	ev := event[M]{apply: f, done: make(chan error, 1)}
-	select {
-	case <-a.stop:
-		return brain.Errorf(brain.EUnavailable, "%s is stopping", a.name)
-	default:
-	}
-	select {
-	case a.mailbox <- ev:
-	default:
-		return brain.Errorf(brain.EUnavailable, "the mailbox of %s is full", a.name)
-	}
-	select {
-	case err := <-ev.done:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("wait for %s: %w", a.name, context.Cause(ctx))
-	case <-a.stop:
-		return brain.Errorf(brain.EUnavailable, "%s is stopping", a.name)
-	}
-}
-
-// Set is the actors of one kind by the id of what they own, made when first spoken to.
-type Set[M any] struct {
-	kind  string
-	limit int
-	make  func(id string) M
-
-	mu      sync.RWMutex // guards actors and closed; never held while a machine works
-	actors  map[string]*Actor[M]
-	closed  bool
-	stop    chan struct{}
-	running sync.WaitGroup
-}
-
-// NewSet makes an empty set. kind is for messages, limit bounds the number of actors, and newMachine
-// makes the machine of an id when it is first needed.
-func NewSet[M any](kind string, limit int, newMachine func(id string) M) *Set[M] {
-	return &Set[M]{kind: kind, limit: limit, make: newMachine,
-		actors: make(map[string]*Actor[M]), stop: make(chan struct{})}
-}
-
-// Do runs f on the machine of id as Actor.Do does, making the actor when there is none.
-func (s *Set[M]) Do(ctx context.Context, id string, f func(M)) error {
-	a, err := s.actor(id)
-	if err != nil {
-		return err
-	}
-	return a.Do(ctx, f)
-}
-
-// DoIfKnown runs f only when id has an actor already, and reports whether it has.
-func (s *Set[M]) DoIfKnown(ctx context.Context, id string, f func(M)) (bool, error) {
-	s.mu.RLock()
-	a := s.actors[id]
-	s.mu.RUnlock()
-	if a == nil {
-		return false, nil
-	}
-	return true, a.Do(ctx, f)
-}
-
-// IDs lists every id that has an actor, sorted.
-func (s *Set[M]) IDs() []string {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return slices.Sorted(maps.Keys(s.actors))
-}
-
-// Close stops every actor after the event it is at, and waits for them. What still waits in a
-// mailbox is not applied; its asker gets brain.EUnavailable.
-func (s *Set[M]) Close() {
-	s.mu.Lock()
-	if !s.closed {
-		s.closed = true
-		close(s.stop)
-	}
-	s.mu.Unlock()
-	s.running.Wait()
-}
-
-func (s *Set[M]) actor(id string) (*Actor[M], error) {
-	s.mu.RLock()
-	a := s.actors[id]
-	s.mu.RUnlock()
-	if a != nil {
-		return a, nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch a = s.actors[id]; {
-	case a != nil:
-		return a, nil
-	case s.closed:
-		return nil, brain.Errorf(brain.EUnavailable, "%s %s is stopping", s.kind, id)
-	case len(s.actors) >= s.limit:
-		return nil, brain.Errorf(brain.EUnavailable, "no room for another %s than the %d there are", s.kind, s.limit)
-	}
-	a = start(s.kind+" "+id, s.make(id), s.stop, &s.running)
-	s.actors[id] = a
-	return a, nil
+// object is one actor: its machine, and its place among the timers of its shard.
+type object struct {
+	id      string
+	machine Machine
+	dueMS   int64
+	index   int // in the heap of timers; -1 = none
+	feed    *feed
 }

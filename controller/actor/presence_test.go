@@ -1,222 +1,321 @@
 package actor
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/cac"
 	"github.com/sipio/sipio/brain/presence"
+	"github.com/sipio/sipio/brain/route"
 )
 
-// directory knows the accounts acc_1 and acc_2.
-type directory map[string]*brain.AccountConfig
+// offices is a configuration of accounts acc_1 … with users 1001 and 1002 each, and a node "small" for two calls.
+type offices map[string]*brain.AccountConfig
 
-func (d directory) ByDomain(name string) *brain.AccountConfig {
-	return d[strings.TrimSuffix(name, ".test")]
-}
-func (d directory) ByAccount(id string) *brain.AccountConfig { return d[id] }
-func (d directory) Version() int64                           { return 1 }
-
-func twoAccounts() directory {
-	return directory{"acc_1": {Account: brain.Account{ID: "acc_1"}}, "acc_2": {Account: brain.Account{ID: "acc_2"}}}
-}
-
-func began(seq int64, account string) api.Event {
-	return api.Event{Seq: seq, TimeMS: 1000 * seq, Type: api.EventDialogStart, AccountID: account, CallID: fmt.Sprint("c", seq)}
-}
-
-func ended(seq, ofSeq int64, account string) api.Event {
-	return api.Event{Seq: seq, TimeMS: 1000 * seq, Type: api.EventDialogEnd, AccountID: account, CallID: fmt.Sprint("c", ofSeq)}
+func newOffices(n int) offices {
+	o := offices{}
+	for i := 1; i <= n; i++ {
+		id := fmt.Sprintf("acc_%d", i)
+		rows := brain.AccountRows{Account: brain.Account{ID: id, Status: brain.StatusActive, MaxInternal: 3, AdmissionPolicy: brain.AdmissionLocalShare},
+			Domains: []brain.SIPDomain{{Domain: id + ".test", IsPrimary: true}}}
+		for _, u := range []string{"1001", "1002"} {
+			rows.Users = append(rows.Users, brain.SIPUser{ID: "us_" + u + id, Username: u, Status: brain.StatusActive})
+			rows.Devices = append(rows.Devices, brain.SIPDevice{ID: "dev_" + u + id, UserID: "us_" + u + id, AuthUsername: u, Realm: id + ".test"})
+		}
+		o[id] = brain.NewAccountConfig(1, rows)
+	}
+	return o
 }
 
-func newPresence(t *testing.T) *Presence {
+func (o offices) ByAccount(id string) *brain.AccountConfig { return o[id] }
+func (o offices) ByDomain(d string) *brain.AccountConfig   { return o[strings.TrimSuffix(d, ".test")] }
+func (o offices) ActiveNodes() int                         { return 2 }
+func (o offices) Version() int64                           { return 1 }
+func (o offices) NodeByName(name string) *brain.Node {
+	if name == "small" {
+		return &brain.Node{Name: name, Capacity: 2}
+	}
+	return nil
+}
+
+// admission is a call of 1001 to 1002 in an account.
+func (o offices) admission(id, token, node string) *presence.Admission {
+	c := o[id]
+	from, to := c.UserByName["1001"], c.UserByName["1002"]
+	a := &presence.Admission{AccountID: id, Policy: c.Account.AdmissionPolicy, Nodes: o.ActiveNodes()}
+	a.Call = presence.Admit{Call: cac.Call{Token: token, CallID: "call-" + token, Node: node, AskedMS: 1, Takes: route.Takes(c, from, to)},
+		From: "1001", To: "1002", CallerUser: from.ID, CalleeUser: to.ID}
+	if n := o.NodeByName(node); n != nil {
+		a.NodeCapacity = n.Capacity
+	}
+	return a
+}
+
+// newPresence makes the live state of one brain that owns every shard of a store.
+func newPresence(t *testing.T, s *store, epoch uint64) *Presence {
 	t.Helper()
-	p := NewPresence()
-	t.Cleanup(p.Close)
-	return p
+	h := NewHost(s.open)
+	h.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	if epoch > 0 {
+		own(t, h, epoch)
+	}
+	t.Cleanup(func() { closeHost(h) })
+	return &Presence{Live: &Live{Host: h}}
 }
 
-func deliver(t *testing.T, p *Presence, dir brain.Directory, boot string, events ...api.Event) int64 {
+func (p *Presence) slots(t *testing.T, id string) string {
 	t.Helper()
-	reply, err := p.Deliver(t.Context(), dir, api.EventBatch{Node: "edge1", Boot: boot, Events: events})
+	state, err := p.CAC(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return reply.LastSeq
+	var list []string
+	for _, s := range state.Slots {
+		list = append(list, s.Token)
+	}
+	return strings.Join(list, " ")
 }
 
-func calls(t *testing.T, p *Presence, account string) string {
+func (p *Presence) admit(t *testing.T, a *presence.Admission) cac.Verdict {
 	t.Helper()
-	list, err := p.Calls(t.Context(), account)
+	v, err := p.Admit(t.Context(), a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids := ""
-	for _, c := range list {
-		ids += c.CallID + " "
-	}
-	return ids
+	return v
 }
 
-// Each event reaches its own account's machine, and Deliver has not returned before it is applied.
-func TestDeliver_AppliesEachEventToItsAccount(t *testing.T) {
-	p := newPresence(t)
-	if last := deliver(t, p, twoAccounts(), "b1", began(1, "acc_1"), began(2, "acc_2"), began(3, "acc_1"), ended(4, 1, "acc_1")); last != 4 {
-		t.Errorf("last_seq %d", last)
-	}
-	if one, two := calls(t, p, "acc_1"), calls(t, p, "acc_2"); one != "c3 " || two != "c2 " {
-		t.Errorf("acc_1 has %q, acc_2 %q", one, two)
-	}
-	if got := calls(t, p, "acc_none"); got != "" || len(p.Accounts()) != 2 {
-		t.Errorf("an account without events has %q; %v have a machine", got, p.Accounts())
-	}
-}
-
-// Delivering at least once is harmless: whole batches, overlapping ones and stragglers of an earlier
-// boot are recognised, counted and change nothing.
-func TestDeliver_AppliesAnEventOnlyOnce(t *testing.T) {
-	p, dir := newPresence(t), twoAccounts()
-	first := []api.Event{began(1, "acc_1"), began(2, "acc_1")}
-	deliver(t, p, dir, "b1", first...)
-	deliver(t, p, dir, "b1", ended(3, 1, "acc_1"))
-	for range 3 {
-		if last := deliver(t, p, dir, "b1", first...); last != 3 {
-			t.Errorf("last_seq of a repeat is %d, want what is taken, 3", last)
+func events(node string, list ...api.Event) api.EventBatch {
+	for i := range list {
+		list[i].Seq = int64(i + 1)
+		if list[i].TimeMS == 0 {
+			list[i].TimeMS = time.Now().UnixMilli()
 		}
 	}
-	deliver(t, p, dir, "b1", began(2, "acc_1"), ended(3, 1, "acc_1"), began(4, "acc_1"))
-	if got, n := calls(t, p, "acc_1"), p.Counts(); got != "c2 c4 " || n["events_applied"] != 4 || n["events_repeated"] != 8 {
-		t.Errorf("calls %q, counts %v", got, n)
+	return api.EventBatch{Node: node, Boot: "b", Events: list}
+}
+
+// A call is admitted within its limits, ends with its dialog, and survives a restart of the brain; what was
+// delivered twice counts once.
+func TestPresence_AdmissionLivesThroughARestart(t *testing.T) {
+	s, o := &store{}, newOffices(1)
+	p := newPresence(t, s, 1)
+	for _, token := range []string{"a", "b", "c", "b"} {
+		if v := p.admit(t, o.admission("acc_1", token, "n1")); !v.Admitted {
+			t.Fatalf("%s: %+v", token, v)
+		}
+	}
+	if v := p.admit(t, o.admission("acc_1", "d", "n1")); v.Admitted || v.Kind != cac.Internal || v.Limit != 3 || v.Used != 3 {
+		t.Errorf("over the limit: %+v", v)
+	}
+	end := events("n1", api.Event{Type: api.EventDialogEnd, AccountID: "acc_1", CallID: "call-b", Token: "b"})
+	for range 2 {
+		if reply, err := p.Deliver(t.Context(), o, end); err != nil || reply.LastSeq != 1 {
+			t.Fatalf("%+v %v", reply, err)
+		}
+	}
+	again := newPresence(t, s, 2)
+	if got := again.slots(t, "acc_1"); got != "a c" {
+		t.Errorf("after the restart: %q, want a and c", got)
+	}
+	if v := again.admit(t, o.admission("acc_1", "d", "n1")); !v.Admitted {
+		t.Errorf("one is free: %+v", v)
 	}
 }
 
-// After the edge lost its memory its numbers begin again: they are new. The calls of before go on until
-// their ends are told. What the earlier boot still repeats changes nothing.
-func TestDeliver_ANewBootBeginsAgain(t *testing.T) {
-	p, dir := newPresence(t), twoAccounts()
-	deliver(t, p, dir, "b1", began(1, "acc_1"), began(2, "acc_2"))
-	late := began(1, "acc_1")
-	late.TimeMS, late.CallID = 60_000, "later"
-	if last := deliver(t, p, dir, "b2", late); last != 1 {
-		t.Errorf("last_seq %d", last)
+// A node's capacity counts over accounts, and is given back when the account refuses, when a call ends, and when
+// the node's reports no longer list it.
+func TestPresence_NodeCapacityCountsOverAccounts(t *testing.T) {
+	o := newOffices(4)
+	o["acc_3"].Account.MaxInternal = 1
+	p := newPresence(t, &store{}, 1)
+	if v := p.admit(t, o.admission("acc_3", "x", "n1")); !v.Admitted {
+		t.Fatalf("%+v", v)
 	}
-	deliver(t, p, dir, "b1", began(1, "acc_1"), began(2, "acc_2"))
-	if one, two := calls(t, p, "acc_1"), calls(t, p, "acc_2"); one != "c1 later " || two != "c2 " {
-		t.Errorf("acc_1 has %q, acc_2 %q", one, two)
+	if v := p.admit(t, o.admission("acc_3", "y", "small")); v.Kind != cac.Internal {
+		t.Errorf("refused by the account: %+v", v)
 	}
-	deliver(t, p, dir, "b2", ended(2, 2, "acc_2"))
-	if one, two := calls(t, p, "acc_1"), calls(t, p, "acc_2"); one != "c1 later " || two != "" {
-		t.Errorf("after the end of c2: acc_1 has %q, acc_2 %q", one, two)
+	for i, token := range []string{"a", "b"} {
+		if v := p.admit(t, o.admission(fmt.Sprintf("acc_%d", i+1), token, "small")); !v.Admitted {
+			t.Fatalf("%s: %+v", token, v)
+		}
 	}
-}
-
-// A contact that expired comes without its account: the domain of its AOR says whose it is.
-func TestDeliver_FindsTheAccountOfAnExpiredContact(t *testing.T) {
-	p, dir := newPresence(t), twoAccounts()
-	saved := api.Event{Seq: 1, TimeMS: time.Now().UnixMilli(), Type: api.EventContactSaved, AccountID: "acc_1", AOR: "sip:1@acc_1.test", Contact: "sip:1@desk", ExpiresS: 600}
-	expired := api.Event{Seq: 2, TimeMS: saved.TimeMS + 1000, Type: api.EventContactExpired, AOR: saved.AOR, Contact: saved.Contact}
-	deliver(t, p, dir, "b1", saved, expired)
-	left := -1
-	if known, err := p.accounts.DoIfKnown(t.Context(), "acc_1", func(m *presence.Machine) { left = len(m.Contacts(saved.AOR)) }); !known || err != nil || left != 0 {
-		t.Errorf("%d contacts are left (%v, %v)", left, known, err)
+	if v := p.admit(t, o.admission("acc_4", "c", "small")); v.Kind != cac.Node || v.Limit != 2 {
+		t.Errorf("the node is full: %+v", v)
 	}
-}
-
-// Events of an account that nobody has are dropped and counted and hold nothing up; one that was
-// deleted while it had calls still gets their ends.
-func TestDeliver_DropsEventsOfUnknownAccounts(t *testing.T) {
-	p, dir := newPresence(t), twoAccounts()
-	if last := deliver(t, p, dir, "b1", began(1, "acc_9"), began(2, ""), began(3, "acc_2")); last != 3 {
-		t.Errorf("last_seq %d", last)
-	}
-	delete(dir, "acc_2")
-	deliver(t, p, dir, "b1", ended(4, 3, "acc_2"))
-	if got, n := calls(t, p, "acc_2"), p.Counts(); got != "" || n["events_unknown_account"] != 2 || n["events_applied"] != 2 {
-		t.Errorf("calls %q, counts %v", got, n)
-	}
-	if got := p.Accounts(); len(got) != 1 {
-		t.Errorf("machines for %v", got)
-	}
-}
-
-// The same node on several connections at once, each repeating the whole story: every event is applied once.
-func TestDeliver_AppliesOnceUnderConcurrentDelivery(t *testing.T) {
-	p, dir := newPresence(t), twoAccounts()
-	var senders sync.WaitGroup
-	for range 8 {
-		senders.Go(func() {
-			for seq := int64(1); seq <= 50; seq++ {
-				if _, err := p.Deliver(t.Context(), dir, api.EventBatch{Node: "edge1", Boot: "b", Events: []api.Event{began(seq, "acc_1")}}); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	senders.Wait()
-	list, err := p.Calls(t.Context(), "acc_1")
-	if n := p.Counts(); err != nil || len(list) != 50 || n["events_applied"] != 50 || n["events_repeated"] != 350 {
-		t.Errorf("%d calls, %v, %v", len(list), n, err)
-	}
-}
-
-// A full account mailbox stops the batch at that event with EUnavailable; delivered again, it goes on
-// there and applies nothing twice.
-func TestDeliver_GoesOnWhereAFullMailboxStoppedIt(t *testing.T) { synctest.Test(t, goesOn) }
-
-func goesOn(t *testing.T) {
-	p, dir := newPresence(t), twoAccounts()
-	deliver(t, p, dir, "b1", began(1, "acc_2"))
-	busy := fill(t, p, "acc_2")
-	batch := api.EventBatch{Node: "edge1", Boot: "b1", Events: []api.Event{began(2, "acc_1"), began(3, "acc_2"), began(4, "acc_1")}}
-	if _, err := p.Deliver(t.Context(), dir, batch); brain.CodeOf(err) != brain.EUnavailable {
-		t.Fatalf("got %v", err)
-	}
-	if got := calls(t, p, "acc_1"); got != "c2 " {
-		t.Errorf("before: %q", got)
-	}
-	busy()
-	if last := deliver(t, p, dir, "b1", batch.Events...); last != 4 {
-		t.Errorf("last_seq %d", last)
-	}
-	if one, two, n := calls(t, p, "acc_1"), calls(t, p, "acc_2"), p.Counts(); one != "c2 c4 " || two != "c1 c3 " || n["events_applied"] != 4 {
-		t.Errorf("acc_1 %q, acc_2 %q, %v", one, two, n)
-	}
-}
-
-// fill keeps an account's machine busy and its mailbox full until the returned function is called,
-// which waits until all is worked off. It must run in a synctest bubble.
-func fill(t *testing.T, p *Presence, account string) func() {
-	t.Helper()
-	a, err := p.accounts.actor(account)
-	if err != nil {
+	if _, err := p.Deliver(t.Context(), o, events("small", api.Event{Type: api.EventDialogEnd, AccountID: "acc_1", CallID: "call-a", Token: "a"})); err != nil {
 		t.Fatal(err)
 	}
-	hold, held := make(chan struct{}), make(chan struct{})
-	var waiting sync.WaitGroup
-	waiting.Go(func() { _ = a.Do(t.Context(), func(*presence.Machine) { close(held); <-hold }) })
-	<-held
-	for range MailboxSize {
-		waiting.Go(func() { _ = a.Do(t.Context(), func(*presence.Machine) {}) })
+	if v := p.admit(t, o.admission("acc_4", "d", "small")); !v.Admitted {
+		t.Errorf("one is free: %+v", v)
 	}
-	synctest.Wait()
-	if len(a.mailbox) != MailboxSize {
-		t.Fatalf("%d wait in the mailbox", len(a.mailbox))
+	if ids, err := p.Accounts(t.Context()); err != nil || strings.Join(ids, " ") != "acc_1 acc_2 acc_3 acc_4" {
+		t.Errorf("%v %v", ids, err)
 	}
-	return func() { close(hold); waiting.Wait() }
 }
 
-// Only the last boots of a node are remembered, the newest always.
-func TestInbox_IsBounded(t *testing.T) {
-	var in inbox
-	for i := range 100 {
-		in.boot(fmt.Sprint(i)).lastSeq = int64(i)
+// Events of an account that is not configured are counted and dropped, but ends are taken; an event without an
+// account is of whose domain it is in.
+func TestPresence_WhoseEventItIs(t *testing.T) {
+	o := newOffices(1)
+	p := newPresence(t, &store{}, 1)
+	gone := api.Event{Type: api.EventContactSaved, AccountID: "acc_9", AOR: "sip:1@x", Contact: "sip:1@h", ExpiresS: 60}
+	end := api.Event{Type: api.EventDialogEnd, AccountID: "acc_9", CallID: "c"}
+	saved := api.Event{Type: api.EventContactSaved, AOR: "sip:1001@acc_1.test", Contact: "sip:1@h", ExpiresS: 60}
+	if _, err := p.Deliver(t.Context(), o, events("n1", gone, end, saved)); err != nil {
+		t.Fatal(err)
 	}
-	if len(in.boots) != maxBoots || in.boot("99").lastSeq != 99 {
-		t.Errorf("%d boots, newest at %d", len(in.boots), in.boot("99").lastSeq)
+	if c := p.Counts(); c["events_applied"] != 2 || c["events_unknown_account"] != 1 {
+		t.Errorf("%v", c)
+	}
+	state, err := p.State(t.Context(), "acc_1")
+	if err != nil || len(state.Devices) != 1 || state.Devices[0].DeviceID != "dev_1001acc_1" || len(state.Users) != 1 || !state.Users[0].Reachable {
+		t.Errorf("%+v %v", state, err)
+	}
+}
+
+// pair makes two brains: the first owns every shard, the second passes everything on to it.
+func pair(t *testing.T) (owner, other *Presence) {
+	owner, other = newPresence(t, &store{}, 1), newPresence(t, &store{}, 0)
+	other.Live.IsNoOwner = func(err error) bool { return errors.Is(err, errNobody) }
+	other.Live.Ask = func(ctx context.Context, shard int, data []byte) ([]byte, error) {
+		return owner.Live.Answer(ctx, shard, bytes.Clone(data)), nil
+	}
+	return owner, other
+}
+
+var errNobody = errors.New("nobody")
+
+// What one brain does not own it passes on: admissions, events, questions, lists and watching give the same
+// there as at the owner, errors included.
+func TestPresence_PassesOnToTheOwner(t *testing.T) {
+	owner, other := pair(t)
+	o := newOffices(2)
+	if v := other.admit(t, o.admission("acc_1", "a", "n1")); !v.Admitted {
+		t.Fatalf("%+v", v)
+	}
+	if got := owner.slots(t, "acc_1"); got != "a" || other.slots(t, "acc_1") != got {
+		t.Errorf("owner has %q, the other sees %q", got, other.slots(t, "acc_1"))
+	}
+	if _, err := other.Deliver(t.Context(), o, events("n1", api.Event{Type: api.EventDialogStart, AccountID: "acc_1", CallID: "call-a", Token: "a", From: "1001", To: "1002"})); err != nil {
+		t.Fatal(err)
+	}
+	if calls, err := other.Calls(t.Context(), "acc_1"); err != nil || len(calls) != 1 || calls[0].Token != "a" {
+		t.Errorf("%+v %v", calls, err)
+	}
+	if ids, err := other.Accounts(t.Context()); err != nil || strings.Join(ids, " ") != "acc_1" {
+		t.Errorf("%v %v", ids, err)
+	}
+	if _, err := other.Live.Do(t.Context(), "acc_1", ClassStep, []byte{200}); err == nil {
+		t.Error("an operation that cannot be read passed")
+	}
+	owner.Live.Host.Serving = func(int, uint64) bool { return false }
+	if _, err := other.Calls(t.Context(), "acc_1"); !errors.Is(err, ErrNoOwner) {
+		t.Errorf("an owner that may not answer: %v", err)
+	}
+}
+
+// A watcher gets the whole state, then what followed; after a change of owner, or too long away, it begins again
+// with the whole state.
+func TestPresence_AWatcherMissesNothing(t *testing.T) {
+	owner, other := pair(t)
+	var published []api.Numbered
+	owner.Live.Host.Publish = func(_ string, data []byte) {
+		if d, err := ReadDelta(data); err == nil {
+			published = append(published, d)
+		}
+	}
+	o := newOffices(1)
+	first, err := other.Watch(t.Context(), "acc_1", "")
+	if err != nil || first.State == nil {
+		t.Fatalf("%+v %v", first, err)
+	}
+	owner.admit(t, o.admission("acc_1", "a", "n1"))
+	owner.admit(t, o.admission("acc_1", "b", "n1"))
+	w, err := other.Watch(t.Context(), "acc_1", first.ID)
+	if err != nil || w.State != nil || len(w.Deltas) < 2 || w.Deltas[0].ID != api.NextDeltaID(first.ID) {
+		t.Fatalf("%+v %v", w, err)
+	}
+	var d api.Delta
+	if err := json.Unmarshal(w.Deltas[0].Data, &d); err != nil || d.Type != api.DeltaCall || d.CallState != "admitted" || d.Token != "a" || d.TimeMS == 0 {
+		t.Errorf("%s %v", w.Deltas[0].Data, err)
+	}
+	if len(published) != len(w.Deltas) || published[0].ID != w.Deltas[0].ID {
+		t.Errorf("published %v", published)
+	}
+	for _, unknown := range []string{"7.1", "1.999", "x", "1.", ".1"} {
+		if w, err := other.Watch(t.Context(), "acc_1", unknown); err != nil || w.State == nil {
+			t.Errorf("after %q: %+v %v", unknown, w, err)
+		}
+	}
+}
+
+// While a shard has no owner, an account's calls are admitted by its policy: each node its share of the limit,
+// counting what the node's last report listed; closed admits none; an emergency call always passes.
+func TestPresence_WithoutAnOwnerThePolicyDecides(t *testing.T) {
+	o := newOffices(1) // 3 calls, 2 nodes: 2 for each
+	p := newPresence(t, &store{}, 0)
+	p.Live.Ask = func(context.Context, int, []byte) ([]byte, error) { return nil, errNobody }
+	p.Live.IsNoOwner = func(err error) bool { return errors.Is(err, errNobody) }
+	report := &api.DialogReport{Node: "n1", Boot: "b", BootMS: 1, Seq: 1, TakenMS: 2, Count: 1,
+		Dialogs: []api.Dialog{{AccountID: "acc_1", Token: "old", CallID: "c", From: "1001", To: "1002", SinceMS: 1}}}
+	if err := p.Report(o, report); err != nil {
+		t.Fatal(err)
+	}
+	if v := p.admit(t, o.admission("acc_1", "a", "n1")); !v.Admitted {
+		t.Errorf("second of the node's two: %+v", v)
+	}
+	if v := p.admit(t, o.admission("acc_1", "b", "n1")); v.Admitted || v.Kind != cac.Internal || v.Limit != 2 {
+		t.Errorf("third of the node's two: %+v", v)
+	}
+	if v := p.admit(t, o.admission("acc_1", "c", "n2")); !v.Admitted {
+		t.Errorf("the other node's share: %+v", v)
+	}
+	o["acc_1"].Account.AdmissionPolicy = brain.AdmissionClosed
+	if _, err := p.Admit(t.Context(), o.admission("acc_1", "d", "n2")); brain.CodeOf(err) != brain.EUnavailable {
+		t.Errorf("closed: %v", err)
+	}
+	sos := o.admission("acc_1", "e", "n1")
+	sos.Call.Emergency = true
+	if v := p.admit(t, sos); !v.Admitted {
+		t.Errorf("emergency: %+v", v)
+	}
+	if p.Counts()["admissions_degraded"] != 5 {
+		t.Errorf("%v", p.Counts())
+	}
+}
+
+// A report that another brain has broadcast is taken whole or not at all.
+func TestPresence_ReportedChecksTheCount(t *testing.T) {
+	p := newPresence(t, &store{}, 1)
+	for _, bad := range []string{``, `{`, `{"node":"n","count":2,"dialogs":[{}]}`} {
+		if err := p.Reported(newOffices(1), []byte(bad)); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+}
+
+// Hand-made resets release one slot, or all.
+func TestPresence_Reset(t *testing.T) {
+	o := newOffices(1)
+	p := newPresence(t, &store{}, 1)
+	for _, token := range []string{"a", "b", "c"} {
+		p.admit(t, o.admission("acc_1", token, "n1"))
+	}
+	if _, err := p.Reset(t.Context(), "acc_1", []string{"b"}); err != nil || p.slots(t, "acc_1") != "a c" {
+		t.Errorf("%v %q", err, p.slots(t, "acc_1"))
+	}
+	if n, err := p.Reset(t.Context(), "acc_1", nil); err != nil || n != 2 || p.slots(t, "acc_1") != "" {
+		t.Errorf("%d %v %q", n, err, p.slots(t, "acc_1"))
 	}
 }

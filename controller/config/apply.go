@@ -14,20 +14,22 @@ import (
 // Prune is set: then those of the accounts it names are deleted, but never an account, a node or an API
 // key. All mistakes are told at once, each with its line: EInvalid, and nothing is changed.
 func (s *Store) Apply(ctx context.Context, actor string, doc []byte, opt brain.ApplyOptions) (brain.Plan, int64, error) {
-	f := parse(doc)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	base := s.state.Load()
-	p := &planner{base: base, opt: opt, file: f, newID: newID}
-	d := p.run()
-	if list := f.mistakes.sorted(); len(list) > 0 {
-		return brain.Plan{}, 0, &brain.Error{Code: brain.EInvalid, Text: "nothing was changed:", Fields: list}
-	}
-	plan := planOf(d, p.ops)
-	if opt.DryRun {
-		return plan, base.version, nil
-	}
-	version, err := s.commit(ctx, actor, "apply: ", d, p.ops)
+	var plan brain.Plan
+	parsed := parse(doc) // before the store is locked
+	version, err := s.write(ctx, actor, func(base *state) (proposal, error) {
+		f := parsed
+		if f == nil {
+			f = parse(doc) // the attempt before this one has resolved the names in it
+		}
+		parsed = nil
+		p := &planner{base: base, opt: opt, file: f, newID: newID}
+		d := p.run()
+		if list := f.mistakes.sorted(); len(list) > 0 {
+			return proposal{}, &brain.Error{Code: brain.EInvalid, Text: "nothing was changed:", Fields: list}
+		}
+		plan = planOf(d, p.ops)
+		return proposal{draft: d, ops: p.ops, why: "apply: ", only: opt.DryRun}, nil
+	})
 	if err != nil {
 		return brain.Plan{}, 0, err
 	}

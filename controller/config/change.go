@@ -49,30 +49,28 @@ func (o op) apply(d *draft) {
 // the one that was. Errors: EInvalid with every mistake in Fields, EConflict (name taken, still in
 // use, changed meanwhile), ENotFound (also for what is another account's).
 func (s *Store) Change(ctx context.Context, actor string, changes ...brain.Change) (int64, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	base := s.state.Load()
-	p := &preparation{base: base, seen: make(map[string]bool), single: len(changes) == 1}
-	for _, c := range changes {
-		if err := p.add(c); err != nil {
-			return 0, err
+	var stored []brain.Resource
+	version, err := s.write(ctx, actor, func(base *state) (proposal, error) {
+		p := &preparation{base: base, seen: make(map[string]bool), single: len(changes) == 1}
+		for _, c := range changes {
+			if err := p.add(c); err != nil {
+				return proposal{}, err
+			}
 		}
-	}
-	ops := p.demotePrimary()
-	d := newDraft(base)
-	for _, o := range ops {
-		o.apply(d)
-	}
-	if err := p.verdict(check(d, ops)); err != nil {
-		return 0, err
-	}
-	version, err := s.commit(ctx, actor, "", d, ops)
+		ops := p.demotePrimary()
+		d := newDraft(base)
+		for _, o := range ops {
+			o.apply(d)
+		}
+		stored = p.stored
+		return proposal{draft: d, ops: ops}, p.verdict(check(d, ops))
+	})
 	if err != nil {
 		return 0, err
 	}
 	for i, c := range changes {
 		if c.Op != brain.OpDelete {
-			assign(c.Resource, brain.Clone(p.stored[i]))
+			assign(c.Resource, brain.Clone(stored[i]))
 		}
 	}
 	return version, nil
@@ -106,6 +104,9 @@ func (p *preparation) add(c brain.Change) error {
 		}
 		if p.seen[id] {
 			return brain.Errorf(brain.EInvalid, "%s %q is changed twice in one change set", kind, id)
+		}
+		if c.Before != nil && !same(before, c.Before) {
+			return brain.Errorf(brain.EConflict, "%s %q was changed meanwhile", kind, id)
 		}
 		p.seen[id] = true
 	default:
@@ -249,30 +250,6 @@ func (p *preparation) verdict(found []brain.RowError) error {
 
 // maxConflicts bounds the text of an EConflict.
 const maxConflicts = 10
-
-// commit writes the ops as one revision and swaps the snapshot. The draft has been checked. A fault
-// leaves the file as it was; the snapshot is read anew, so that the two never differ.
-func (s *Store) commit(ctx context.Context, actor, why string, d *draft, ops []op) (int64, error) {
-	base := s.state.Load()
-	if len(ops) == 0 {
-		return base.version, nil
-	}
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	ctx = context.WithoutCancel(ctx) // a commit that is cut short would be neither done nor undone
-	rev := brain.Revision{Version: base.version + 1, TimeMS: s.now().UnixMilli(), Actor: actor, Summary: why + summary(ops)}
-	next := d.build(rev.Version, nil)
-	if err := writeRevision(ctx, s.db, rev, ops); err != nil {
-		err = classify(fmt.Errorf("write revision %d: %w", rev.Version, err))
-		if again := s.reload(ctx); again != nil {
-			return 0, fmt.Errorf("%w; then reload: %w", err, again)
-		}
-		return 0, err
-	}
-	s.state.Store(next)
-	return rev.Version, nil
-}
 
 // summary counts what a change set does, or names it when it does one thing.
 func summary(ops []op) string {

@@ -28,8 +28,10 @@ const maxToken = 256
 
 // Store is the configuration of one brain. Reading never waits for a writer, nor for the file.
 type Store struct {
+	path  string
 	db    *sql.DB
 	mu    sync.Mutex // one change at a time, from its reading to its snapshot
+	log   Log        // nil without one; set once, under mu
 	state atomic.Pointer[state]
 	now   func() time.Time
 }
@@ -41,7 +43,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open configuration %s: %w", path, err)
 	}
-	s := &Store{db: db, now: time.Now}
+	s := &Store{path: path, db: db, now: time.Now}
 	if err := s.reload(ctx); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("load configuration %s: %w", path, err)

@@ -233,7 +233,7 @@ func TestSQLite_RefusesWhatTheChecksWouldMiss(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		err := writeRevision(context.Background(), s.db, brain.Revision{Version: 99}, []op{opOf(nil, r)})
+		err := writeRevision(context.Background(), s.db, brain.Revision{Version: 99}, []op{opOf(nil, r)}, nil)
 		if brain.CodeOf(classify(err)) != brain.EConflict {
 			t.Errorf("%s: got %v", name, err)
 		}

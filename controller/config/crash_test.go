@@ -33,6 +33,10 @@ func TestMain(m *testing.M) {
 		writeUntilKilled(path)
 		os.Exit(1)
 	}
+	if path := os.Getenv(killFile); path != "" {
+		dieInTheMiddle(path)
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 

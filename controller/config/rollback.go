@@ -14,29 +14,24 @@ import (
 // changed because it had leaked does not come back. It returns what changes and the version after it; with dryRun nothing is
 // changed. ENotFound: no such revision.
 func (s *Store) Rollback(ctx context.Context, actor string, rev int64, dryRun bool) (brain.Plan, int64, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	base := s.state.Load()
-	if rev < 1 || rev > base.version {
-		return brain.Plan{}, 0, brain.Errorf(brain.ENotFound, "no revision %d: there are 1 to %d", rev, base.version)
-	}
-	past, err := rowsAfter(ctx, s.db, rev)
-	if err != nil {
-		return brain.Plan{}, 0, fmt.Errorf("read revisions after %d: %w", rev, err)
-	}
-	ops := opsBack(base, past)
-	d := newDraft(base)
-	for _, o := range ops {
-		o.apply(d)
-	}
-	if err := (&preparation{base: base}).verdict(check(d, ops)); err != nil {
-		return brain.Plan{}, 0, err
-	}
-	plan := planOf(d, ops)
-	if dryRun {
-		return plan, base.version, nil
-	}
-	version, err := s.commit(ctx, actor, fmt.Sprintf("rollback to %d: ", rev), d, ops)
+	var plan brain.Plan
+	version, err := s.write(ctx, actor, func(base *state) (proposal, error) {
+		if rev < 1 || rev > base.version {
+			return proposal{}, brain.Errorf(brain.ENotFound, "no revision %d: there are 1 to %d", rev, base.version)
+		}
+		past, err := rowsAfter(ctx, s.db, rev)
+		if err != nil {
+			return proposal{}, fmt.Errorf("read revisions after %d: %w", rev, err)
+		}
+		ops := opsBack(base, past)
+		d := newDraft(base)
+		for _, o := range ops {
+			o.apply(d)
+		}
+		plan = planOf(d, ops)
+		p := proposal{draft: d, ops: ops, why: fmt.Sprintf("rollback to %d: ", rev), only: dryRun}
+		return p, (&preparation{base: base}).verdict(check(d, ops))
+	})
 	if err != nil {
 		return brain.Plan{}, 0, err
 	}

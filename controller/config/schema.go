@@ -136,6 +136,8 @@ func nameOf(r brain.Resource) string {
 		return r.Name
 	case *brain.APIKey:
 		return r.Name
+	case *brain.CallLimit:
+		return r.Name
 	}
 	return ""
 }
@@ -157,6 +159,8 @@ func setName(r brain.Resource, name string) {
 	case *brain.RingGroup:
 		r.Name = name
 	case *brain.Node:
+		r.Name = name
+	case *brain.CallLimit:
 		r.Name = name
 	}
 }
@@ -219,6 +223,13 @@ func eachReference(r brain.Resource, visit func(path string, kind brain.Kind, re
 			visit(fmt.Sprintf("members[%d].user_id", i), brain.KindSIPUser, &r.Members[i].UserID)
 		}
 		dest("overflow_", r.OverflowDestKind, &r.OverflowDestID)
+	case *brain.CallLimit:
+		switch r.ScopeKind {
+		case brain.LimitUser:
+			visit("scope_id", brain.KindSIPUser, &r.ScopeID)
+		case brain.LimitAccount:
+			visit("scope_id", brain.KindAccount, &r.ScopeID)
+		}
 	}
 }
 

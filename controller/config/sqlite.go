@@ -163,8 +163,9 @@ func loadVersions(ctx context.Context, tx *sql.Tx) (map[string]int64, int64, err
 }
 
 // writeRevision writes a change set and its rows in one transaction. All old rows go before the new
-// ones come, so that two resources may swap their names in one change set.
-func writeRevision(ctx context.Context, db *sql.DB, rev brain.Revision, ops []op) error {
+// ones come, so that two resources may swap their names in one change set. With publish, it is called
+// when nothing but the commit itself can fail any more; its error undoes everything.
+func writeRevision(ctx context.Context, db *sql.DB, rev brain.Revision, ops []op, publish func() error) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -188,7 +189,29 @@ func writeRevision(ctx context.Context, db *sql.DB, rev brain.Revision, ops []op
 	if w.err != nil {
 		return w.err
 	}
+	if publish != nil {
+		if err := checkReferences(ctx, tx); err != nil {
+			return err
+		}
+		if err := publish(); err != nil {
+			return err
+		}
+	}
 	return tx.Commit()
+}
+
+// checkReferences finds now what the deferred foreign keys would refuse at the commit.
+func checkReferences(ctx context.Context, tx *sql.Tx) error {
+	var table, parent string
+	var row, key sql.NullInt64
+	err := tx.QueryRowContext(ctx, "PRAGMA foreign_key_check").Scan(&table, &row, &parent, &key)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("check references: %w", err)
+	}
+	return brain.Errorf(brain.EConflict, "the configuration was changed meanwhile: a %s refers to a %s that is not there", table, parent)
 }
 
 // writer keeps the first error and does nothing after it.
@@ -307,7 +330,10 @@ func rowsAfter(ctx context.Context, db *sql.DB, rev int64) ([]pastRow, error) {
 		}
 		seen[p.id] = true
 		if before.Valid {
-			p.row = emptyResource(p.kind)
+			p.row = brain.NewResource(p.kind) // fields that came since have their defaults
+			if p.row == nil {
+				return nil, fmt.Errorf("read the history of %s: no resource is called %q", p.id, p.kind)
+			}
 			if err := json.Unmarshal([]byte(before.String), p.row); err != nil {
 				return nil, fmt.Errorf("read the history of %s: %w", p.id, err)
 			}

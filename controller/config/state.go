@@ -15,6 +15,8 @@ type state struct {
 	tenants   map[string]*tenant // by account id; "" holds what belongs to the platform
 	domains   map[string]*brain.AccountConfig
 	keyByHash map[string]*brain.APIKey
+	nodes     map[string]*brain.Node // by name
+	active    int                    // of nodes
 }
 
 // tenant is everything of one account, or of the platform.
@@ -42,6 +44,10 @@ func (s *state) ByAccount(id string) *brain.AccountConfig {
 }
 
 func (s *state) Version() int64 { return s.version }
+
+func (s *state) NodeByName(name string) *brain.Node { return s.nodes[name] }
+
+func (s *state) ActiveNodes() int { return s.active }
 
 func (s *state) get(k brain.Kind, owner, id string) brain.Resource {
 	t := s.tenants[owner]
@@ -93,6 +99,8 @@ func emptyResource(k brain.Kind) brain.Resource {
 		r.RingOnFork = false
 	case *brain.Node:
 		r.Weight = 0
+	case *brain.CallLimit:
+		r.Hard = false
 	}
 	return r
 }
@@ -213,6 +221,7 @@ func (d *draft) accountRows(owner string) (brain.AccountRows, bool) {
 		Devices:    values[brain.SIPDevice](d.rows(brain.KindSIPDevice, owner)),
 		Extensions: values[brain.Extension](d.rows(brain.KindExtension, owner)),
 		RingGroups: values[brain.RingGroup](d.rows(brain.KindRingGroup, owner)),
+		Limits:     values[brain.CallLimit](d.rows(brain.KindCallLimit, owner)),
 	}, true
 }
 
@@ -256,6 +265,7 @@ func (d *draft) build(version int64, versions map[string]int64) *state {
 func (s *state) index() {
 	s.domains = make(map[string]*brain.AccountConfig, len(s.tenants))
 	s.keyByHash = make(map[string]*brain.APIKey)
+	s.indexNodes()
 	for _, t := range s.tenants {
 		if t.config != nil {
 			for domain := range t.config.Domains {
@@ -265,6 +275,18 @@ func (s *state) index() {
 		for _, r := range t.rows[brain.KindAPIKey] {
 			k := r.(*brain.APIKey)
 			s.keyByHash[k.Hash] = k
+		}
+	}
+}
+
+func (s *state) indexNodes() {
+	rows := s.tenants[""].rows[brain.KindNode]
+	s.nodes, s.active = make(map[string]*brain.Node, len(rows)), 0
+	for _, r := range rows {
+		n := r.(*brain.Node)
+		s.nodes[n.Name] = n
+		if n.State == "active" {
+			s.active++
 		}
 	}
 }

@@ -28,7 +28,7 @@ const (
 
 // declared is the kinds that a document may declare. API keys are not: their secret is shown once.
 var declared = []brain.Kind{brain.KindAccount, brain.KindSIPDomain, brain.KindNode, brain.KindSIPUser,
-	brain.KindSIPDevice, brain.KindRingGroup, brain.KindExtension}
+	brain.KindSIPDevice, brain.KindRingGroup, brain.KindExtension, brain.KindCallLimit}
 
 // document is one resource as a file declares it:
 //

@@ -27,7 +27,9 @@ func (s *Server) calls(r *http.Request, key brain.APIKey) (any, error) {
 	}
 	accounts := []string{key.AccountID}
 	if key.AccountID == "" {
-		accounts = s.Presence.Accounts()
+		if accounts, err = s.Presence.Accounts(r.Context()); err != nil {
+			return nil, err
+		}
 	}
 	return s.listCalls(r.Context(), accounts, limit, after)
 }

@@ -29,6 +29,8 @@ const (
 	countRefusedScope
 	countUnavailable
 	countFaults
+	countSurvivalAccepted
+	countSurvivalRefused
 	countersEnd
 )
 
@@ -57,6 +59,9 @@ var counterNames = [countersEnd]string{
 	countRefusedScope:    "refused_scope",
 	countUnavailable:     "unavailable",
 	countFaults:          "faults",
+
+	countSurvivalAccepted: "survival_accepted",
+	countSurvivalRefused:  "survival_refused",
 }
 
 // counts are totals since the process began.

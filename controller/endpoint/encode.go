@@ -33,7 +33,7 @@ func (o *object) num(name string, v int64) {
 	*o = strconv.AppendInt(*o, v, 10)
 }
 
-// someText and someNum leave out an empty value, as omitempty does.
+// someText, someNum and someBool leave out an empty value, as omitempty does.
 func (o *object) someText(name, v string) {
 	if v != "" {
 		o.text(name, v)
@@ -43,6 +43,13 @@ func (o *object) someText(name, v string) {
 func (o *object) someNum(name string, v int64) {
 	if v != 0 {
 		o.num(name, v)
+	}
+}
+
+func (o *object) someBool(name string, v bool) {
+	if v {
+		o.key(name)
+		*o = append(*o, "true"...)
 	}
 }
 
@@ -116,6 +123,7 @@ func (o *object) directive(d *api.Directive) {
 		o.close()
 	}
 	o.routes(d.Routes)
+	o.someBool("survival", d.Survival)
 	o.refusal(&d.Refusal)
 	o.close()
 }

@@ -56,6 +56,8 @@ func fill(v reflect.Value, random *rand.Rand, probability float64) {
 		}
 	case reflect.String:
 		v.SetString(awkward[random.IntN(len(awkward))])
+	case reflect.Bool:
+		v.SetBool(true)
 	case reflect.Int, reflect.Int64:
 		v.SetInt(random.Int64N(1000) - 100)
 	default:

@@ -9,10 +9,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/cac"
+	"github.com/sipio/sipio/brain/presence"
 )
 
 // Config is what the endpoints read of the configuration. Directory is one atomic load.
@@ -23,13 +26,29 @@ type Config interface {
 
 // Presence is the live state of the accounts.
 type Presence interface {
-	// Deliver applies a node's events, each at most once, and returns when they are applied.
+	// Admit tests and takes everything a call needs, or nothing. brain.EUnavailable: nobody can tell now.
+	Admit(ctx context.Context, a *presence.Admission) (cac.Verdict, error)
+	// Deliver applies a node's events and returns when they are in the journal.
 	Deliver(ctx context.Context, dir brain.Directory, batch api.EventBatch) (api.EventReply, error)
+	// Report shows a node's complete dialog report to the live state of every account.
+	Report(dir brain.Directory, r *api.DialogReport) error
 	// Accounts lists the accounts with live state, sorted by id.
-	Accounts() []string
-	// Calls lists the live calls of one account, nil when it has none.
+	Accounts(ctx context.Context) ([]string, error)
+	// Calls lists the answered calls of one account.
 	Calls(ctx context.Context, accountID string) ([]api.Call, error)
-	// Counts are totals of what became of events, by name, shown in /health.
+	// CAC returns the slots and the usage of one account.
+	CAC(ctx context.Context, accountID string) (api.CACState, error)
+	// Reset releases slots by hand, all of them when tokens is empty, and says how many it asked for.
+	Reset(ctx context.Context, accountID string, tokens []string) (int, error)
+	// State returns the devices and users of one account.
+	State(ctx context.Context, accountID string) (api.PresenceState, error)
+	// SetAgent records what an agent wants.
+	SetAgent(ctx context.Context, accountID string, change *presence.AgentChange) error
+	// Watch keeps the feed of an account going and returns what followed a delta.
+	Watch(ctx context.Context, accountID, after string) (api.Watched, error)
+	// Subscribe delivers the deltas of an account as they come, best effort. fn must not block.
+	Subscribe(accountID string, fn func(api.Numbered)) (stop func(), err error)
+	// Counts are totals of what became of events and admissions, by name, shown in /health.
 	Counts() map[string]int64
 }
 
@@ -43,10 +62,13 @@ type Server struct {
 	LogDecisions bool           // decisions are logged at info instead of debug
 	Log          *slog.Logger
 	Now          func() time.Time
+	Done         <-chan struct{} // closed when the process ends: streams end then; nil = never
 
 	counts   counts
 	refusals refusals
 	nodes    nodes
+	streams  atomic.Int64
+	survived survivalSeen
 }
 
 // Loopback is the default of Server.Allow: this machine only.
@@ -66,6 +88,13 @@ func (s *Server) Register(mux *http.ServeMux) {
 	mux.Handle(api.PathRoute, s.gate(http.MethodPost, forNodes, s.route))
 	mux.Handle(api.PathPresenceEvent, s.gate(http.MethodPost, forNodes, s.presenceEvent))
 	mux.Handle(api.PathHeartbeat, s.gate(http.MethodPost, forNodes, s.heartbeat))
+	mux.Handle(api.PathSurvival, s.gate(http.MethodPost, forNodes, s.survival))
+	mux.Handle(api.PathDialogs, s.gate(http.MethodPost, forNodes, s.dialogs))
+	mux.Handle(api.PathCAC, s.gate(http.MethodGet, forCalls, s.cac))
+	mux.Handle(api.PathCACReset, s.gate(http.MethodPost, forCallsWrite, s.cacReset))
+	mux.Handle(api.PathPresence, s.gate(http.MethodGet, forCalls, s.presenceState))
+	mux.HandleFunc(api.PathPresenceStream, s.stream)
+	mux.Handle(api.PathAgent, s.gate(http.MethodPost, forCallsWrite, s.agent))
 	mux.Handle(PathNodes, s.gate(http.MethodGet, forPlatform, s.listNodes))
 	mux.Handle(api.PathCalls, s.gate(http.MethodGet, forCalls, s.calls))
 	mux.HandleFunc(api.PathHealth, s.health)

@@ -48,6 +48,7 @@ func originFields[T any](in func(*T) *api.Origin) []field[T] {
 		id("transport", func(r *T) *string { return &in(r).Transport }),
 		id("node", func(r *T) *string { return &in(r).Node }),
 		text("user_agent", func(r *T) *string { return &in(r).UserAgent }),
+		{name: "time_ms", ms: func(r *T) *int64 { return &in(r).TimeMS }},
 	}
 }
 

@@ -17,6 +17,8 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/cac"
+	"github.com/sipio/sipio/brain/presence"
 )
 
 const (
@@ -26,6 +28,7 @@ const (
 	tokenCalls    = "sk_calls"        // calls:read of the platform
 	tokenConfig   = "sk_config"       // config:read of the platform
 	tokenForged   = "sk_account_node" // an account's key that claims node and platform
+	tokenWrite    = "sk_account_write"
 )
 
 // configuration is a fixed Config: one account with two users and a phone each.
@@ -50,6 +53,14 @@ func newConfiguration() *configuration {
 
 func (c *configuration) Directory() brain.Directory { return c }
 func (c *configuration) Version() int64             { return 7 }
+func (c *configuration) ActiveNodes() int           { return 1 }
+
+func (c *configuration) NodeByName(name string) *brain.Node {
+	if name == "small" {
+		return &brain.Node{Name: name, Capacity: 1}
+	}
+	return nil
+}
 
 func (c *configuration) ByDomain(d string) *brain.AccountConfig {
 	if strings.EqualFold(d, "example.com") {
@@ -76,18 +87,26 @@ var keys = map[string]brain.APIKey{
 	tokenAccount:  {ID: "key_3", AccountID: "acc_1", Scopes: []brain.Scope{brain.ScopeCallsRead}},
 	tokenCalls:    {ID: "key_4", Scopes: []brain.Scope{brain.ScopeCallsRead}},
 	tokenConfig:   {ID: "key_5", Scopes: []brain.Scope{brain.ScopeConfigRead}},
+	tokenWrite:    {ID: "key_7", AccountID: "acc_1", Scopes: []brain.Scope{brain.ScopeCallsWrite}},
 	tokenForged:   {ID: "key_6", AccountID: "acc_1", Scopes: []brain.Scope{brain.ScopeNode, brain.ScopePlatform}},
 }
 
-// presence records what it is given and lists fixed calls.
-type presence struct {
+// state records what it is given, lists fixed calls, and admits what fits.
+type state struct {
+	ledger   *cac.Ledger
+	reports  []api.DialogReport
+	resets   [][]string
+	agents   []presence.AgentChange
+	watched  api.Watched
+	listener func(api.Numbered)
+
 	mu    sync.Mutex
 	got   []api.EventBatch
 	fail  error
 	calls []api.Call
 }
 
-func (p *presence) Deliver(_ context.Context, _ brain.Directory, b api.EventBatch) (api.EventReply, error) {
+func (p *state) Deliver(_ context.Context, _ brain.Directory, b api.EventBatch) (api.EventReply, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.fail != nil {
@@ -102,16 +121,67 @@ func (p *presence) Deliver(_ context.Context, _ brain.Directory, b api.EventBatc
 	return api.EventReply{LastSeq: last}, nil
 }
 
-func (p *presence) Accounts() []string {
+func (p *state) Admit(_ context.Context, a *presence.Admission) (cac.Verdict, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fail != nil {
+		return cac.Verdict{}, p.fail
+	}
+	if a.NodeCapacity > 0 {
+		a.Call.Takes = append(a.Call.Takes, cac.Take{Kind: cac.Node, ID: a.Call.Node, Limit: a.NodeCapacity})
+	}
+	return p.ledger.Admit(1000, a.Call.Call), nil
+}
+
+func (p *state) Report(_ brain.Directory, r *api.DialogReport) error {
+	p.reports = append(p.reports, *r)
+	return p.fail
+}
+
+func (p *state) CAC(_ context.Context, id string) (api.CACState, error) {
+	return api.CACState{AccountID: id, Usage: []api.Usage{{Dimension: "internal", Used: 1}}}, p.fail
+}
+
+func (p *state) Reset(_ context.Context, _ string, tokens []string) (int, error) {
+	p.resets = append(p.resets, tokens)
+	return max(len(tokens), 1), p.fail
+}
+
+func (p *state) State(_ context.Context, id string) (api.PresenceState, error) {
+	return api.PresenceState{AccountID: id}, p.fail
+}
+
+func (p *state) SetAgent(_ context.Context, _ string, change *presence.AgentChange) error {
+	p.agents = append(p.agents, *change)
+	return p.fail
+}
+
+func (p *state) Watch(_ context.Context, _, after string) (api.Watched, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if after != "" {
+		return api.Watched{ID: p.watched.ID, Deltas: p.watched.Deltas}, p.fail
+	}
+	return api.Watched{ID: p.watched.ID, State: []byte(`{"account_id":"acc_1"}`)}, p.fail
+}
+
+func (p *state) Subscribe(_ string, fn func(api.Numbered)) (func(), error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.listener = fn
+	return func() {}, nil
+}
+
+func (p *state) Accounts(context.Context) ([]string, error) {
 	var ids []string
 	for _, c := range p.calls {
 		ids = append(ids, c.AccountID)
 	}
 	slices.Sort(ids)
-	return slices.Compact(ids)
+	return slices.Compact(ids), p.fail
 }
 
-func (p *presence) Calls(_ context.Context, id string) ([]api.Call, error) {
+func (p *state) Calls(_ context.Context, id string) ([]api.Call, error) {
 	var list []api.Call
 	for _, c := range p.calls {
 		if c.AccountID == id {
@@ -121,19 +191,19 @@ func (p *presence) Calls(_ context.Context, id string) ([]api.Call, error) {
 	return list, nil
 }
 
-func (p *presence) Counts() map[string]int64 { return map[string]int64{"events_applied": 3} }
+func (p *state) Counts() map[string]int64 { return map[string]int64{"events_applied": 3} }
 
 // bench is a Server with fakes around it and the log it writes.
 type bench struct {
 	*Server
 	mux      *http.ServeMux
-	presence *presence
+	presence *state
 	log      *bytes.Buffer
 }
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	b := &bench{presence: &presence{}, log: &bytes.Buffer{}, mux: http.NewServeMux()}
+	b := &bench{presence: &state{ledger: cac.New()}, log: &bytes.Buffer{}, mux: http.NewServeMux()}
 	b.Server = New(newConfiguration(), b.presence)
 	b.Log = slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	b.Register(b.mux)

@@ -20,8 +20,9 @@ const (
 type field[T any] struct {
 	name string
 	max  int              // bytes of text, or the largest number
-	text func(*T) *string // nil when the field is a number
-	num  func(*T) *int    // nil when the field is text
+	text func(*T) *string // one of these three is set
+	num  func(*T) *int
+	ms   func(*T) *int64 // epoch milliseconds; max does not bound them
 }
 
 // fieldSet is every field of a question. The table is made once; nothing is looked up by reflection
@@ -100,6 +101,14 @@ func (f *field[T]) setForm(into *T, value string) error {
 	if text == "" {
 		return nil
 	}
+	if f.ms != nil {
+		n, err := strconv.ParseUint(text, 10, 63)
+		if err != nil {
+			return badField(countBadType, f.name, "%s is not a time in milliseconds", quote(text))
+		}
+		*f.ms(into) = int64(n)
+		return nil
+	}
 	n, err := strconv.ParseUint(text, 10, 31)
 	if err != nil {
 		return badField(countBadType, f.name, "%s is not a number", quote(text))
@@ -113,9 +122,14 @@ func (set *fieldSet[T]) check(v *T) error {
 	for i := range set.fields {
 		f := &set.fields[i]
 		var err error
-		if f.text != nil {
+		switch {
+		case f.text != nil:
 			err = checkText(f.name, *f.text(v), f.max)
-		} else {
+		case f.ms != nil:
+			if n := *f.ms(v); n < 0 {
+				err = badField(countBadType, f.name, "%d is below 0", n)
+			}
+		default:
 			err = f.checkNum(*f.num(v))
 		}
 		if err != nil {

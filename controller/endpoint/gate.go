@@ -21,6 +21,8 @@ var (
 	forNodes    = right{brain.ScopeNode, brain.ScopePlatform}
 	forPlatform = right{brain.ScopePlatform}
 	forCalls    = right{brain.ScopeCallsRead, brain.ScopePlatform}
+
+	forCallsWrite = right{brain.ScopeCallsWrite, brain.ScopePlatform}
 )
 
 // has reports whether a key has the right. The scopes node and platform are worth nothing in a key

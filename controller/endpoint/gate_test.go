@@ -15,24 +15,35 @@ import (
 // Every endpoint against every kind of credential, from an allowed address: what a key may not do is
 // 403, no key or an unknown one is 401, and the forged scopes of an account's key are worth nothing.
 func TestGate_CredentialTable(t *testing.T) {
+	const of = "?account_id=acc_1" // what a key of the platform must say; a key of that account may
 	good := map[string]struct{ method, kind, body string }{
 		api.PathAuth:          {"POST", typeForm, registerQuestion("1001", "secret1001").Encode()},
 		api.PathRoute:         {"POST", typeForm, inviteQuestion("1001", "secret1001", "1002").Encode()},
 		api.PathPresenceEvent: {"POST", typeJSON, `{"node":"edge1","boot":"b1","events":[]}`},
 		api.PathHeartbeat:     {"POST", typeJSON, `{"node":"edge1","protocol":"1.0"}`},
+		api.PathDialogs:       {"POST", typeJSON, `{"node":"edge1","boot":"b1","boot_ms":1,"seq":1,"taken_ms":2,"count":0,"dialogs":[]}`},
 		PathNodes:             {"GET", "", ""},
 		api.PathCalls:         {"GET", "", ""},
+		api.PathCAC + of:      {"GET", "", ""},
+		api.PathPresence + of: {"GET", "", ""},
+		api.PathCACReset + of: {"POST", typeJSON, `{"all":true}`},
+		api.PathAgent + of:    {"POST", typeJSON, `{"user_id":"us_1001","status":"available"}`},
 		api.PathHealth:        {"GET", "", ""},
 	}
-	tokens := []string{"", "sk_unknown", tokenNode, tokenPlatform, tokenAccount, tokenCalls, tokenConfig, tokenForged}
+	tokens := []string{"", "sk_unknown", tokenNode, tokenPlatform, tokenAccount, tokenCalls, tokenConfig, tokenForged, tokenWrite}
 	want := map[string][]int{
-		api.PathAuth:          {401, 401, 200, 200, 403, 403, 403, 403},
-		api.PathRoute:         {401, 401, 200, 200, 403, 403, 403, 403},
-		api.PathPresenceEvent: {401, 401, 200, 200, 403, 403, 403, 403},
-		api.PathHeartbeat:     {401, 401, 200, 200, 403, 403, 403, 403},
-		PathNodes:             {401, 401, 403, 200, 403, 403, 403, 403},
-		api.PathCalls:         {401, 401, 403, 200, 200, 200, 403, 403},
-		api.PathHealth:        {200, 200, 200, 200, 200, 200, 200, 200},
+		api.PathAuth:          {401, 401, 200, 200, 403, 403, 403, 403, 403},
+		api.PathRoute:         {401, 401, 200, 200, 403, 403, 403, 403, 403},
+		api.PathPresenceEvent: {401, 401, 200, 200, 403, 403, 403, 403, 403},
+		api.PathHeartbeat:     {401, 401, 200, 200, 403, 403, 403, 403, 403},
+		api.PathDialogs:       {401, 401, 200, 200, 403, 403, 403, 403, 403},
+		api.PathCAC + of:      {401, 401, 403, 200, 200, 200, 403, 403, 403},
+		api.PathPresence + of: {401, 401, 403, 200, 200, 200, 403, 403, 403},
+		api.PathCACReset + of: {401, 401, 403, 200, 403, 403, 403, 403, 200},
+		api.PathAgent + of:    {401, 401, 403, 200, 403, 403, 403, 403, 200},
+		PathNodes:             {401, 401, 403, 200, 403, 403, 403, 403, 403},
+		api.PathCalls:         {401, 401, 403, 200, 200, 200, 403, 403, 403},
+		api.PathHealth:        {200, 200, 200, 200, 200, 200, 200, 200, 200},
 	}
 	for path, q := range good {
 		for i, token := range tokens {

@@ -21,6 +21,7 @@ func (s *Server) presenceEvent(r *http.Request, _ brain.APIKey) (any, error) {
 		last = batch.Events[n-1].Seq
 	}
 	batch.Events = s.cleanEvents(batch.Events)
+	batch.Events = s.takeSurvival(&batch)
 	reply, err := s.Presence.Deliver(r.Context(), s.Config.Directory(), batch)
 	if err != nil {
 		return nil, err
@@ -70,7 +71,7 @@ func (s *Server) cleanEvents(events []api.Event) []api.Event {
 func checkEvent(ev *api.Event) error {
 	switch ev.Type {
 	case api.EventContactSaved, api.EventContactRemoved, api.EventContactExpired,
-		api.EventDialogStart, api.EventDialogEnd, api.EventDialogFailed:
+		api.EventDialogStart, api.EventDialogEnd, api.EventDialogFailed, api.EventSurvival:
 	default:
 		return badField(countBadType, "type", "%s is not an event type", quote(ev.Type))
 	}

@@ -1,12 +1,15 @@
 package endpoint
 
 import (
+	"context"
 	"net/http"
 	"time"
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/auth"
+	"github.com/sipio/sipio/brain/cac"
+	"github.com/sipio/sipio/brain/presence"
 	"github.com/sipio/sipio/brain/route"
 )
 
@@ -17,18 +20,62 @@ func (s *Server) route(r *http.Request, _ brain.APIKey) (any, error) {
 	if err := decode(r, &routeFields, &req); err != nil {
 		return nil, err
 	}
-	reply := &api.RouteReply{RTJSON: direct(s.Config.Directory(), &req)}
-	s.countRoute(&reply.RTJSON)
-	s.logRoute(r.Context(), &req, &reply.RTJSON, began)
-	return reply, nil
+	d, err := s.direct(r.Context(), s.Config.Directory(), &req)
+	if err != nil {
+		return nil, err
+	}
+	s.countRoute(&d)
+	s.logRoute(r.Context(), &req, &d, began)
+	return &api.RouteReply{RTJSON: d}, nil
 }
 
-// direct decides a call. A caller who is not known gets the same refusal whatever was dialed.
-func direct(dir brain.Directory, req *api.RouteRequest) api.Directive {
+// direct decides a call and admits it. A caller who is not known gets the same refusal whatever was dialed.
+func (s *Server) direct(ctx context.Context, dir brain.Directory, req *api.RouteRequest) (api.Directive, error) {
 	res := auth.Check(dir, req.Method, auth.Digest(req.Digest))
 	if !res.OK {
 		return api.Directive{Action: api.ActionReject, Version: api.Version, ConfigVersion: dir.Version(),
-			Refusal: forbidden(res.Why)}
+			Refusal: forbidden(res.Why)}, nil
 	}
-	return route.Decide(dir, route.Caller{Account: res.Account, User: res.User, Device: res.Device}, *req)
+	caller := route.Caller{Account: res.Account, User: res.User, Device: res.Device}
+	d := route.Decide(dir, caller, *req)
+	if d.Action != api.ActionProxy {
+		return d, nil
+	}
+	callee := route.Callee(res.Account, req.RURIUser)
+	v, err := s.admitCall(ctx, dir, &caller, callee, req, &d)
+	if err == nil && !v.Admitted && v.Kind == cac.User && callee != nil && v.ID == callee.ID && callee != res.User {
+		// No line of the callee is free: the call goes where it goes when he is busy.
+		caller.Busy = callee.ID
+		if d = route.Decide(dir, caller, *req); d.Action != api.ActionProxy {
+			return d, nil
+		}
+		v, err = s.admitCall(ctx, dir, &caller, nil, req, &d)
+	}
+	switch {
+	case brain.CodeOf(err) == brain.EUnavailable:
+		return route.Unavailable(res.Account, err.Error()), nil
+	case err != nil:
+		return d, err
+	case !v.Admitted:
+		return route.Refused(res.Account, v), nil
+	}
+	return d, nil
+}
+
+// admitCall asks for everything the call takes. callee is nil when the call rings no single user.
+func (s *Server) admitCall(ctx context.Context, dir brain.Directory, caller *route.Caller, callee *brain.SIPUser, req *api.RouteRequest, d *api.Directive) (cac.Verdict, error) {
+	a := presence.Admission{AccountID: d.AccountID, Policy: caller.Account.Account.AdmissionPolicy, Nodes: dir.ActiveNodes()}
+	a.Call = presence.Admit{
+		Call: cac.Call{Token: d.Call.Token, CallID: req.CallID, Node: req.Node, AskedMS: req.TimeMS,
+			Takes:   route.Takes(caller.Account, caller.User, callee),
+			Windows: route.Windows(caller.Account, caller.User, callee, req.RURIUser)},
+		From: d.Call.From, To: d.Call.To, CallerUser: caller.User.ID,
+	}
+	if callee != nil {
+		a.Call.CalleeUser = callee.ID
+	}
+	if n := dir.NodeByName(req.Node); n != nil {
+		a.NodeCapacity = n.Capacity
+	}
+	return s.Presence.Admit(ctx, &a)
 }

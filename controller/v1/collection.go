@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -184,6 +185,8 @@ func setOwner(r brain.Resource, accountID string) error {
 		r.AccountID = accountID
 	case *brain.RingGroup:
 		r.AccountID = accountID
+	case *brain.CallLimit:
+		r.AccountID = accountID
 	default:
 		return fmt.Errorf("no owner known for a %s", r.ResourceKind())
 	}
@@ -215,19 +218,38 @@ func (c *collection[T, P]) update(ctx context.Context, in *changeRequest, base f
 	}
 	c.write.Lock()
 	defer c.write.Unlock()
-	before, err := c.store.Get(ctx, c.kind, accountID, in.ID)
-	if err != nil {
+	if err := c.store.Level(ctx); err != nil {
 		return nil, refuse(c.doing("change"), err)
 	}
-	after, err := c.merge(who, before, in.RawBody, base)
-	if err != nil {
-		return nil, refuse(c.doing("change"), err)
+	for attempt := 1; ; attempt++ {
+		before, err := c.store.Get(ctx, c.kind, accountID, in.ID)
+		if err != nil {
+			return nil, refuse(c.doing("change"), err)
+		}
+		after, err := c.merge(who, before, in.RawBody, base)
+		if err != nil {
+			return nil, refuse(c.doing("change"), err)
+		}
+		version, err := c.store.Change(ctx, who.actor(), brain.Change{Op: brain.OpUpdate, Resource: after, Before: before})
+		if err == nil {
+			return &changeReply[P]{Version: version, Body: shown(after).(P)}, nil
+		}
+		if attempt == maxMerges || !c.overtaken(ctx, accountID, before, err) {
+			return nil, refuse(c.doing("change"), err)
+		}
 	}
-	version, err := c.store.Change(ctx, who.actor(), brain.Change{Op: brain.OpUpdate, Resource: after})
-	if err != nil {
-		return nil, refuse(c.doing("change"), err)
+}
+
+// maxMerges bounds how often a body is laid over a resource that another brain keeps changing.
+const maxMerges = 10
+
+// overtaken says whether a change was refused because the resource is not what it was made from.
+func (c *collection[T, P]) overtaken(ctx context.Context, accountID string, before brain.Resource, refused error) bool {
+	if brain.CodeOf(refused) != brain.EConflict {
+		return false
 	}
-	return &changeReply[P]{Version: version, Body: shown(after).(P)}, nil
+	now, err := c.store.Get(ctx, c.kind, accountID, before.ResourceID())
+	return err == nil && !reflect.DeepEqual(now, before)
 }
 
 func (c *collection[T, P]) merge(who caller, before brain.Resource, body []byte, base func(T) T) (P, error) {
@@ -247,6 +269,9 @@ func (c *collection[T, P]) delete(ctx context.Context, in *oneRequest) (*deleteR
 	}
 	c.write.Lock()
 	defer c.write.Unlock()
+	if err := c.store.Level(ctx); err != nil {
+		return nil, refuse(c.doing("delete"), err)
+	}
 	r, err := c.store.Get(ctx, c.kind, accountID, in.ID)
 	if err != nil {
 		return nil, refuse(c.doing("delete"), err)

@@ -13,7 +13,7 @@ func TestOpenAPI_PromisesTheRealDefaults(t *testing.T) {
 	doc := newBench(t).want(200, "", "GET", "/v1/openapi.json", "")
 	schemas := doc.body["components"].(map[string]any)["schemas"].(map[string]any)
 	names := map[brain.Kind]string{brain.KindAccount: "Account", brain.KindSIPDomain: "SIPDomain", brain.KindSIPUser: "SIPUser", brain.KindSIPDevice: "SIPDevice",
-		brain.KindExtension: "Extension", brain.KindRingGroup: "RingGroup", brain.KindNode: "Node", brain.KindAPIKey: "APIKey"}
+		brain.KindExtension: "Extension", brain.KindRingGroup: "RingGroup", brain.KindNode: "Node", brain.KindAPIKey: "APIKey", brain.KindCallLimit: "CallLimit"}
 	promises := 0
 	for _, kind := range brain.Kinds {
 		raw, err := json.Marshal(brain.NewResource(kind))

@@ -3,6 +3,7 @@ package v1_test
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,8 @@ type memory struct {
 	applied brain.ApplyOptions
 	doc     string
 	fault   error // what every read answers when set
+
+	meanwhile func() // when set, what another brain does before a change
 
 	meet chan struct{} // when set, a Get waits a moment for another one under way before it returns
 }
@@ -53,6 +56,8 @@ func (m *memory) id(kind brain.Kind) string {
 	m.made++
 	return fmt.Sprintf("%s_%06d", kind.IDPrefix(), m.made)
 }
+
+func (m *memory) Level(context.Context) error { return nil }
 
 func (m *memory) List(_ context.Context, kind brain.Kind, accountID, after string, limit int) ([]brain.Resource, error) {
 	m.mu.Lock()
@@ -99,7 +104,13 @@ func (m *memory) Change(_ context.Context, actor string, changes ...brain.Change
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.actor = actor
+	if m.meanwhile != nil {
+		m.meanwhile()
+	}
 	for _, c := range changes {
+		if c.Before != nil && !reflect.DeepEqual(m.rows[c.Before.ResourceID()], c.Before) {
+			return 0, brain.Errorf(brain.EConflict, "changed meanwhile")
+		}
 		if err := m.taken(c); err != nil {
 			return 0, err
 		}
@@ -151,6 +162,8 @@ func (m *memory) fill(r brain.Resource) error {
 	case *brain.RingGroup:
 		r.ID = id
 	case *brain.Node:
+		r.ID = id
+	case *brain.CallLimit:
 		r.ID = id
 	}
 	return nil

@@ -43,7 +43,11 @@ type Keys interface {
 
 // Resources reads and changes single resources. An empty accountID means every account. List goes
 // by rising id, beginning after the one given. Change gives a created resource its id, in place.
+//
+// Level brings the store up to what any brain has acknowledged; a change made of a Before that is not the
+// resource any more is EConflict.
 type Resources interface {
+	Level(ctx context.Context) error
 	List(ctx context.Context, kind brain.Kind, accountID, after string, limit int) ([]brain.Resource, error)
 	Get(ctx context.Context, kind brain.Kind, accountID, id string) (brain.Resource, error)
 	Change(ctx context.Context, actor string, changes ...brain.Change) (version int64, err error)
@@ -106,6 +110,7 @@ func (a *API) registerResources() {
 	registerCollection[brain.SIPDevice](a, brain.KindSIPDevice, tenant)
 	registerCollection[brain.Extension](a, brain.KindExtension, tenant)
 	registerCollection[brain.RingGroup](a, brain.KindRingGroup, tenant)
+	registerCollection[brain.CallLimit](a, brain.KindCallLimit, tenant)
 	registerCollection[brain.Node](a, brain.KindNode, rights{read: tenant.read, write: tenant.write, platformReads: true, platformWrites: true})
 	registerCollection[brain.APIKey](a, brain.KindAPIKey, rights{read: brain.ScopeKeys, write: brain.ScopeKeys})
 }

@@ -99,6 +99,7 @@ func TestCollections_CarryAResourceThroughItsLife(t *testing.T) {
 		{"sip_device", `{"user_id":"us_1","auth_username":"1001","realm":"acme.test","password":"x"}`, `{"transport":"tls"}`, "transport", "tls"},
 		{"extension", `{"digits":"9","dest_kind":"hangup"}`, `{"digits":"*9"}`, "digits", "*9"},
 		{"ring_group", `{"name":"sales","members":[{"user_id":"us_1"}]}`, `{"strategy":"sequential"}`, "strategy", "sequential"},
+		{"call_limit", `{"name":"all","scope_kind":"account","period_sec":60,"max_count":5}`, `{"direction":"in"}`, "direction", "in"},
 		{"node", `{"name":"edge1"}`, `{"region":"eu"}`, "region", "eu"},
 	}
 	for _, c := range cases {

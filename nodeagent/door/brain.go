@@ -58,6 +58,9 @@ func (b *brain) ask(x *exchange) (answer, error) {
 		return answer{}, err
 	}
 	got, err := b.client.ask(x)
+	if x.reached != nil && !errors.Is(err, errUnreachable) {
+		x.reached.Store(true)
+	}
 	b.end(x, err == nil)
 	if err == nil {
 		return got, nil

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,7 @@ type Config struct {
 	HedgeAfter    time.Duration // silence after which the next brain is asked too
 	RetryAfterSec int           // Retry-After of a fallback, seconds
 	Spool         Spool         // takes events; nil refuses them with 503
+	Survival      Survival      // what is answered without a brain; the zero value is nothing
 	OnEvents      func([]api.Event)
 	Log           *slog.Logger
 }
@@ -56,14 +58,17 @@ type Spool interface {
 // Stats are the counters of a Door since its start.
 type Stats struct {
 	Decisions     int64       `json:"decisions"`       // questions from Kamailio
-	Fallbacks     int64       `json:"fallbacks"`       // of them answered without a brain
+	Fallbacks     int64       `json:"fallbacks"`       // of them answered 503 because no brain decided
 	Repeated      int64       `json:"repeated"`        // of them answered with a repeated question's answer
 	BulkheadFull  int64       `json:"bulkhead_full"`   // fallbacks because MaxInFlight were under way
 	Hedged        int64       `json:"hedged"`          // questions asked of a second brain
 	BrainFaults   int64       `json:"brain_faults"`    // answers of a brain that were no decision
 	Events        int64       `json:"events"`          // events taken into the spool
+	AbandonedLost int64       `json:"abandoned_lost"`  // questions given up on at a brain, of which it could not be told
 	EventLinesBad int64       `json:"event_lines_bad"` // event lines dropped as malformed
 	Brains        []BrainStat `json:"brains"`
+
+	Survival *SurvivalStats `json:"survival,omitempty"` // absent when it is switched off
 }
 
 // BrainStat is one brain's breaker.
@@ -75,11 +80,13 @@ type BrainStat struct {
 
 // Door answers Kamailio. Create it with New, run it with Serve.
 type Door struct {
-	cfg    Config
-	brains []*brain
-	places chan struct{}
-	memory *memory
-	cancel context.CancelFunc
+	cfg      Config
+	brains   []*brain
+	places   chan struct{}
+	memory   *memory
+	survival *survival  // nil when it is switched off
+	given    *abandoned // questions given up on
+	cancel   context.CancelFunc
 
 	decisions, fallbacks, repeated, bulkheadFull, hedged, faults, events, badLines atomic.Int64
 	refusals, faultLog, eventLog                                                   logLimit
@@ -110,6 +117,8 @@ func newDoor(cfg Config, clients []client) (*Door, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &Door{cfg: cfg, places: make(chan struct{}, cfg.MaxInFlight), memory: newMemory(), cancel: cancel}
+	d.survival = newSurvival(cfg.Survival, cfg.Key, cfg.Spool, cfg.Log)
+	d.given = newAbandoned(cfg.Spool, cfg.Log, time.Now())
 	for i, c := range clients {
 		d.brains = append(d.brains, &brain{
 			name: cfg.Brains[i], client: c, stallAfter: cfg.StallAfter, log: cfg.Log, ctx: ctx,
@@ -127,11 +136,15 @@ func (d *Door) Serve(ctx context.Context, ln net.Listener) error {
 		return fmt.Errorf("door: %v is not a loopback address", ln.Addr())
 	}
 	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
-	watched := make(chan struct{})
-	go func() { defer close(watched); d.watch(watching) }()
+	var behind sync.WaitGroup
+	behind.Go(func() { d.watch(watching) })
+	behind.Go(func() { d.given.run(watching) })
+	if d.survival != nil {
+		behind.Go(func() { d.survival.run(watching) })
+	}
 	err = newServer(d.cfg.Log, d.endpoints()...).serve(ctx, ln, d.cfg.Deadline)
 	stopWatching()
-	<-watched
+	behind.Wait()
 	d.stop()
 	return err
 }
@@ -174,7 +187,7 @@ func (d *Door) stop() {
 // decision answers /auth and /route.
 func (d *Door) decision(req *request) reply {
 	d.decisions.Add(1)
-	q := question{req.path, string(req.contentType), req.body, req.received.Add(d.cfg.Deadline)}
+	q := question{req.path, string(req.contentType), req.body, req.received.Add(d.cfg.Deadline), new(atomic.Bool)}
 	key, ok := d.memory.key(q.path, q.body)
 	if !ok {
 		answer, _ := d.decide(q)
@@ -194,8 +207,10 @@ func (d *Door) decision(req *request) reply {
 func (d *Door) decide(q question) (reply, bool) {
 	got, err := d.admitted(q)
 	switch {
-	case err != nil:
+	case errors.Is(err, errBulkhead):
 		return d.fallback(q.path, err.Error()), false
+	case err != nil:
+		return d.undecided(q, err.Error())
 	case got.status == http.StatusBadRequest:
 		d.faults.Add(1)
 		d.faultLog.warn(d.cfg.Log, "brain refused a question as malformed", "path", q.path, "answer", clip(got.body))
@@ -203,8 +218,12 @@ func (d *Door) decide(q question) (reply, bool) {
 	case got.status != http.StatusOK || !isObject(got.body):
 		d.faults.Add(1)
 		d.faultLog.warn(d.cfg.Log, "brain did not decide", "path", q.path, "status", got.status, "answer", clip(got.body))
-		return d.fallback(q.path, fmt.Sprintf("brain answered %d", got.status)), false
+		if got.status < http.StatusInternalServerError { // it turned this node away: that is no outage
+			return d.fallback(q.path, fmt.Sprintf("brain answered %d", got.status)), false
+		}
+		return d.undecided(q, fmt.Sprintf("brain answered %d", got.status))
 	}
+	d.survival.saw(&q, got.body)
 	return reply{http.StatusOK, got.body}, true
 }
 
@@ -250,6 +269,19 @@ func (d *Door) allOpen() bool {
 	return true
 }
 
+// undecided answers a question that no brain decided: by survival, whose word counts as a decision, else by
+// the fallback.
+func (d *Door) undecided(q question, why string) (reply, bool) {
+	answer, call, ok := d.survival.answer(&q)
+	if !call { // one that goes on has the token by which a brain may have admitted it, and tells of its own end
+		d.given.note(&q, time.Now())
+	}
+	if ok {
+		return answer, true
+	}
+	return d.fallback(q.path, why), false
+}
+
 // fallback is the answer when no brain decided in time.
 func (d *Door) fallback(path, why string) reply {
 	d.fallbacks.Add(1)
@@ -268,8 +300,9 @@ func (d *Door) Stats() Stats {
 	s := Stats{
 		Decisions: d.decisions.Load(), Fallbacks: d.fallbacks.Load(), Repeated: d.repeated.Load(),
 		BulkheadFull: d.bulkheadFull.Load(), Hedged: d.hedged.Load(), BrainFaults: d.faults.Load(),
-		Events: d.events.Load(), EventLinesBad: d.badLines.Load(),
+		Events: d.events.Load(), EventLinesBad: d.badLines.Load(), AbandonedLost: d.given.lost.Load(),
 	}
+	s.Survival = d.survival.stats()
 	for _, b := range d.brains {
 		s.Brains = append(s.Brains, BrainStat{b.name, b.open.Load(), b.opened.Load()})
 	}

@@ -3,6 +3,7 @@ package door
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,6 +21,7 @@ type question struct {
 	contentType string
 	body        []byte
 	deadline    time.Time
+	reached     *atomic.Bool // set when a brain may have got it, nil when nobody asks
 }
 
 // answer is what a brain said: any HTTP status with its body, which belongs to the caller.

@@ -19,16 +19,12 @@ import (
 // Kamailio 5.6.3 answers in one datagram or not at all: an answer larger than its socket's send
 // buffer (128 KiB less the kernel's overhead) is dropped with an ERROR "failed to send the response"
 // in its log, and the asker sees a timeout; later requests are served as before. A full dlg.list
-// reaches that with about 200 dialogs. So this package asks for the little it needs: numbers, one
-// dialog by its Call-ID, or the Call-IDs alone while there are few of them.
+// reaches that with about 200 dialogs. So this package asks for the little it needs, numbers or one
+// dialog by its Call-ID, and has Kamailio write the list of all dialogs into a file (dialogs.go).
 const (
 	maxReply   = 256 << 10 // more than Kamailio can send, so that nothing is ever cut
 	maxRequest = 60 << 10  // below Kamailio's read buffer of 65,456 bytes
-	maxBriefed = 500       // dialogs that Dialogs asks for; 500 Call-IDs of 128 bytes fit well
 )
-
-// ErrTooMany says that there are more dialogs than fit an answer.
-var ErrTooMany = errors.New("more dialogs than one answer can hold")
 
 // Error is a refusal by Kamailio.
 type Error struct {
@@ -211,26 +207,13 @@ func isEmpty(result json.RawMessage) bool {
 	return len(bytes.TrimSpace(rest[1:len(rest)-1])) == 0
 }
 
-// Dialogs returns the Call-IDs of all live dialogs, or ErrTooMany when they might not fit an answer.
-func (c *Client) Dialogs(ctx context.Context) ([]string, error) {
-	stats, err := c.DialogStats(ctx)
-	if err != nil {
-		return nil, err
+// Queued returns how many events wait in Kamailio's own memory (module mqueue).
+func (c *Client) Queued(ctx context.Context) (int, error) {
+	var queue struct {
+		Size int `json:"size"`
 	}
-	if stats.All > maxBriefed {
-		return nil, fmt.Errorf("dlg.briefing: %d dialogs: %w", stats.All, ErrTooMany)
-	}
-	var list []struct {
-		CallID string `json:"call-id"`
-	}
-	if err := c.Call(ctx, "dlg.briefing", []any{"c"}, &list); err != nil {
-		return nil, err
-	}
-	ids := make([]string, len(list))
-	for i, d := range list {
-		ids[i] = d.CallID
-	}
-	return ids, nil
+	err := c.Call(ctx, "mqueue.get_size", []any{"ev"}, &queue)
+	return queue.Size, err
 }
 
 // Contacts returns how many contacts are registered in all location tables.

@@ -84,6 +84,9 @@ func TestV1_EveryKindLivesAndDies(t *testing.T) {
 		}, number("ring_order"), "ring_order"},
 		{brain.KindRingGroup, func(n int) string { return fmt.Sprintf(`{"name":"group %d","members":[{"user_id":%q}]}`, n, user) }, number("ring_timeout_sec"), "ring_timeout_sec"},
 		{brain.KindExtension, func(n int) string { return fmt.Sprintf(`{"digits":"60%d","dest_kind":"user","dest_id":%q}`, n, user) }, renamed("digits", "*77"), "digits"},
+		{brain.KindCallLimit, func(n int) string {
+			return fmt.Sprintf(`{"name":"limit %d","scope_kind":"user","scope_id":%q,"period_sec":60,"max_count":5}`, n, user)
+		}, number("max_count"), "max_count"},
 	}
 	if len(kinds) != len(brain.Kinds) {
 		t.Fatalf("%d kinds are tried, there are %d", len(kinds), len(brain.Kinds))
@@ -266,6 +269,7 @@ func TestV1_AccountsAreWalledOff(t *testing.T) {
 		brain.KindRingGroup: a.named(brain.KindRingGroup, "", "name", "sales"),
 		brain.KindExtension: a.named(brain.KindExtension, "", "digits", "600"),
 	}
+	foreign[brain.KindCallLimit] = a.send(201, "POST", "/v1/call_limits?account_id="+acme, `{"name":"all","scope_kind":"account","period_sec":1,"max_count":9}`).item(t).id()
 	a.newKey(acme, brain.ScopeKeys)
 	foreign[brain.KindAPIKey] = a.walk("/v1/api_keys?account_id="+acme+"&", 500)[0].id()
 	was := string(a.get(200, "/v1/export").body)
@@ -296,6 +300,7 @@ func TestV1_AccountsAreWalledOff(t *testing.T) {
 		"/v1/sip_devices": fmt.Sprintf(`{"user_id":%q,"auth_username":"x","realm":"globex.test","password":"x"}`, foreign[brain.KindSIPUser]),
 		"/v1/ring_groups": fmt.Sprintf(`{"name":"x","members":[{"user_id":%q}]}`, foreign[brain.KindSIPUser]),
 		"/v1/extensions":  fmt.Sprintf(`{"digits":"1","dest_kind":"ring_group","dest_id":%q}`, foreign[brain.KindRingGroup]),
+		"/v1/call_limits": fmt.Sprintf(`{"name":"x","scope_kind":"user","scope_id":%q,"period_sec":1,"max_count":1}`, foreign[brain.KindSIPUser]),
 		"/v1/sip_users":   fmt.Sprintf(`{"username":"7","fwd_busy_dest_kind":"extension","fwd_busy_dest_id":%q}`, foreign[brain.KindExtension]),
 	}
 	for path, body := range refs {

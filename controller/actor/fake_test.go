@@ -1,0 +1,215 @@
+package actor
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/presence"
+)
+
+// tally is a machine that adds up. An op is one byte: what to add; 0 changes nothing, 255 panics, 254 sets the
+// deadline a second ahead.
+type tally struct {
+	sum     int64
+	dueMS   int64
+	resumed int64
+	watched bool
+	deltas  []api.Delta
+	seen    []string
+}
+
+func (m *tally) Apply(nowMS int64, op []byte) ([]byte, bool, error) {
+	if len(op) != 1 {
+		return nil, false, errors.New("no such operation")
+	}
+	switch op[0] {
+	case 255:
+		panic("planted")
+	case 254:
+		m.dueMS = nowMS + 1000
+		return m.total(), true, nil
+	case 253:
+		m.dueMS = 0
+	}
+	m.sum += int64(op[0])
+	if m.watched && op[0] > 0 {
+		m.deltas = append(m.deltas, api.Delta{Type: api.DeltaCall})
+	}
+	return m.total(), op[0] > 0, nil
+}
+
+func (m *tally) total() []byte { return binary.AppendVarint(nil, m.sum) }
+
+func (m *tally) Observe(_ int64, r *presence.Report) []byte {
+	m.seen = append(m.seen, r.Node)
+	if len(r.Dialogs) > 0 {
+		return []byte{byte(len(r.Dialogs))}
+	}
+	return nil
+}
+
+func (m *tally) Due(nowMS int64) []byte {
+	if m.dueMS > 0 && m.dueMS <= nowMS {
+		return []byte{253}
+	}
+	return nil
+}
+func (m *tally) Deadline() (int64, bool)             { return m.dueMS, m.dueMS > 0 }
+func (m *tally) Resume(nowMS int64)                  { m.resumed = nowMS }
+func (m *tally) Query(int64, []byte) ([]byte, error) { return m.total(), nil }
+func (m *tally) AppendSnapshot(b []byte) []byte      { return binary.AppendVarint(b, m.sum) }
+func (m *tally) Empty() bool                         { return m.sum == 0 && m.dueMS == 0 }
+func (m *tally) Watch(on bool)                       { m.watched = on }
+func (m *tally) Deltas() (d []api.Delta)             { d, m.deltas = m.deltas, nil; return d }
+func restoreTally(_ string, snap []byte) (Machine, error) {
+	sum, n := binary.Varint(snap)
+	if n != len(snap) {
+		return nil, errors.New("not a tally")
+	}
+	return &tally{sum: sum}, nil
+}
+
+// store is the journal of all shards in memory: the message list of each, and its fence.
+type store struct {
+	mu     sync.Mutex
+	shards [brain.Shards]struct {
+		epoch uint64
+		msgs  []message
+	}
+	hold    chan struct{} // while open, appends wait for it
+	appends int
+}
+
+type message struct {
+	data              []byte
+	part, first, last bool
+}
+
+type memLog struct {
+	s     *store
+	shard int
+	epoch uint64
+}
+
+func (s *store) open(_ context.Context, shard int, epoch uint64, snapshot func([]byte, bool) error, record func([]byte) error) (Log, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := &s.shards[shard]
+	j.epoch = epoch
+	var late [][]byte
+	whole := len(j.msgs) == 0 || !j.msgs[0].part
+	for _, m := range j.msgs {
+		switch {
+		case m.part && !whole:
+			if err := snapshot(m.data, m.last); err != nil {
+				return nil, err
+			}
+			if whole = m.last; whole {
+				for _, data := range late {
+					if err := record(data); err != nil {
+						return nil, err
+					}
+				}
+			}
+		case m.part:
+		case !whole:
+			late = append(late, m.data)
+		default:
+			if err := record(m.data); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return &memLog{s, shard, epoch}, nil
+}
+
+func (l *memLog) append(ctx context.Context, m message) error {
+	l.s.mu.Lock()
+	hold := l.s.hold
+	l.s.mu.Unlock()
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	j := &l.s.shards[l.shard]
+	if j.epoch != l.epoch {
+		return errors.New("fenced")
+	}
+	l.s.appends++
+	m.data = bytes.Clone(m.data)
+	j.msgs = append(j.msgs, m)
+	if m.last {
+		for i := len(j.msgs) - 1; i >= 0; i-- {
+			if j.msgs[i].first {
+				j.msgs = j.msgs[i:]
+				break
+			}
+		}
+	}
+	return nil
+}
+
+func (l *memLog) Append(ctx context.Context, data []byte) error {
+	return l.append(ctx, message{data: data})
+}
+
+func (l *memLog) AppendSnapshot(ctx context.Context, part []byte, first, last bool) error {
+	return l.append(ctx, message{data: part, part: true, first: first, last: last})
+}
+
+func (l *memLog) Close() {}
+
+func (s *store) setHold(c chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hold = c
+}
+
+// newTallies makes a host of tallies on a store, owning every shard under an epoch.
+func newTallies(t *testing.T, s *store, epoch uint64) *Host {
+	t.Helper()
+	h := NewHost(s.open)
+	h.New = func(string) Machine { return &tally{} }
+	h.Restore = restoreTally
+	h.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	own(t, h, epoch)
+	return h
+}
+
+func own(t *testing.T, h *Host, epoch uint64) {
+	t.Helper()
+	for n := range brain.Shards {
+		if err := h.Acquire(t.Context(), n, epoch); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func closeHost(h *Host) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	h.Close(ctx)
+}
+
+func sum(t *testing.T, reply Reply, err error) int64 {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, _ := binary.Varint(reply.Data)
+	return n
+}

@@ -1,0 +1,466 @@
+package actor
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/pack"
+	"github.com/sipio/sipio/brain/presence"
+)
+
+// shard runs the actors of one shard in one goroutine, and their group commit in another.
+type shard struct {
+	host  *Host
+	n     int
+	epoch uint64
+	log   Log
+	gate  *gate
+	wake  chan struct{}
+	stop  context.CancelFunc // of the write under way
+	over  chan struct{}      // closed when both goroutines have ended
+
+	mu      sync.Mutex // guards what is below
+	queue   []*request
+	waiting map[string]int // of queue, by actor
+	control []func()
+	closing bool
+
+	// Touched by the loop only, and before it starts.
+	objects map[string]*object
+	due     dueHeap
+	lastMS  int64
+	records int // since the last snapshot
+}
+
+func newShard(h *Host, n int, epoch uint64) *shard {
+	return &shard{host: h, n: n, epoch: epoch, gate: newGate(), wake: make(chan struct{}, 1), over: make(chan struct{}),
+		waiting: map[string]int{}, objects: map[string]*object{}}
+}
+
+// load builds the machines from the journal and takes the shard over.
+func (s *shard) load(ctx context.Context) error {
+	var snap []byte
+	log, err := s.host.Open(ctx, s.n, s.epoch,
+		func(part []byte, last bool) error {
+			if snap = append(snap, part...); !last {
+				return nil
+			}
+			defer func() { snap = nil }()
+			return s.restore(snap)
+		},
+		s.replay)
+	if err != nil {
+		return err
+	}
+	s.log = log
+	now := s.now()
+	for _, o := range s.objects {
+		o.machine.Resume(now)
+		s.settle(o)
+	}
+	return nil
+}
+
+// restore reads a snapshot of the whole shard.
+func (s *shard) restore(data []byte) error {
+	clear(s.objects)
+	s.due = nil
+	r := pack.NewReader(data)
+	for r.Rest() > 0 {
+		id, state := r.Text(), r.Bytes()
+		if err := r.Err(); err != nil {
+			return fmt.Errorf("snapshot of shard %d: %w", s.n, err)
+		}
+		m, err := s.host.Restore(id, state)
+		if err != nil {
+			return fmt.Errorf("snapshot of shard %d: %w", s.n, err)
+		}
+		s.objects[id] = &object{id: id, machine: m, index: -1}
+	}
+	return nil
+}
+
+// replay applies one message of the journal.
+func (s *shard) replay(data []byte) error {
+	return EachRecord(data, func(id string, nowMS int64, op []byte) error {
+		s.lastMS = max(s.lastMS, nowMS)
+		s.records++
+		o := s.object(id)
+		if o == nil {
+			return fmt.Errorf("more than %d actors in shard %d", maxActors, s.n)
+		}
+		if _, _, err := o.machine.Apply(nowMS, op); err != nil {
+			return fmt.Errorf("replay shard %d, %s: %w", s.n, id, err)
+		}
+		s.settle(o)
+		return nil
+	})
+}
+
+// EachRecord reads the records of one message of a shard's journal: whose, when (epoch milliseconds), what.
+func EachRecord(data []byte, visit func(id string, nowMS int64, op []byte) error) error {
+	r := pack.NewReader(data)
+	for r.Rest() > 0 {
+		id, nowMS, op := r.Text(), r.Int(), r.Bytes()
+		if err := r.Err(); err != nil {
+			return fmt.Errorf("journal record: %w", err)
+		}
+		if err := visit(id, nowMS, op); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func appendRecord(b []byte, id string, nowMS int64, op []byte) []byte {
+	return pack.AppendBytes(pack.AppendInt(pack.AppendText(b, id), nowMS), op)
+}
+
+// submit puts a request into its actor's mailbox.
+func (s *shard) submit(r *request) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closing:
+		return ErrNoOwner
+	case s.waiting[r.id] >= MailboxSize:
+		return brain.Errorf(brain.EUnavailable, "the mailbox of %s is full", r.id)
+	case len(s.queue) >= queueSize:
+		return brain.Errorf(brain.EUnavailable, "shard %d is overloaded", s.n)
+	}
+	s.queue = append(s.queue, r)
+	s.waiting[r.id]++
+	nudge(s.wake)
+	return nil
+}
+
+// do runs f in the loop, after what is queued; dropped when too many wait: for what comes again by itself.
+func (s *shard) do(f func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing || len(s.control) >= controlSize {
+		return false
+	}
+	s.control = append(s.control, f)
+	nudge(s.wake)
+	return true
+}
+
+func (s *shard) take(spare []*request) (reqs []*request, control []func(), closing bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	reqs, s.queue = s.queue, spare[:0]
+	control, s.control = s.control, nil
+	clear(s.waiting)
+	return reqs, control, s.closing
+}
+
+// run is the loop. It ends when the shard is closed and everything taken is applied, or on a fault.
+func (s *shard) run() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var spare []*request
+	for {
+		s.arm(timer)
+		select {
+		case <-s.wake:
+		case <-timer.C:
+		}
+		for s.gate.full() {
+			<-s.gate.room
+		}
+		reqs, control, closing := s.take(spare)
+		if !s.pass(reqs, control) {
+			return
+		}
+		clear(reqs)
+		spare = reqs
+		if closing {
+			return
+		}
+	}
+}
+
+func (s *shard) arm(timer *time.Timer) {
+	wait := time.Hour
+	if len(s.due) > 0 {
+		wait = max(0, time.Duration(s.due[0].dueMS-s.host.Now().UnixMilli())*time.Millisecond)
+	}
+	timer.Reset(wait)
+}
+
+// pass applies what was taken and hands the records to the committer. False means the shard is broken: a
+// machine failed in the middle of an operation, and only the journal knows what it was before.
+func (s *shard) pass(reqs []*request, control []func()) (ok bool) {
+	var out []byte
+	applied := 0
+	defer func() {
+		if p := recover(); p != nil {
+			s.host.Log.Error("machine failed, its shard is read again", "shard", s.n, "panic", p, "stack", string(debug.Stack()))
+			err := brain.Errorf(brain.EInternal, "a machine of shard %d failed", s.n)
+			for _, r := range reqs[applied:] {
+				r.fail(err)
+			}
+			s.gate.put(out, reqs[:applied])
+			s.broken(err)
+		}
+	}()
+	now := s.now()
+	for _, r := range reqs {
+		out = s.apply(out, r, now)
+		r.applyDone()
+		applied++
+	}
+	for _, f := range control {
+		f()
+	}
+	out = s.expire(out, now)
+	s.gate.put(out, reqs)
+	s.snapshot()
+	return true
+}
+
+// now is the time of the operations: it never goes back, not even when the clock does.
+func (s *shard) now() int64 {
+	s.lastMS = max(s.lastMS, s.host.Now().UnixMilli())
+	return s.lastMS
+}
+
+// apply runs one request and appends the record of what it changed.
+func (s *shard) apply(out []byte, r *request, now int64) []byte {
+	o := s.object(r.id)
+	if o == nil {
+		r.err = brain.Errorf(brain.EUnavailable, "no room for another actor in shard %d", s.n)
+		return out
+	}
+	if r.ask != nil {
+		r.reply, r.err = r.ask(s, o, now)
+		s.settle(o)
+		return out
+	}
+	var changed bool
+	r.reply, changed, r.err = o.machine.Apply(now, r.op)
+	if changed {
+		out = appendRecord(out, r.id, now, r.op)
+		s.records++
+		s.publish(o, now)
+	}
+	s.settle(o)
+	return out
+}
+
+// force applies an operation of our own making: nobody waits for it.
+func (s *shard) force(out []byte, o *object, now int64, op []byte) []byte {
+	_, changed, err := o.machine.Apply(now, op)
+	if err != nil {
+		panic(fmt.Sprintf("own operation of %s: %v", o.id, err))
+	}
+	if changed {
+		out = appendRecord(out, o.id, now, op)
+		s.records++
+		s.publish(o, now)
+	}
+	return out
+}
+
+// expire runs the alarms that are due.
+func (s *shard) expire(out []byte, now int64) []byte {
+	for len(s.due) > 0 && s.due[0].dueMS <= now {
+		o := s.due[0]
+		o.unwatch(now)
+		if op := o.machine.Due(now); op != nil {
+			out = s.force(out, o, now, op)
+		}
+		before := o.dueMS
+		s.settle(o)
+		if o.index >= 0 && o.dueMS <= now && o.dueMS == before {
+			panic(fmt.Sprintf("the deadline of %s does not move", o.id))
+		}
+	}
+	return out
+}
+
+// observe lets every actor of the shard see a node's dialog report; of is the part of the report by account.
+func (s *shard) observe(base presence.Report, of map[string][]presence.Dialog) {
+	var out []byte
+	now := s.now()
+	see := func(o *object, dialogs []presence.Dialog) {
+		r := base
+		r.Dialogs = dialogs
+		if op := o.machine.Observe(now, &r); op != nil {
+			out = s.force(out, o, now, op)
+		}
+		s.settle(o)
+	}
+	known := make([]*object, 0, len(s.objects))
+	for _, o := range s.objects {
+		known = append(known, o)
+	}
+	for _, o := range known {
+		see(o, of[o.id])
+	}
+	for id, dialogs := range of {
+		if brain.ShardOf(id) != s.n || s.objects[id] != nil {
+			continue
+		}
+		if o := s.object(id); o != nil {
+			see(o, dialogs)
+		}
+	}
+	s.gate.put(out, nil)
+}
+
+// object returns the actor of an id, making it; nil when there is no room.
+func (s *shard) object(id string) *object {
+	o := s.objects[id]
+	if o == nil && len(s.objects) < maxActors {
+		o = &object{id: id, machine: s.host.New(id), index: -1}
+		s.objects[id] = o
+	}
+	return o
+}
+
+// settle sets the actor's alarm anew, or forgets an actor that holds nothing.
+func (s *shard) settle(o *object) {
+	if o.machine.Empty() && o.feed == nil {
+		if o.index >= 0 {
+			heap.Remove(&s.due, o.index)
+		}
+		delete(s.objects, o.id)
+		return
+	}
+	at, ok := o.deadline()
+	switch {
+	case !ok && o.index >= 0:
+		heap.Remove(&s.due, o.index)
+	case ok && o.index < 0:
+		o.dueMS = at
+		heap.Push(&s.due, o)
+	case ok && o.dueMS != at:
+		o.dueMS = at
+		heap.Fix(&s.due, o.index)
+	}
+}
+
+// snapshot hands over a snapshot when enough was written since the last one.
+func (s *shard) snapshot() {
+	if s.records < s.host.SnapshotEvery || s.gate.snapshotting() {
+		return
+	}
+	s.records = 0
+	var b, one []byte
+	for id, o := range s.objects {
+		one = o.machine.AppendSnapshot(one[:0])
+		b = pack.AppendBytes(pack.AppendText(b, id), one)
+	}
+	s.gate.putSnapshot(b)
+}
+
+// commitAll is the committer: it writes one message after the other until the loop has ended and everything
+// is written, ctx ends, or the log fails.
+func (s *shard) commitAll(ctx context.Context, loopOver <-chan struct{}) {
+	afterPart := false
+	for {
+		b := s.gate.next(afterPart)
+		if b == nil {
+			select {
+			case <-s.gate.more:
+				continue
+			case <-loopOver:
+				if s.gate.empty() {
+					return
+				}
+				loopOver = nil
+				continue
+			case <-ctx.Done():
+				s.gate.fail(nil, ErrNoOwner)
+				return
+			}
+		}
+		if err := s.write(ctx, b); err != nil {
+			s.lost(b, err)
+			return
+		}
+		afterPart = b.part
+		s.gate.written(b)
+	}
+}
+
+func (s *shard) write(ctx context.Context, b *batch) error {
+	switch {
+	case b.part:
+		return s.log.AppendSnapshot(ctx, b.data, b.first, b.last)
+	case len(b.data) == 0:
+		return nil
+	}
+	return s.log.Append(ctx, b.data)
+}
+
+// lost ends the shard after its log refused: everything not acknowledged is void.
+func (s *shard) lost(b *batch, err error) {
+	if !errors.Is(err, context.Canceled) {
+		s.host.Log.Warn("shard lost", "shard", s.n, "epoch", s.epoch, "err", err)
+	}
+	s.close()
+	s.gate.fail(b, brain.Errorf(brain.EUnavailable, "shard %d has another owner", s.n))
+	s.host.forget(s, err)
+}
+
+// broken ends the shard after a fault of a machine; what was acknowledged stays, the rest is read again.
+func (s *shard) broken(err error) {
+	s.close()
+	s.host.forget(s, err)
+}
+
+// close takes no more requests; those in the queue are still applied.
+func (s *shard) close() {
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
+	nudge(s.wake)
+}
+
+// refuseRest ends what came in after the loop had ended.
+func (s *shard) refuseRest() {
+	s.mu.Lock()
+	s.closing = true
+	rest := s.queue
+	s.queue = nil
+	s.mu.Unlock()
+	for _, r := range rest {
+		r.fail(ErrNoOwner)
+	}
+}
+
+// dueHeap orders actors by their alarms.
+type dueHeap []*object
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].dueMS < h[j].dueMS }
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+// Push and Pop are for container/heap only.
+func (h *dueHeap) Push(x any) {
+	o := x.(*object)
+	o.index = len(*h)
+	*h = append(*h, o)
+}
+
+// Pop takes the last off.
+func (h *dueHeap) Pop() any {
+	last := len(*h) - 1
+	o := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	o.index = -1
+	return o
+}

@@ -1,0 +1,113 @@
+package config
+
+import (
+	"context"
+	"database/sql"
+	"io/fs"
+	"path/filepath"
+	"testing"
+
+	"github.com/pressly/goose/v3"
+
+	"github.com/sipio/sipio/brain"
+)
+
+// oldFile makes a file as the first sipio had it, with a row of each table that has changed since.
+func oldFile(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "config.db")
+	db, err := sql.Open("sqlite3", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := provider.UpTo(context.Background(), 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, query := range []string{
+		`INSERT INTO account VALUES ('acc_1', NULL, 'acme', 'active', 'UTC', 'en-US')`,
+		`INSERT INTO sip_user VALUES ('us_1', 'acc_1', '1001', '', 25, 'simultaneous', 'active', 0, '', '', '', '', '', '')`,
+		`INSERT INTO node VALUES ('node_1', 'edge-1', '', '', '[]', 'active', 100)`,
+		`INSERT INTO change_set VALUES (1, 1000, 'apply', 'create 1 account, 1 sip_user, 1 node'), (2, 2000, 'apply', 'update account "acme"')`,
+		`INSERT INTO change_row VALUES (2, 0, 'update', 'account', 'acc_1', 'acc_1',
+			'{"id":"acc_1","name":"old","status":"active","timezone":"UTC","language":"en-US"}',
+			'{"id":"acc_1","name":"acme","status":"active","timezone":"UTC","language":"en-US"}')`,
+	} {
+		if _, err := db.Exec(query); err != nil {
+			t.Fatalf("%v in %s", err, query)
+		}
+	}
+	return path
+}
+
+// Proves that a file of the first schema is opened with the defaults of the fields that came since, that
+// the new fields and the new table can be written, and that its history, which lacks them, can be gone back to.
+func TestOpen_BringsAFileOfTheFirstSchemaUpToDate(t *testing.T) {
+	ctx := context.Background()
+	s, err := Open(ctx, oldFile(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	c := s.Directory().ByAccount("acc_1")
+	if s.Directory().Version() != 2 || c == nil || c.Account.AdmissionPolicy != brain.AdmissionLocalShare || c.Account.MaxIn != 0 || c.UserByName["1001"].MaxSimultaneous != 0 {
+		t.Fatalf("version %d, %+v", s.Directory().Version(), c)
+	}
+	a, u := c.Account, *c.UserByName["1001"]
+	a.MaxIn, u.MaxSimultaneous = 5, 2
+	mustChange(t, s, brain.OpUpdate, &a, &u)
+	mustChange(t, s, brain.OpCreate, &brain.CallLimit{AccountID: "acc_1", Name: "all", ScopeKind: brain.LimitAccount, PeriodSec: 1, MaxCount: 1})
+	if err := s.reload(ctx); err != nil {
+		t.Fatal(err)
+	}
+	c = s.Directory().ByAccount("acc_1")
+	if c.Account.MaxIn != 5 || c.UserByName["1001"].MaxSimultaneous != 2 || len(c.Limits) != 1 {
+		t.Errorf("read back: %+v", c)
+	}
+	if _, _, err := s.Rollback(ctx, "test", 1, false); err != nil {
+		t.Fatal(err)
+	}
+	if c = s.Directory().ByAccount("acc_1"); c.Account.Name != "old" || c.Account.MaxIn != 0 || len(c.Limits) != 0 {
+		t.Errorf("after going back to the first revision: %+v, %d limits", c.Account, len(c.Limits))
+	}
+}
+
+// Proves that the new columns and the new table hold their bounds by themselves: rows are written past
+// the checks and the file refuses them.
+func TestSQLite_BoundsAdmissionByItself(t *testing.T) {
+	s := acmeStore(t)
+	acme := account(t, s, "acme.test").Account
+	limit := brain.CallLimit{ID: "lim_x", AccountID: acme.ID, Name: "x", ScopeKind: brain.LimitAccount, Direction: "any", PeriodSec: 1, MaxCount: 1}
+	rows := map[string]func(l *brain.CallLimit){
+		"scope":         func(l *brain.CallLimit) { l.ScopeKind = "team" },
+		"user":          func(l *brain.CallLimit) { l.ScopeKind = brain.LimitUser },
+		"pattern":       func(l *brain.CallLimit) { l.ScopeKind = brain.LimitNumber },
+		"wrong pattern": func(l *brain.CallLimit) { l.NumberPattern = "1*" },
+		"direction":     func(l *brain.CallLimit) { l.Direction = "up" },
+		"period":        func(l *brain.CallLimit) { l.PeriodSec = 0 },
+		"count":         func(l *brain.CallLimit) { l.MaxCount = 10_001 },
+		"name taken":    func(l *brain.CallLimit) { l.Name = "all" },
+		"account":       func(l *brain.CallLimit) { l.AccountID = "acc_x" },
+	}
+	for name, spoil := range rows {
+		l := limit
+		spoil(&l)
+		err := writeRevision(context.Background(), s.db, brain.Revision{Version: 99}, []op{opOf(nil, &l)}, nil)
+		if brain.CodeOf(classify(err)) != brain.EConflict {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	bad := acme
+	bad.MaxIn = -1
+	if err := writeRevision(context.Background(), s.db, brain.Revision{Version: 99}, []op{opOf(&acme, &bad)}, nil); brain.CodeOf(classify(err)) != brain.EConflict {
+		t.Errorf("max_in: got %v", err)
+	}
+}

@@ -1,0 +1,143 @@
+package config
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sipio/sipio/brain"
+)
+
+func loadSnapshot(t testing.TB, path string, from *Store) {
+	t.Helper()
+	var text bytes.Buffer
+	version, err := from.WriteSnapshot(context.Background(), &text)
+	if err != nil || version != from.Directory().Version() {
+		t.Fatalf("snapshot of version %d, %v; want %d", version, err, from.Directory().Version())
+	}
+	if got, err := LoadSnapshot(context.Background(), path, &text); err != nil || got != version {
+		t.Fatalf("loaded version %d, %v; want %d", got, err, version)
+	}
+}
+
+// Proves the way of a new brain whose log no longer begins at 1: it is told so, loads a snapshot, joins,
+// and is equal; its old file is kept, and no other file is left behind.
+func TestLoadSnapshot_BringsABrainIntoAShortenedLog(t *testing.T) {
+	ctx, log := context.Background(), newMemLog()
+	one := joined(t, log)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "config.db")
+	late, err := Open(ctx, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := late.Replicate(ctx, log); err != nil {
+		t.Fatal(err)
+	}
+	mustChange(t, late, brain.OpCreate, &brain.Account{Name: "first"})
+	late.Close()
+	mustApply(t, one, readFile(t, "acme.yaml"), brain.ApplyOptions{})
+	var snapshot bytes.Buffer
+	if _, err := one.WriteSnapshot(ctx, &snapshot); err != nil {
+		t.Fatal(err)
+	}
+	mustChange(t, one, brain.OpCreate, &brain.Account{Name: "later"})
+	log.forget(2)
+
+	if late, err = Open(ctx, path); err != nil {
+		t.Fatal(err)
+	}
+	if err := late.Replicate(ctx, log); !errors.Is(err, ErrBehind) {
+		t.Fatalf("got %v, want ErrBehind", err)
+	}
+	late.Close()
+	if v, err := LoadSnapshot(ctx, path, &snapshot); err != nil || v != 2 {
+		t.Fatalf("version %d, %v", v, err)
+	}
+	if late, err = Open(ctx, path); err != nil {
+		t.Fatal(err)
+	}
+	defer late.Close()
+	if err := late.Replicate(ctx, log); err != nil {
+		t.Fatal(err)
+	}
+	wantEqual(t, one, late)
+	old, err := Open(ctx, path+".old")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	if old.Directory().Version() != 1 {
+		t.Errorf("the file kept has version %d", old.Directory().Version())
+	}
+	for _, folder := range []string{dir, filepath.Dir(one.path)} {
+		entries, err := os.ReadDir(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			info, err := e.Info()
+			if err != nil || strings.Contains(e.Name(), "coming") || strings.Contains(e.Name(), "going") || info.Mode().Perm()&0o077 != 0 {
+				t.Errorf("left behind, or readable by others: %v %v", info, err)
+			}
+		}
+	}
+}
+
+// Proves that a snapshot that is no whole database, or is older than the file, changes nothing.
+func TestLoadSnapshot_RefusesWhatIsDamagedOrOlder(t *testing.T) {
+	ctx, s := context.Background(), acmeStore(t)
+	var whole bytes.Buffer
+	if _, err := s.WriteSnapshot(ctx, &whole); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "config.db")
+	loadSnapshot(t, path, s)
+	mine, err := Open(ctx, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustChange(t, mine, brain.OpCreate, &brain.Account{Name: "mine"})
+	want := dump(t, mine)
+	if _, err := LoadSnapshot(ctx, path, bytes.NewReader(whole.Bytes())); err == nil || !strings.Contains(err.Error(), "version 2") {
+		t.Errorf("older: got %v", err)
+	}
+	mine.Close()
+	torn := bytes.Clone(whole.Bytes())
+	copy(torn[len(torn)/2:], make([]byte, 8192))
+	for name, text := range map[string][]byte{"empty": {}, "text": []byte("hello"), "half": whole.Bytes()[:whole.Len()/2],
+		"a page short": whole.Bytes()[:whole.Len()-4096], "torn": torn, "older": whole.Bytes()} {
+		if v, err := LoadSnapshot(ctx, path, bytes.NewReader(text)); err == nil {
+			t.Errorf("%s: taken as version %d", name, v)
+		}
+	}
+	if mine, err = Open(ctx, path); err != nil {
+		t.Fatal(err)
+	}
+	defer mine.Close()
+	if got := dump(t, mine); got != want {
+		t.Errorf("the file was changed:\n%s", got)
+	}
+}
+
+// Proves that what the tables refuse never gets into the log, deferred references included: every other
+// brain would stop at it for ever.
+func TestWriteRevision_PublishesNothingThatTheTablesRefuse(t *testing.T) {
+	s := acmeStore(t)
+	acme := account(t, s, "acme.test")
+	for name, o := range map[string]op{
+		"at once":       opOf(nil, &brain.Extension{ID: "ext_x", AccountID: acme.Account.ID, Digits: "1", DestKind: "moon", Status: "active"}),
+		"at the commit": opOf(nil, &brain.Extension{ID: "ext_x", AccountID: "acc_x", Digits: "1", DestKind: "hangup", Status: "active"}),
+		"a user in use": opOf(acme.UserByName["1002"], nil),
+	} {
+		published := false
+		err := writeRevision(context.Background(), s.db, brain.Revision{Version: 2}, []op{o}, func() error { published = true; return nil })
+		if published || brain.CodeOf(classify(err)) != brain.EConflict {
+			t.Errorf("%s: published %v, %v", name, published, err)
+		}
+	}
+}
