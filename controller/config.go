@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -67,11 +68,13 @@ type Setting struct {
 	Type string // string, bool
 	Get  func() string
 	Set  func(string) error
+
+	prefix string // of the variable; "" = SIPIO_BRAIN_
 }
 
 // Env is the name of the environment variable of the setting.
 func (s Setting) Env() string {
-	return "SIPIO_BRAIN_" + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))
+	return cmp.Or(s.prefix, "SIPIO_BRAIN_") + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))
 }
 
 // Settings lists every setting of c, in the order of the sample file.
@@ -84,7 +87,7 @@ func (c *Config) Settings() []Setting {
 		text("tls-key-file", "PEM file of the certificate's key, with tls-listen", &c.TLSKeyFile),
 		{"allow-peers", "addresses of node agents and operators that may ask the decision endpoints: CIDRs, comma between", "string",
 			func() string { return joinPrefixes(c.AllowPeers) },
-			func(s string) (err error) { c.AllowPeers, err = parsePrefixes(s); return err }},
+			func(s string) (err error) { c.AllowPeers, err = parsePrefixes(s); return err }, ""},
 		text("name", "name of this brain in its cluster", &c.Name),
 		list("peers", "names of all brains of the cluster, this one included, comma between; empty for one brain alone", &c.Peers),
 		list("bus-urls", "NATS cluster that holds the journal, for example tls://10.0.0.1:4222, comma between; empty for a journal inside this process", &c.BusURLs),
@@ -92,25 +95,25 @@ func (c *Config) Settings() []Setting {
 		text("bus-ca-file", "PEM file of the authority of that cluster's certificates; empty for the system's", &c.BusCAFile),
 		{"accept-journal-loss", "start although acknowledged messages of the journal are lost; the log says which", "bool",
 			func() string { return strconv.FormatBool(c.AcceptLoss) },
-			func(s string) (err error) { c.AcceptLoss, err = strconv.ParseBool(s); return err }},
+			func(s string) (err error) { c.AcceptLoss, err = strconv.ParseBool(s); return err }, ""},
 		{"log-level", "debug, info, warn or error", "string",
 			func() string { return strings.ToLower(c.LogLevel.String()) },
-			func(s string) error { return c.LogLevel.UnmarshalText([]byte(s)) }},
+			func(s string) error { return c.LogLevel.UnmarshalText([]byte(s)) }, ""},
 		{"log-decisions", "log every decision at level info", "bool",
 			func() string { return strconv.FormatBool(c.LogDecisions) },
-			func(s string) (err error) { c.LogDecisions, err = strconv.ParseBool(s); return err }},
+			func(s string) (err error) { c.LogDecisions, err = strconv.ParseBool(s); return err }, ""},
 	}
 }
 
 func text(name, doc string, at *string) Setting {
-	return Setting{name, doc, "string", func() string { return *at }, func(s string) error { *at = s; return nil }}
+	return Setting{name, doc, "string", func() string { return *at }, func(s string) error { *at = s; return nil }, ""}
 }
 
 func list(name, doc string, at *[]string) Setting {
 	return Setting{name, doc, "string", func() string { return strings.Join(*at, ",") }, func(s string) error {
 		*at = strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
 		return nil
-	}}
+	}, ""}
 }
 
 // peers are the brains of the cluster; alone it is this one.
@@ -123,8 +126,12 @@ func (c *Config) peers() []string {
 
 // SetFromEnv takes every setting whose variable is set, through lookup (os.LookupEnv).
 func (c *Config) SetFromEnv(lookup func(string) (string, bool)) error {
+	return setFromEnv(c.Settings(), lookup)
+}
+
+func setFromEnv(settings []Setting, lookup func(string) (string, bool)) error {
 	var errs []error
-	for _, s := range c.Settings() {
+	for _, s := range settings {
 		if v, ok := lookup(s.Env()); ok {
 			if err := s.Set(v); err != nil {
 				errs = append(errs, fmt.Errorf("%s=%q: %w", s.Env(), v, err))
@@ -193,9 +200,13 @@ func joinPrefixes(list []netip.Prefix) string {
 // SampleEnv is the sample of an environment file: every variable with its default.
 func SampleEnv() string {
 	c := DefaultConfig()
+	return sampleEnv("sipio-brain", c.Settings())
+}
+
+func sampleEnv(program string, settings []Setting) string {
 	var b strings.Builder
-	b.WriteString("# Settings of sipio-brain, read by its systemd unit. The values here are the defaults.\n")
-	for _, s := range c.Settings() {
+	fmt.Fprintf(&b, "# Settings of %s, read by its systemd unit. The values here are the defaults.\n", program)
+	for _, s := range settings {
 		fmt.Fprintf(&b, "\n# %s\n#%s=%s\n", s.Doc, s.Env(), s.Get())
 	}
 	return b.String()

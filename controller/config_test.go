@@ -11,22 +11,25 @@ import (
 
 var update = flag.Bool("update", false, "rewrite files that are made from the code")
 
-const sampleFile = "../deploy/sipio-brain.env"
+// samples are the sample files and what they must be.
+var samples = map[string]func() string{"../deploy/sipio-brain.env": SampleEnv, "../deploy/sipio-bus.env": SampleBusEnv}
 
 // The sample file shows every variable with its default, so that nobody needs to guess either. Rewrite
 // it with: go test ./controller -run Sample -update
 func TestSampleEnv_ShowsTheDefaults(t *testing.T) {
-	if *update {
-		if err := os.WriteFile(sampleFile, []byte(SampleEnv()), 0o644); err != nil {
+	for file, sample := range samples {
+		if *update {
+			if err := os.WriteFile(file, []byte(sample()), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(file)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	got, err := os.ReadFile(sampleFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(got) != SampleEnv() {
-		t.Errorf("%s is not what the defaults are:\n%s\nwant\n%s", sampleFile, got, SampleEnv())
+		if string(got) != sample() {
+			t.Errorf("%s is not what the defaults are:\n%s\nwant\n%s", file, got, sample())
+		}
 	}
 }
 
@@ -34,7 +37,8 @@ func TestSampleEnv_ShowsTheDefaults(t *testing.T) {
 // default, through its variable alone, and only its text changes.
 func TestSetFromEnv_EachVariableIsOneSetting(t *testing.T) {
 	values := map[string]string{"data-dir": "/x", "listen": "127.0.0.1:1", "tls-listen": ":2", "tls-cert-file": "/c", "tls-key-file": "/k",
-		"allow-peers": "192.0.2.0/24,2001:db8::/32", "log-level": "debug", "log-decisions": "true"}
+		"allow-peers": "192.0.2.0/24,2001:db8::/32", "log-level": "debug", "log-decisions": "true",
+		"name": "b2", "peers": "b1,b2", "bus-urls": "nats://127.0.0.1:4222", "bus-creds-file": "/b", "bus-ca-file": "/a", "accept-journal-loss": "true"}
 	def := DefaultConfig()
 	for i, s := range def.Settings() {
 		c := DefaultConfig()

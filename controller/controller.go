@@ -55,7 +55,7 @@ func Run(ctx context.Context, cfg Config) error {
 
 	ask := endpoint.New(store, live.presence)
 	ask.Allow, ask.Version, ask.LogDecisions, ask.Log = cfg.AllowPeers, cfg.Version, cfg.LogDecisions, log
-	ask.Done = ctx.Done()
+	ask.Done, ask.Operator = ctx.Done(), &operator{cfg.Name, live, store}
 	mux := http.NewServeMux()
 	ask.Register(mux)
 	mux.Handle(v1.Prefix+"/", v1.New(store))
@@ -75,6 +75,11 @@ func openState(ctx context.Context, cfg Config, log *slog.Logger) (store *config
 	}()
 	if store, err = openStore(ctx, filepath.Join(cfg.DataDir, databaseFile), bus); err != nil {
 		return nil, nil, fmt.Errorf("open configuration: %w", err)
+	}
+	if len(cfg.BusURLs) > 0 {
+		if err := keepSnapshot(ctx, bus, store); err != nil {
+			log.Warn("no snapshot of the configuration is kept: a new brain may not be able to join", "err", err)
+		}
 	}
 	if l, err = openLive(bus, store, log, len(cfg.BusURLs) > 0); err != nil {
 		return nil, nil, errors.Join(err, store.Close())
@@ -108,12 +113,32 @@ func replicate(ctx context.Context, path string, bus *journal.Bus) (*config.Stor
 	first := store.Directory().Version() + 1
 	changes, err := bus.ChangeLog(ctx, first)
 	if err == nil {
-		err = store.Replicate(ctx, changes)
+		err = store.Replicate(ctx, changeLog{changes})
 	}
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
 	return store, nil
+}
+
+// changeLog is the journal's change log in the configuration's words.
+type changeLog struct{ *journal.ChangeLog }
+
+// Read is journal.ChangeLog.Read; a log that begins later is config.ErrBehind.
+func (c changeLog) Read(ctx context.Context, from, to int64, fn func(int64, []byte) error) error {
+	return behind(c.ChangeLog.Read(ctx, from, to, fn))
+}
+
+// Follow is journal.ChangeLog.Follow; a log that begins later is config.ErrBehind.
+func (c changeLog) Follow(ctx context.Context, from int64, fn func(int64, []byte) error) error {
+	return behind(c.ChangeLog.Follow(ctx, from, fn))
+}
+
+func behind(err error) error {
+	if errors.Is(err, journal.ErrTrimmed) {
+		return fmt.Errorf("%w: %w", config.ErrBehind, err)
+	}
+	return err
 }
 
 // follow applies what other brains change, until ctx ends.
@@ -154,6 +179,9 @@ func ensureAdminKey(ctx context.Context, store keyStore, path string, log *slog.
 	}
 	const who = "first start"
 	token, key, err := store.NewKey(ctx, who, "", "admin", brain.Scopes)
+	if brain.CodeOf(err) == brain.EConflict { // another brain of the cluster was first
+		return os.Remove(path)
+	}
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/controller/actor"
 	"github.com/sipio/sipio/controller/endpoint"
+	"github.com/sipio/sipio/controller/journal"
 	"github.com/sipio/sipio/nodeagent/door"
 )
 
@@ -73,10 +74,8 @@ func acme() exampleBrain {
 // protocolExamples has the exchanges that docs/protocol.md shows, by name.
 func protocolExamples(t *testing.T) map[string]string {
 	t.Helper()
-	presence := actor.NewPresence()
-	t.Cleanup(presence.Close)
 	mux := http.NewServeMux()
-	endpoint.New(acme(), presence).Register(mux)
+	endpoint.New(acme(), examplePresence(t)).Register(mux)
 	brainAt := httptest.NewServer(mux)
 	t.Cleanup(brainAt.Close)
 
@@ -104,7 +103,32 @@ func protocolExamples(t *testing.T) map[string]string {
 	}
 	ask("events of the door", brainAt.URL, "POST", api.PathPresenceEvent, "application/json", string(batch))
 	ask("calls", brainAt.URL, "GET", api.PathCalls, "", "")
+	const of = "?account_id=acc_acme"
+	ask("dialogs", brainAt.URL, "POST", api.PathDialogs, "application/json", exampleReport)
+	ask("cac", brainAt.URL, "GET", api.PathCAC+of, "", "")
+	ask("presence", brainAt.URL, "GET", api.PathPresence+of, "", "")
+	ask("agent", brainAt.URL, "POST", api.PathAgent+of, "application/json", `{"user_id":"us_1","status":"on_break","reason":"lunch"}`)
+	ask("cac reset", brainAt.URL, "POST", api.PathCACReset+of, "application/json", `{"all":true}`)
 	return ex
+}
+
+// exampleReport lists the call that the example events tell of.
+const exampleReport = `{"node":"node-1","boot":"1795307327","boot_ms":1795307327000,"seq":1795307320001,"taken_ms":1795307365000,"count":1,
+"dialogs":[{"account_id":"acc_acme","token":"b2jk7zqy4xnd5tvw6msa","call_id":"3848276298220188511@192.0.2.10","from":"1001","to":"1002","since_ms":1795307361022}]}`
+
+// examplePresence is the live state of one brain, with its journal in memory and its clock at the time of the examples.
+func examplePresence(t *testing.T) *actor.Presence {
+	t.Helper()
+	memory := journal.NewMemory()
+	host := actor.NewHost(func(ctx context.Context, shard int, epoch uint64, snapshot func([]byte, bool) error, record func([]byte) error) (actor.Log, error) {
+		return memory.Shard(ctx, shard, epoch, journal.Loader{Snapshot: snapshot, Record: func(_ uint64, data []byte) error { return record(data) }})
+	})
+	host.Now = func() time.Time { return time.UnixMilli(1795307362000) }
+	if err := host.Acquire(t.Context(), brain.ShardOf("acc_acme"), 1); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { host.Close(context.Background()) })
+	return &actor.Presence{Live: &actor.Live{Host: host}}
 }
 
 // exchange asks and writes question and answer as they are; JSON is laid out for reading.
@@ -167,7 +191,7 @@ func kamailioForm(t *testing.T, method, password string) string {
 	ha1 := md5Hex("1001:" + exampleDomain + ":" + password)
 	values := map[string]string{
 		"call_id": "3848276298220188511@192.0.2.10", "cseq": "2", "branch": "z9hG4bK776asdhds", "method": method,
-		"source_ip": "192.0.2.10", "source_port": "5060", "transport": "udp", "node": "node-1", "user_agent": "Phone/4.2",
+		"source_ip": "192.0.2.10", "source_port": "5060", "transport": "udp", "node": "node-1", "user_agent": "Phone/4.2", "time_ms": "1795307358790",
 		"auth_username": "1001", "auth_realm": exampleDomain, "auth_nonce": nonce, "auth_uri": uri,
 		"auth_response":  md5Hex(strings.Join([]string{ha1, nonce, nc, cnonce, "auth", md5Hex(method + ":" + uri)}, ":")),
 		"auth_algorithm": "MD5", "auth_cnonce": cnonce, "auth_nc": nc, "auth_qop": "auth",

@@ -100,7 +100,7 @@ var (
 
 // commands says what each command may import of this module.
 var commands = map[string][]string{
-	"cmd/sipio":       {"controller/client", "controller/config", "brain"},
+	"cmd/sipio":       {"controller", "brain"},
 	"cmd/sipio-brain": {"controller"},
 	"cmd/sipio-node":  {"nodeagent"},
 }

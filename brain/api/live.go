@@ -20,11 +20,11 @@ const MaxReport = 32 << 20
 type DialogReport struct {
 	Node    string   `json:"node"`
 	Boot    string   `json:"boot"`     // of Kamailio, as in EventBatch
-	BootMS  int64    `json:"boot_ms"`  // epoch milliseconds at the node: what began earlier may be unknown to Kamailio
+	BootMS  int64    `json:"boot_ms"`  // epoch milliseconds at the node, the end of the second in which that life began: what was asked earlier may be unknown to Kamailio
 	Seq     int64    `json:"seq"`      // rises by one within (node, boot of the node agent); begins at the agent's start time in milliseconds
 	TakenMS int64    `json:"taken_ms"` // epoch milliseconds at the node when the list was begun
 	Count   int      `json:"count"`    // of Dialogs
-	Dialogs []Dialog `json:"dialogs"`
+	Dialogs []Dialog `json:"dialogs"`  // Kamailio's, and calls of its earlier lives whose media sessions live
 }
 
 // Dialog is a live dialog in light form.
@@ -34,7 +34,7 @@ type Dialog struct {
 	CallID    string `json:"call_id"`
 	From      string `json:"from,omitempty"`
 	To        string `json:"to,omitempty"`
-	SinceMS   int64  `json:"since_ms"` // epoch milliseconds at the node when it began
+	SinceMS   int64  `json:"since_ms"` // epoch milliseconds at the node when it began, to the second
 }
 
 // DialogReportReply says that a report was taken.

@@ -183,6 +183,7 @@ type Ledger struct {
 	entries   int    // in all windows
 	windowDue int64  // no window is empty before; 0 when there is none
 	leases    list
+	found     []*dimension // of the call that is looked at; its room is used again
 }
 
 // ended is the memory of a released token.
@@ -260,6 +261,7 @@ func (l *Ledger) Admit(nowMS int64, c Call) Verdict {
 		return Verdict{Limit: room, Used: len(l.slots)}
 	}
 	v := Verdict{Admitted: true}
+	l.look(&c)
 	if !c.Emergency {
 		if v = l.test(now, &c); !v.Admitted {
 			return v
@@ -269,13 +271,24 @@ func (l *Ledger) Admit(nowMS int64, c Call) Verdict {
 	return v
 }
 
+// look finds the dimensions that a call takes; nil where nobody takes one yet.
+func (l *Ledger) look(c *Call) {
+	l.found = l.found[:0]
+	for _, t := range c.Takes {
+		l.found = append(l.found, l.dims[name{t.Kind, t.ID}])
+	}
+}
+
 // Adopt takes up a call that is known to be up, beyond every limit; windows do not count it. False when the token
 // has its place, ended lately, or there is no room. A token whose lease alone ran out may be adopted.
 func (l *Ledger) Adopt(nowMS int64, c Call) bool {
 	if c.Windows = nil; !l.Adoptable(nowMS, c.Token) {
 		return false
 	}
-	l.enter(l.tick(nowMS), &c)
+	now := l.tick(nowMS)
+	delete(l.ended, c.Token)
+	l.look(&c)
+	l.enter(now, &c)
 	return true
 }
 
@@ -340,15 +353,14 @@ func (l *Ledger) memory(now int64, token string) (ended, bool) {
 	return e, known && now < e.timeMS+Remember.Milliseconds() && e.timeMS <= now+tolerance.Milliseconds()
 }
 
-// test looks for the first dimension without room. The same dimension twice in a call needs two places.
+// test looks for the first dimension without room, in what look found. The same dimension twice in a call needs two places.
 func (l *Ledger) test(now int64, c *Call) Verdict {
 	for i, t := range c.Takes {
-		d := l.dims[name{t.Kind, t.ID}]
-		if t.Limit <= 0 || d == nil && i == 0 {
+		if t.Limit <= 0 {
 			continue
 		}
 		used := 0
-		if d != nil {
+		if d := l.found[i]; d != nil {
 			used = d.used
 		}
 		for _, before := range c.Takes[:i] {
@@ -373,17 +385,14 @@ func (l *Ledger) test(now int64, c *Call) Verdict {
 	return v
 }
 
-// enter takes everything a call needs. It keeps nothing of c's slices.
+// enter takes everything a call needs, in what look found. It keeps nothing of c's slices.
 func (l *Ledger) enter(now int64, c *Call) {
 	s := &slot{askedMS: c.AskedMS, admittedMS: now, emergency: c.Emergency, takes: make([]taken, len(c.Takes))}
 	s.token, s.callID, s.node = c.Token, c.CallID, c.Node
 	for i, t := range c.Takes {
-		n := name{t.Kind, t.ID}
-		d := l.dims[n]
+		d := l.found[i]
 		if d == nil {
-			n.id = strings.Clone(n.id)
-			d = &dimension{name: n}
-			l.dims[n] = d
+			d = l.begin(name{t.Kind, t.ID})
 		}
 		d.used++
 		d.limit = max(0, t.Limit)
@@ -394,10 +403,20 @@ func (l *Ledger) enter(now int64, c *Call) {
 			l.count(now, w)
 		}
 	}
-	delete(l.ended, c.Token)
 	l.slots[s.token] = s
 	s.leaseMS = now + Lease.Milliseconds()
 	l.leases.insert(s)
+}
+
+// begin makes a dimension, unless the same call just did.
+func (l *Ledger) begin(n name) *dimension {
+	d := l.dims[n]
+	if d == nil {
+		n.id = strings.Clone(n.id)
+		d = &dimension{name: n}
+		l.dims[n] = d
+	}
+	return d
 }
 
 func (l *Ledger) giveBack(d *dimension) {

@@ -188,13 +188,17 @@ func (m *Machine) freeUnanswered(nowMS int64, k key, ev *Event) {
 
 // free gives back the place of a token. freed tells whether it had one, changed whether the machine is another.
 func (m *Machine) free(nowMS int64, token, why string) (freed, changed bool) {
-	over, lapsed := m.ledger.Over(nowMS, token)
+	c := m.live[token]
+	over, lapsed := false, false
+	if c == nil {
+		over, lapsed = m.ledger.Over(nowMS, token)
+	}
 	if why == WhyLease {
 		freed = m.ledger.Lapse(nowMS, token)
 	} else {
 		freed = m.ledger.Release(nowMS, token)
 	}
-	if c := m.live[token]; c != nil {
+	if c != nil {
 		delete(m.live, token)
 		m.wentDown(c, nowMS, why)
 		k := key{"", c.callID, c.node}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -26,12 +27,13 @@ func main() {
 
 // run is the whole program; it returns the exit status: 0 after a graceful stop, 1 otherwise.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	cfg := controller.DefaultConfig()
+	cfg, bus := controller.DefaultConfig(), controller.DefaultBusConfig()
 	cmd := command(&cfg, stderr)
+	cmd.AddCommand(busCommand(&bus, stderr))
 	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
-	if err := cfg.SetFromEnv(os.LookupEnv); err != nil {
+	if err := errors.Join(cfg.SetFromEnv(os.LookupEnv), bus.SetFromEnv(os.LookupEnv)); err != nil {
 		fmt.Fprintln(stderr, "sipio-brain:", err)
 		return 1
 	}
@@ -61,12 +63,38 @@ func command(cfg *controller.Config, stderr io.Writer) *cobra.Command {
 			return controller.Run(cmd.Context(), *cfg)
 		},
 	}
-	for _, s := range cfg.Settings() {
+	addFlags(cmd, cfg.Settings())
+	return cmd
+}
+
+func addFlags(cmd *cobra.Command, settings []controller.Setting) {
+	for _, s := range settings {
 		f := cmd.Flags().VarPF(value{s}, s.Name, "", s.Doc+" [$"+s.Env()+"]")
 		if s.Type == "bool" {
 			f.NoOptDefVal = "true"
 		}
 	}
+}
+
+// busCommand runs a member of the NATS cluster instead of a brain.
+func busCommand(cfg *controller.BusConfig, stderr io.Writer) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "bus",
+		Short: "Run a member of the cluster that holds the journal of several brains",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg.Log = slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
+			slog.SetDefault(cfg.Log)
+			cfg.Ready = func() {
+				cfg.Log.Info("bus answers", "name", cfg.Name, "clients", cfg.ClientListen, "cluster", cfg.ClusterListen)
+				if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+					cfg.Log.Warn("cannot notify the service manager", "err", err)
+				}
+			}
+			return controller.RunBus(cmd.Context(), *cfg)
+		},
+	}
+	addFlags(cmd, cfg.Settings())
 	return cmd
 }
 

@@ -77,7 +77,7 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "sipio",
 		Short: "Configure sipio and look into it",
-		Long: "sipio applies and shows the configuration of a brain, lists live calls, and tells offline where a call would go.\n" +
+		Long: "sipio applies and shows the configuration of a brain, looks into live calls, admission and the journal, and tells offline where a call would go.\n" +
 			"Exit status: 0 done, 1 mistakes or failure; sipio diff has 2 for a difference.",
 		SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
@@ -85,7 +85,7 @@ func newRoot() *cobra.Command {
 	s := addServerFlags(root)
 	root.AddCommand(
 		newApply(s), newDiff(s), newExport(s), newRevisions(s), newRollback(s),
-		newGet(s), newDelete(s), newKey(s), newCall(s),
+		newGet(s), newDelete(s), newKey(s), newCall(s), newCAC(s), newPresence(s), newJournal(s), newCluster(s),
 		newRoute(), newVersion(), newDocs(),
 	)
 	return root

@@ -71,17 +71,27 @@ func (s *shard) load(ctx context.Context) error {
 func (s *shard) restore(data []byte) error {
 	clear(s.objects)
 	s.due = nil
-	r := pack.NewReader(data)
-	for r.Rest() > 0 {
-		id, state := r.Text(), r.Bytes()
-		if err := r.Err(); err != nil {
-			return fmt.Errorf("snapshot of shard %d: %w", s.n, err)
-		}
+	return EachState(data, func(id string, state []byte) error {
 		m, err := s.host.Restore(id, state)
 		if err != nil {
 			return fmt.Errorf("snapshot of shard %d: %w", s.n, err)
 		}
 		s.objects[id] = &object{id: id, machine: m, index: -1}
+		return nil
+	})
+}
+
+// EachState reads a snapshot of a shard: whose, and the machine's own snapshot.
+func EachState(data []byte, visit func(id string, state []byte) error) error {
+	r := pack.NewReader(data)
+	for r.Rest() > 0 {
+		id, state := r.Text(), r.Bytes()
+		if err := r.Err(); err != nil {
+			return fmt.Errorf("journal snapshot: %w", err)
+		}
+		if err := visit(id, state); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -179,7 +179,7 @@ func TestChange_IsPreparedAnewWhenOvertaken(t *testing.T) {
 		t.Errorf("version %d, want 3", v)
 	}
 	overtake = 1
-	doc := []byte("{kind: sip_user, account: acme, name: \"3000\"}")
+	doc := []byte("{kind: sip_user, account: acme, name: \"3000\", spec: {fwd_busy_dest_kind: user, fwd_busy_dest_id: \"2000\"}}")
 	if plan := mustApply(t, two, doc, brain.ApplyOptions{}); len(plan.Items) != 1 { // names are resolved anew
 		t.Errorf("plan:\n%s", plan)
 	}

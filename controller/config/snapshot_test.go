@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,10 +108,20 @@ func TestLoadSnapshot_RefusesWhatIsDamagedOrOlder(t *testing.T) {
 		t.Errorf("older: got %v", err)
 	}
 	mine.Close()
-	torn := bytes.Clone(whole.Bytes())
-	copy(torn[len(torn)/2:], make([]byte, 8192))
-	for name, text := range map[string][]byte{"empty": {}, "text": []byte("hello"), "half": whole.Bytes()[:whole.Len()/2],
-		"a page short": whole.Bytes()[:whole.Len()-4096], "torn": torn, "older": whole.Bytes()} {
+	snapshots := map[string][]byte{"empty": {}, "text": []byte("hello"), "half": whole.Bytes()[:whole.Len()/2],
+		"a page short": whole.Bytes()[:whole.Len()-4096], "older": whole.Bytes()}
+	var newer bytes.Buffer // so that it is not its age that keeps a torn one out
+	mustChange(t, s, brain.OpCreate, &brain.Account{Name: "a"})
+	mustChange(t, s, brain.OpCreate, &brain.Account{Name: "b"})
+	if _, err := s.WriteSnapshot(ctx, &newer); err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; at+4096 <= newer.Len(); at += 4 * 4096 {
+		torn := bytes.Clone(newer.Bytes())
+		clear(torn[at : at+4096])
+		snapshots[fmt.Sprintf("page at %d lost", at)] = torn
+	}
+	for name, text := range snapshots {
 		if v, err := LoadSnapshot(ctx, path, bytes.NewReader(text)); err == nil {
 			t.Errorf("%s: taken as version %d", name, v)
 		}

@@ -52,10 +52,21 @@ type Presence interface {
 	Counts() map[string]int64
 }
 
+// Operator answers what operators ask of the installation.
+type Operator interface {
+	// Cluster is what this brain knows of the others and of who owns what.
+	Cluster(ctx context.Context) (api.ClusterState, error)
+	// Journal says what each shard's journal holds.
+	Journal(ctx context.Context) (api.JournalState, error)
+	// Dump gives fn every record of a shard, from its newest snapshot on.
+	Dump(ctx context.Context, shard int, fn func(api.JournalRecord) error) error
+}
+
 // Server answers the decision endpoints. Set the exported fields before Register.
 type Server struct {
 	Config   Config
 	Presence Presence
+	Operator Operator // nil: those questions are not answered
 
 	Allow        []netip.Prefix // peers that may ask at all; nobody else, whatever their credential
 	Version      string         // of this build, shown by /health
@@ -95,6 +106,11 @@ func (s *Server) Register(mux *http.ServeMux) {
 	mux.Handle(api.PathPresence, s.gate(http.MethodGet, forCalls, s.presenceState))
 	mux.HandleFunc(api.PathPresenceStream, s.stream)
 	mux.Handle(api.PathAgent, s.gate(http.MethodPost, forCallsWrite, s.agent))
+	if s.Operator != nil {
+		mux.Handle(api.PathCluster, s.gate(http.MethodGet, forPlatform, s.cluster))
+		mux.Handle(api.PathJournal, s.gate(http.MethodGet, forPlatform, s.journal))
+		mux.HandleFunc(api.PathJournalDump, s.dump)
+	}
 	mux.Handle(PathNodes, s.gate(http.MethodGet, forPlatform, s.listNodes))
 	mux.Handle(api.PathCalls, s.gate(http.MethodGet, forCalls, s.calls))
 	mux.HandleFunc(api.PathHealth, s.health)

@@ -34,6 +34,8 @@ type Options struct {
 	Config           string                  // YAML to apply before the first call
 	NodeFlags        []string                // more flags for sipio-node
 	BrainFlags       []string                // more flags for sipio-brain
+	BrainURLs        []string                // brains that run already, for the node to ask; none is started then
+	BrainKey         string                  // platform key of those
 	LogDecisions     bool                    // the brain writes a line for each decision
 	NoPhones         bool                    // brain and node agent only: neither Kamailio nor rtpengine is started
 	Tee              func(proc, line string) // sees every line of every daemon
@@ -300,6 +302,10 @@ func freePortString() string {
 }
 
 func (e *Edge) startBrain(ctx context.Context, bin string) error {
+	if len(e.opt.BrainURLs) > 0 {
+		e.BrainURL, e.AdminKey = e.opt.BrainURLs[0], e.opt.BrainKey
+		return nil
+	}
 	data := filepath.Join(e.Dir, "brain")
 	args := append([]string{bin + "/sipio-brain", "--data-dir=" + data,
 		"--listen=" + strings.TrimPrefix(e.BrainURL, "http://"), fmt.Sprintf("--log-decisions=%t", e.opt.LogDecisions)}, e.opt.BrainFlags...)
@@ -328,7 +334,11 @@ func (e *Edge) startNode(ctx context.Context, bin string) error {
 	if err := os.WriteFile(keyFile, []byte(e.AdminKey), 0o600); err != nil {
 		return err
 	}
-	args := append([]string{bin + "/sipio-node", "--name=node-1", "--brain-urls=" + e.BrainURL,
+	brains := e.BrainURL
+	if len(e.opt.BrainURLs) > 0 {
+		brains = strings.Join(e.opt.BrainURLs, ",")
+	}
+	args := append([]string{bin + "/sipio-node", "--name=node-1", "--brain-urls=" + brains,
 		"--brain-key-file=" + keyFile, "--door-listen=" + e.DoorAddr,
 		"--op-listen=" + strings.TrimSuffix(strings.TrimPrefix(e.NodeHealth, "http://"), "/health"),
 		"--kamailio-socket=" + e.KamailioSocket, "--kamailio-client=" + filepath.Join(e.Dir, "sipio-node.sock"),

@@ -35,6 +35,9 @@ func newProc(dir, name string, env []string, argv ...string) *Proc {
 	return &Proc{Name: name, Log: filepath.Join(dir, name+".log"), argv: argv, env: env}
 }
 
+// NewProc prepares a process that is no part of an Edge; what it prints goes to name.log in dir too.
+func NewProc(dir, name string, argv ...string) *Proc { return newProc(dir, name, nil, argv...) }
+
 // Start starts the process, or starts it again after it ended. tee, when set, sees each line as it comes.
 func (p *Proc) Start(tee func(line string)) error {
 	log, err := os.OpenFile(p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -147,6 +150,11 @@ func (p *Proc) Tail(n int) string {
 		fmt.Fprintf(&b, "  %s| %s\n", p.Name, l)
 	}
 	return b.String()
+}
+
+// WaitFor polls ready until it is nil, the process ends, or ctx does; then the error says what was printed.
+func (p *Proc) WaitFor(ctx context.Context, what string, ready func() error) error {
+	return p.waitFor(ctx, what, ready)
 }
 
 // waitFor polls ready until it is nil, the process ends, or ctx does; then the error says what was printed.

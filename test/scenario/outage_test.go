@@ -17,7 +17,7 @@ import (
 // The brain is killed with a call up: the call is still heard, a new one gets 503 with Retry-After in under a
 // second; the brain is started again: the next call works, and nothing else was restarted.
 func TestOutage_BrainKilledWithACallUp(t *testing.T) {
-	e := start(t, edge.Options{Config: acme})
+	e := start(t, edge.Options{Config: acme, NodeFlags: []string{"--survival=false"}})
 	ctx := within(t, 60*time.Second)
 	alice, bob := registered(t, e, "1001"), registered(t, e, "1002")
 	a, b := connect(t, ctx, alice, bob, "1002")

@@ -2,21 +2,15 @@ package own
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -35,172 +29,6 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// --- a cluster of three nats-servers, each a process
-
-type busSpec struct {
-	Name, Dir            string
-	ClientPort, PeerPort int
-	PeerPorts            []int
-}
-
-type bus struct {
-	spec  busSpec
-	child *exec.Cmd
-}
-
-type cluster struct {
-	once    sync.Once
-	err     error
-	dir     string
-	buses   []*bus
-	mu      sync.Mutex
-	account int
-}
-
-var (
-	shared cluster // by all tests, each in its own account
-	doomed cluster // of the one test that kills a server
-)
-
-const accounts = 40
-
-// playBus is a nats-server until its standard input ends.
-func playBus() int {
-	var spec busSpec
-	if err := json.Unmarshal([]byte(os.Getenv("OWN_TEST_SPEC")), &spec); err != nil {
-		return 1
-	}
-	var conf strings.Builder
-	fmt.Fprintf(&conf, "server_name: %s\nlisten: 127.0.0.1:%d\n", spec.Name, spec.ClientPort)
-	fmt.Fprintf(&conf, "jetstream { store_dir: %q, sync_interval: always, max_file: 100GB, max_mem: 1GB }\n", spec.Dir)
-	fmt.Fprintf(&conf, "cluster { name: own, listen: 127.0.0.1:%d, pool_size: -1, routes: [", spec.PeerPort)
-	for i, p := range spec.PeerPorts {
-		fmt.Fprintf(&conf, "%s \"nats://127.0.0.1:%d\"", strings.Repeat(",", min(i, 1)), p)
-	}
-	conf.WriteString(" ] }\naccounts {\n SYS { users: [ {user: sys, password: sys} ] }\n")
-	for i := range accounts {
-		fmt.Fprintf(&conf, " T%d { jetstream: enabled, users: [ {user: t%d, password: t} ] }\n", i, i)
-	}
-	conf.WriteString("}\nsystem_account: SYS\n")
-	file := filepath.Join(filepath.Dir(spec.Dir), spec.Name+".conf")
-	if err := os.WriteFile(file, []byte(conf.String()), 0o600); err != nil {
-		return 1
-	}
-	opts, err := server.ProcessConfigFile(file)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	opts.NoSigs, opts.NoLog = true, true
-	s, err := server.NewServer(opts)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	s.Start()
-	if !s.ReadyForConnections(20 * time.Second) {
-		return 1
-	}
-	fmt.Println("ready")
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	s.Shutdown()
-	return 0
-}
-
-func (c *cluster) start() error {
-	dir, err := os.MkdirTemp("", "own")
-	if err != nil {
-		return err
-	}
-	c.dir = dir
-	ports, err := freePorts(6)
-	if err != nil {
-		return err
-	}
-	for i := range 3 {
-		name := fmt.Sprintf("bus%d", i)
-		c.buses = append(c.buses, &bus{spec: busSpec{
-			Name: name, Dir: filepath.Join(dir, name), ClientPort: ports[i], PeerPort: ports[3+i], PeerPorts: ports[3:],
-		}})
-	}
-	for _, b := range c.buses {
-		if err := b.start(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// freePorts are ports nobody listens on. All are held until the last is found, so none comes twice.
-func freePorts(n int) (ports []int, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = l.Close() }()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
-}
-
-func (b *bus) start() error {
-	spec, err := json.Marshal(b.spec)
-	if err != nil {
-		return err
-	}
-	b.child = exec.Command(os.Args[0])
-	b.child.Env = append(os.Environ(), "OWN_TEST_ROLE=bus", "OWN_TEST_SPEC="+string(spec))
-	b.child.Stderr = os.Stderr
-	if _, err := b.child.StdinPipe(); err != nil { // ends with this process
-		return err
-	}
-	out, err := b.child.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := b.child.Start(); err != nil {
-		return err
-	}
-	if _, err := out.Read(make([]byte, 16)); err != nil {
-		return fmt.Errorf("%s did not start: %w", b.spec.Name, err)
-	}
-	return nil
-}
-
-func (b *bus) kill() {
-	_ = b.child.Process.Kill()
-	_ = b.child.Wait()
-}
-
-func (c *cluster) stop() {
-	for _, b := range c.buses {
-		if b.child != nil {
-			b.kill()
-		}
-	}
-	if c.dir != "" {
-		_ = os.RemoveAll(c.dir)
-	}
-}
-
-// newAccount is a part of the cluster that no other test sees, with the URLs of its servers.
-func (c *cluster) newAccount(t testing.TB) (user string, urls []string) {
-	t.Helper()
-	c.once.Do(func() { c.err = c.start() })
-	if c.err != nil {
-		t.Fatal(c.err)
-	}
-	c.mu.Lock()
-	user = fmt.Sprintf("t%d", c.account)
-	c.account++
-	c.mu.Unlock()
-	for _, b := range c.buses {
-		urls = append(urls, fmt.Sprintf("nats://127.0.0.1:%d", b.spec.ClientPort))
-	}
-	return user, urls
-}
-
 func dial(user string, urls ...string) (*nats.Conn, jetstream.JetStream, error) {
 	nc, err := nats.Connect(strings.Join(urls, ","), nats.UserInfo(user, "t"), nats.MaxReconnects(-1), nats.DontRandomize(),
 		nats.ReconnectWait(50*time.Millisecond), nats.ReconnectJitter(0, 0), nats.RetryOnFailedConnect(true), nats.Timeout(2*time.Second))
@@ -211,16 +39,14 @@ func dial(user string, urls ...string) (*nats.Conn, jetstream.JetStream, error) 
 	return nc, js, err
 }
 
-// --- a brain in this process
-
 // A span is a time during which a brain certainly served a shard: it did at some moment not before From0 and not after
 // From1, and at another one not before To0. Nanoseconds of the machine's clock.
 type span struct {
-	Brain               string
-	Shard               int
-	Epoch               uint64
-	From0, From1, To0   int64
-	AcquiredAt, Reached int64
+	Brain             string
+	Shard             int
+	Epoch             uint64
+	From0, From1, To0 int64
+	AcquiredAt        int64
 }
 
 // A desk is what a brain serves: the actors' side of the contract.

@@ -111,6 +111,51 @@ func TestLease_AnAckThatComesTooLateEndsTheIncarnation(t *testing.T) {
 	})
 }
 
+func TestVote_CountsSilenceFromItsOwnStartAndWhatItAcknowledged(t *testing.T) {
+	// Proves on what a vote rests: nobody is silent to a brain that has just started, for it may have acknowledged something
+	// in its former life; an incarnation is silent Suspect after its last acknowledged heartbeat; one that said good-bye is
+	// at once, and is not acknowledged again; a stranger and a namesake are not acknowledged at all.
+	synctest.Test(t, func(t *testing.T) {
+		m := &Member{
+			cfg: Config{Name: "anna", Peers: peers, Log: quiet()}, need: 2, start: time.Now(), inc: "own",
+			seen: map[string]*sighting{}, dead: map[string]bool{}, strange: map[string]bool{},
+		}
+		expect := func(what, inc string, want bool) {
+			t.Helper()
+			if got := m.silent(inc); got != want {
+				t.Errorf("%s: silent %t, want %t", what, got, want)
+			}
+		}
+		time.Sleep(Suspect - 1)
+		expect("never heard of, a moment before Suspect after the start", "b1", false)
+		time.Sleep(1)
+		expect("never heard of", "b1", true)
+		if !m.sight(notice{Name: "bert", Inc: "b1", Seq: 1}) {
+			t.Error("a peer's heartbeat is not acknowledged")
+		}
+		time.Sleep(Suspect - 1)
+		expect("heard of a moment less than Suspect ago", "b1", false)
+		time.Sleep(1)
+		expect("heard of Suspect ago", "b1", true)
+		expect("this brain itself", "own", false)
+		m.sight(notice{Name: "bert", Inc: "b2", Seq: 1})
+		expect("the next incarnation", "b2", false)
+		m.hearBye(&nats.Msg{Data: []byte(`{"name":"bert","inc":"b2"}`)})
+		expect("after a good-bye", "b2", true)
+		for what, n := range map[string]notice{
+			"one that said good-bye": {Name: "bert", Inc: "b2"}, "a stranger": {Name: "dora", Inc: "d"}, "a namesake": {Name: "anna", Inc: "other"},
+		} {
+			if m.sight(n) {
+				t.Errorf("%s is acknowledged", what)
+			}
+		}
+		m.hearBye(&nats.Msg{Data: []byte(`{"name":"bert","inc":"own"}`)})
+		if m.dead["own"] {
+			t.Error("somebody else said good-bye for this brain")
+		}
+	})
+}
+
 func TestDecide_WhatToDoWithAShard(t *testing.T) {
 	// Proves each rule of placement on its own: who claims, who waits, who hands over, who leaves alone. Shard 0, the brains
 	// in the order of its rank.

@@ -147,6 +147,12 @@ func refused(err error) bool {
 	return false
 }
 
+// raced says whether a write met another one: refused for certain, or perhaps. That is no fault.
+func raced(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && (refused(err) || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
 // readAll learns every record, a few at once, and tries each until ctx ends.
 func (m *Member) readAll(ctx context.Context) error {
 	places := make(chan struct{}, parallel)

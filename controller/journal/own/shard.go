@@ -237,7 +237,7 @@ func (m *Member) win(term context.Context, i int) uint64 {
 		} else if err == nil {
 			err = readErr
 		}
-		if term.Err() == nil && !refused(err) {
+		if term.Err() == nil && err != nil && !raced(err) {
 			m.complain("the owner of a shard cannot be written; trying again", err)
 		}
 		if !refused(err) && !wait(term, pause+rand.N(pause)) {

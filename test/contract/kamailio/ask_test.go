@@ -82,6 +82,9 @@ func TestAsk_AuthSaysWhatTheRegisterSays(t *testing.T) {
 				"transport": transport, "node": "node-1", "user_agent": "set & more", "auth_username": p.user, "auth_realm": "acme.test",
 				"auth_uri": "sip:acme.test", "auth_qop": "auth", "auth_nc": "00000001", "to_user": p.user, "to_domain": "acme.test",
 				"from_user": p.user, "from_domain": "acme.test"})
+			if ms, err := strconv.ParseInt(q.form.Get("time_ms"), 10, 64); err != nil || time.Since(time.UnixMilli(ms)).Abs() > time.Minute {
+				t.Errorf("time_ms %q is not now", q.form.Get("time_ms"))
+			}
 			for _, name := range []string{"branch", "auth_nonce", "auth_response", "auth_cnonce"} {
 				if q.form.Get(name) == "" {
 					t.Errorf("%s is empty", name)

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/presence"
+)
+
+func newJournal(s *server) *cobra.Command {
+	cmd := &cobra.Command{Use: "journal", Short: "Look into the journal of live state"}
+	cmd.AddCommand(newJournalStat(s), newJournalDump(s), newJournalReplay())
+	return cmd
+}
+
+func newJournalStat(s *server) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "stat",
+		Short: "Say what each shard's journal holds, and whether anything of it is damaged",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := s.client()
+			if err != nil {
+				return err
+			}
+			state, err := c.Journal(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), state)
+			}
+			t := newTable("SHARD", "FIRST", "LAST", "MESSAGES", "BYTES", "EPOCH", "SNAPSHOT", "DAMAGE")
+			for _, j := range state.Shards {
+				t.row(strconv.Itoa(j.Shard), seq(j.First), seq(j.Last), strconv.Itoa(j.Messages), strconv.FormatInt(j.Bytes, 10), seq(j.Epoch), seq(j.Snapshot), j.Damage)
+			}
+			return t.write(cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "say it as JSON")
+	return cmd
+}
+
+func seq(n uint64) string { return strconv.FormatUint(n, 10) }
+
+func newJournalDump(s *server) *cobra.Command {
+	var shard int
+	var account string
+	cmd := &cobra.Command{
+		Use:   "dump {--shard N | --account NAME}",
+		Short: "Write every record of a shard's journal, one JSON document a line",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := s.client()
+			if err != nil {
+				return err
+			}
+			if (shard < 0) == (account == "") {
+				return errors.New("give either --shard or --account")
+			}
+			if account != "" {
+				id, err := accountID(cmd.Context(), c, account)
+				if err != nil {
+					return err
+				}
+				shard = brain.ShardOf(id)
+			}
+			return c.DumpJournal(cmd.Context(), shard, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().IntVar(&shard, "shard", -1, "the shard, 0 to "+strconv.Itoa(brain.Shards-1))
+	cmd.Flags().StringVar(&account, "account", "", "the shard of this account, by name or id")
+	return cmd
+}
+
+func newJournalReplay() *cobra.Command {
+	var until uint64
+	cmd := &cobra.Command{
+		Use:   "replay FILE",
+		Short: "Run a dump through the machines offline and show what they hold at its end",
+		Long: "Runs the production machines over a dump (sipio journal dump > FILE; - reads standard input) and prints the state of each\n" +
+			"live object as JSON. With --until the replay stops after that sequence: the state as it was at that moment.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in := cmd.InOrStdin()
+			if args[0] != "-" {
+				f, err := os.Open(args[0])
+				if err != nil {
+					return err
+				}
+				defer f.Close()
+				in = f
+			}
+			machines, err := replay(in, until)
+			if err != nil {
+				return err
+			}
+			return writeJSON(cmd.OutOrStdout(), machines)
+		},
+	}
+	cmd.Flags().Uint64Var(&until, "until", 0, "last sequence to replay; 0 = all")
+	return cmd
+}
+
+// replayed is what one live object holds at the end of a replay.
+type replayed struct {
+	ID       string          `json:"id"`
+	Records  int             `json:"records"`
+	LastMS   int64           `json:"last_ms"` // time of the last operation, epoch milliseconds
+	CAC      json.RawMessage `json:"cac"`
+	Presence json.RawMessage `json:"presence"`
+
+	machine *presence.Machine
+}
+
+// replay runs the records of a dump in their order.
+func replay(in io.Reader, until uint64) ([]*replayed, error) {
+	objects := map[string]*replayed{}
+	lines := bufio.NewScanner(in)
+	lines.Buffer(make([]byte, 0, 64<<10), 256<<20)
+	for n := 1; lines.Scan(); n++ {
+		var r api.JournalRecord
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+		if until > 0 && r.Seq > until {
+			break
+		}
+		if err := step(objects, &r); err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("read the dump: %w", err)
+	}
+	list := make([]*replayed, 0, len(objects))
+	for _, o := range objects {
+		for what, into := range map[string]*json.RawMessage{"cac": &o.CAC, "presence": &o.Presence} {
+			answer, err := o.machine.Query(o.LastMS, []byte(`{"what":"`+what+`"}`))
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", o.ID, err)
+			}
+			*into = answer
+		}
+		list = append(list, o)
+	}
+	slices.SortFunc(list, func(a, b *replayed) int { return strings.Compare(a.ID, b.ID) })
+	return list, nil
+}
+
+func step(objects map[string]*replayed, r *api.JournalRecord) error {
+	switch {
+	case r.Damage != "":
+		return fmt.Errorf("message %d of shard %d is damaged: %s", r.Seq, r.Shard, r.Damage)
+	case r.ID == "":
+		return errors.New("no record of a journal: it names no live object")
+	}
+	o := objects[r.ID]
+	if o == nil {
+		o = &replayed{ID: r.ID, machine: presence.New(r.ID)}
+		objects[r.ID] = o
+	}
+	if len(r.Snapshot) > 0 {
+		m, err := presence.Restore(r.ID, r.Snapshot)
+		if err != nil {
+			return err
+		}
+		o.machine = m
+		return nil
+	}
+	op, err := presence.OpFromJSON(r.Op)
+	if err != nil {
+		return err
+	}
+	if _, _, err := o.machine.Apply(r.TimeMS, op); err != nil {
+		return fmt.Errorf("%s: %w", r.ID, err)
+	}
+	o.Records++
+	o.LastMS = r.TimeMS
+	return nil
+}
