@@ -115,9 +115,14 @@ func (l *live) join(ctx context.Context, cfg Config) error {
 			m.Lost(shard, epoch)
 		}
 	}
+	beats, err := l.bus.Dial()
+	if err != nil {
+		return err
+	}
+	l.stops = append(l.stops, beats.Close)
 	var first atomic.Pointer[error]
 	m, err := own.Join(ctx, own.Config{
-		NC: l.bus.Conn(), JS: l.bus.JetStream(), Name: cfg.Name, Peers: cfg.peers(), Replicas: l.bus.Replicas(), Log: l.log,
+		NC: beats, JS: l.bus.JetStream(), Name: cfg.Name, Peers: cfg.peers(), Replicas: l.bus.Replicas(), Log: l.log,
 		Acquire: func(ctx context.Context, shard int, epoch uint64) error {
 			err := l.acquire(ctx, shard, epoch)
 			if err != nil {

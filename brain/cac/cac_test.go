@@ -316,7 +316,12 @@ func books(t *testing.T, l *Ledger) {
 			t.Fatalf("%v: %d used, the slots take %d", n, d.used, used[n])
 		}
 	}
-	listed, entries := 0, 0
+	listed, entries, admitted := 0, 0, 0
+	for c := range l.Places() {
+		if admitted++; l.slots[c.Token] == nil {
+			t.Fatalf("%s is listed and has no place", c.Token)
+		}
+	}
 	for s := l.leases.first; s != nil; s = s.next {
 		listed++
 		if s.next != nil && (s.next.prev != s || s.next.leaseMS < s.leaseMS) || s.next == nil && l.leases.last != s {
@@ -328,7 +333,7 @@ func books(t *testing.T, l *Ledger) {
 			t.Fatalf("window %v: %v", n, w.times.live())
 		}
 	}
-	if listed != len(l.slots) || len(used) != len(l.dims) || entries != l.entries || l.order.len() < len(l.ended) {
+	if listed != len(l.slots) || admitted != len(l.slots) || len(used) != len(l.dims) || entries != l.entries || l.order.len() < len(l.ended) {
 		t.Fatalf("%d leases, %d dimensions, %d entries, %d endings", listed, len(l.dims), l.entries, l.order.len())
 	}
 }

@@ -12,7 +12,7 @@ import (
 // errSnapshot: a snapshot that no ledger wrote.
 var errSnapshot = errors.New("not a ledger's snapshot")
 
-// AppendSnapshot writes the ledger without its leases. Ledgers that answer alike write the same bytes.
+// AppendSnapshot writes the ledger without its leases. Ledgers that went through the same changes write the same bytes.
 func (l *Ledger) AppendSnapshot(b []byte) []byte {
 	b = pack.AppendInt(b, l.clockMS)
 	dims := l.sortedDims()
@@ -25,7 +25,7 @@ func (l *Ledger) AppendSnapshot(b []byte) []byte {
 	}
 	b = pack.AppendUint(b, uint64(len(l.slots)))
 	var one []byte
-	for _, s := range l.sortedSlots() {
+	for s := l.oldest; s != nil; s = s.after {
 		one = pack.AppendText(pack.AppendText(pack.AppendText(one[:0], s.token), s.callID), s.node)
 		one = pack.AppendBool(pack.AppendInt(pack.AppendInt(one, s.askedMS), s.admittedMS), s.emergency)
 		one = pack.AppendUint(one, uint64(len(s.takes)))
@@ -73,7 +73,9 @@ func Restore(r *pack.Reader) (*Ledger, error) {
 		return nil, err
 	}
 	var one pack.Reader
-	for range r.Count(MaxSlots + MaxEmergency) {
+	count := r.Count(MaxSlots + MaxEmergency)
+	l.slots = make(map[string]*slot, count)
+	for range count {
 		one.Reset(r.Bytes())
 		if err := l.restoreSlot(&one, dims); err != nil {
 			return nil, err
@@ -132,11 +134,10 @@ func (l *Ledger) restoreSlot(r *pack.Reader, dims []*dimension) error {
 	if err := r.End(); err != nil {
 		return fmt.Errorf("slot %q: %w", s.token, err)
 	}
-	if s.token == "" || l.slots[s.token] != nil {
+	before := len(l.slots)
+	if l.keep(s); s.token == "" || len(l.slots) == before {
 		return fmt.Errorf("slot %q is nameless or there twice: %w", s.token, errSnapshot)
 	}
-	l.slots[s.token] = s
-	l.leases.insert(s)
 	return nil
 }
 

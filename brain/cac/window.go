@@ -95,22 +95,6 @@ func (l *Ledger) Windows(nowMS int64, w Window) int {
 	return 0
 }
 
-// forget drops the memories of tokens that are too old or too many.
-func (l *Ledger) forget(now int64) {
-	for l.order.len() > 0 {
-		e := l.order.front()
-		known, ok := l.ended[e.token]
-		stale := !ok || known.n != e.n
-		if !stale && now < e.timeMS+Remember.Milliseconds() && len(l.ended) <= maxEnded {
-			return
-		}
-		l.order.pop()
-		if !stale {
-			delete(l.ended, e.token)
-		}
-	}
-}
-
 // Sweep drops what is no longer in force at nowMS. Nothing else that a ledger answers is changed by it.
 func (l *Ledger) Sweep(nowMS int64) {
 	now := l.tick(nowMS)

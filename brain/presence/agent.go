@@ -60,10 +60,12 @@ func (m *Machine) adjust(id string, timeMS int64, contacts, calls int) {
 		u = &user{}
 		m.users[id] = u
 	}
-	before := u.show(id)
+	if m.watched {
+		before := u.show(id)
+		defer func() { m.noteUser(before, u.show(id), timeMS) }()
+	}
 	u.contacts += contacts
 	u.calls += calls
-	m.noteUser(before, u.show(id), timeMS)
 	if !u.needed() {
 		delete(m.users, id)
 	}

@@ -16,20 +16,21 @@ const snapshotVersion = 1
 // errSnapshot: a snapshot that no machine wrote.
 var errSnapshot = errors.New("not a presence snapshot")
 
-// AppendSnapshot writes everything that Apply changed, every list sorted: equal machines write equal bytes.
+// AppendSnapshot writes everything that Apply changed, places in order of admission, every other list sorted: machines that
+// went through the same changes write the same bytes.
 func (m *Machine) AppendSnapshot(b []byte) []byte {
+	b = slices.Grow(b, 160*(len(m.live)+len(m.records))) // about what it takes
 	b = pack.AppendText(append(b, snapshotVersion), m.account)
 	b = m.ledger.AppendSnapshot(b)
 	return m.appendUsers(m.appendPast(m.appendContacts(m.appendCalls(b))))
 }
 
-// appendCalls writes the calls with a place, by token, then those that are up without one.
+// appendCalls writes the calls with a place, in order of admission, then those that are up without one.
 func (m *Machine) appendCalls(b []byte) []byte {
-	b = pack.AppendUint(b, uint64(len(m.live)))
 	var one []byte
-	for _, token := range sorted(m.live) {
-		c := m.live[token]
-		one = pack.AppendText(one[:0], token)
+	for place := range m.ledger.Places() {
+		c := m.live[place.Token]
+		one = one[:0]
 		for _, s := range [...]string{c.from, c.to, c.callerUser, c.calleeUser} {
 			one = pack.AppendText(one, s)
 		}
@@ -132,20 +133,18 @@ func restore(accountID string, snapshot []byte) (*Machine, error) {
 }
 
 func (m *Machine) restoreCalls(r *pack.Reader) error {
+	m.live, m.records = make(map[string]*call, m.ledger.Len()), make(map[key]*record, m.ledger.Len())
 	var one pack.Reader
-	for range r.Count(m.ledger.Len()) {
+	for place := range m.ledger.Places() {
 		one.Reset(r.Bytes())
-		token := one.Text()
-		place, ok := m.ledger.Place(token)
-		c := &call{token: place.Token, callID: place.CallID, node: place.Node, askedMS: place.AskedMS}
-		c.from, c.to, c.callerUser, c.calleeUser, c.answeredMS = one.Text(), one.Text(), one.Text(), one.Text(), one.Int()
+		c := &call{token: place.Token, callID: place.CallID, node: place.Node, askedMS: place.AskedMS,
+			from: one.Text(), to: one.Text(), callerUser: one.Text(), calleeUser: one.Text(), answeredMS: one.Int()}
 		if err := one.End(); err != nil {
 			return err
 		}
-		if !ok || m.live[token] != nil || !texts(c.token, c.callID, c.node, c.from, c.to, c.callerUser, c.calleeUser) {
-			return fmt.Errorf("call %q has no place or is there twice: %w", token, errSnapshot)
+		if !texts(c.token, c.callID, c.node, c.from, c.to, c.callerUser, c.calleeUser) {
+			return fmt.Errorf("call %q: %w", c.token, errSnapshot)
 		}
-		own(&c.from, &c.to, &c.callerUser, &c.calleeUser)
 		m.live[c.token] = c
 		if c.answeredMS == 0 {
 			continue
@@ -153,9 +152,6 @@ func (m *Machine) restoreCalls(r *pack.Reader) error {
 		if err := m.restoreUp(c); err != nil {
 			return err
 		}
-	}
-	if len(m.live) != m.ledger.Len() {
-		return fmt.Errorf("%d calls with %d places: %w", len(m.live), m.ledger.Len(), errSnapshot)
 	}
 	return nil
 }
@@ -227,10 +223,10 @@ func (m *Machine) restorePast(r *pack.Reader) error {
 
 // restoreRecord takes one record of a snapshot in.
 func (m *Machine) restoreRecord(r *record) error {
-	if r.id == "" || m.records[r.key] != nil || !inTime(r.timeMS) || r.dueMS < 0 || r.dueMS > 2*maxTimeMS || !texts(r.aor, r.id, r.node, r.token) {
+	before := len(m.records)
+	if m.add(r); r.id == "" || len(m.records) == before || !inTime(r.timeMS) || r.dueMS < 0 || r.dueMS > 2*maxTimeMS || !texts(r.aor, r.id, r.node, r.token) {
 		return fmt.Errorf("%q %q at node %q is nameless, there twice, or out of bounds: %w", r.aor, r.id, r.node, errSnapshot)
 	}
-	m.add(r)
 	return nil
 }
 

@@ -20,10 +20,14 @@ func Survival(acct *brain.AccountConfig) (api.SurvivalAccount, bool) {
 	if acct.Account.Status != brain.StatusActive {
 		return api.SurvivalAccount{}, false
 	}
-	return api.SurvivalAccount{
+	kept := api.SurvivalAccount{
 		AccountID: acct.Account.ID, ConfigVersion: acct.Version, Domains: slices.Sorted(maps.Keys(acct.Domains)),
 		Callers: survivalCallers(acct), Numbers: survivalNumbers(acct), Media: media(), MaxDurationSec: MaxDurationSec,
-	}, true
+	}
+	if acct.Account.AdmissionPolicy == brain.AdmissionClosed {
+		kept.Numbers = nil // registrations go on, calls wait for the brain
+	}
+	return kept, true
 }
 
 // survivalCallers lists the devices that may register and call, by name and realm.

@@ -260,3 +260,18 @@ func (w *world) checkPlaces(all bool) {
 		}
 	}
 }
+
+// checkPhones holds the contacts to the truth in a calm: what was registered or removed in it, and does not expire about now, is known.
+func (w *world) checkPhones() {
+	for _, n := range w.nodes {
+		for _, p := range n.phones {
+			if p.toldAt == 0 || w.now-p.toldAt < 25*second || p.expiresMS != 0 && p.expiresMS-n.clock(w) < 2*minute {
+				continue
+			}
+			known := slices.ContainsFunc(w.owner.machines[p.account.index].Contacts(p.aor), func(c presence.Contact) bool { return c.Contact == p.contact && c.Node == n.name })
+			if known != (p.expiresMS != 0) {
+				w.broken("in the calm %s at %s is registered %v and known %v", p.contact, n.name, !known, known)
+			}
+		}
+	}
+}

@@ -51,6 +51,15 @@ type node struct {
 	dialogs   []*call
 	spool     []spooled
 	reachable bool
+	phones    []*phone
+}
+
+// phone is the truth about a contact.
+type phone struct {
+	account      *account
+	aor, contact string
+	toldAt       int64 // true time of the last word of it; 0 while that was in the storm, and may be lost
+	expiresMS    int64 // by the node's clock; 0 while it is not registered
 }
 
 type spooled struct {
@@ -96,6 +105,18 @@ func (w *world) register(n *node, a *account) {
 		ev.Type = api.EventContactRemoved
 	}
 	w.happened(n, a, presence.Event{Event: ev, UserID: fmt.Sprint("u", user)})
+	at := slices.IndexFunc(n.phones, func(p *phone) bool { return p.account == a && p.contact == ev.Contact })
+	if at < 0 {
+		at = len(n.phones)
+		n.phones = append(n.phones, &phone{account: a, aor: ev.AOR, contact: ev.Contact})
+	}
+	p := n.phones[at]
+	if p.toldAt, p.expiresMS = w.now, 0; w.stormy {
+		p.toldAt = 0
+	}
+	if ev.Type == api.EventContactSaved {
+		p.expiresMS = n.clock(w) + int64(ev.ExpiresS)*second
+	}
 }
 
 // dial begins a call: the edge asks, perhaps more than once, and gives up after two seconds.

@@ -28,13 +28,16 @@ func TestMutant_PlantedInTheProductionCode(t *testing.T) {
 		t.Skip("builds the simulator anew for each mutant")
 	}
 	for _, mutant := range []struct{ name, file, from, to string }{
-		{"a place is given back twice", "../cac/cac.go", "\t\t\tl.giveBack(t.dimension)\n", "\t\t\tl.giveBack(t.dimension)\n\t\t\tl.giveBack(t.dimension)\n"},
-		{"a place is taken twice", "../cac/cac.go", "\tif l.slots[c.Token] != nil {\n\t\treturn Verdict{Admitted: true, Repeated: true}\n\t}\n", ""},
+		{"a place is given back twice", "../cac/release.go", "\t\t\tl.giveBack(t.dimension)\n", "\t\t\tl.giveBack(t.dimension)\n\t\t\tl.giveBack(t.dimension)\n"},
+		{"a place is taken twice", "../cac/ledger.go", "\tif l.slots[c.Token] != nil {\n\t\treturn Verdict{Admitted: true, Repeated: true}\n\t}\n", ""},
 		{"a stale report is taken", "../presence/report.go", "} else if !s.takes(nowMS, r) {", "} else if false {"},
 		{"one report is enough", "../presence/report.go", "if twice && r.TakenMS-since >= apart.Milliseconds() {", "if true {"},
 		{"what began before Kamailio is judged", "../presence/report.go", "c.askedMS < r.BootMS || ", ""},
 		{"leases begin in the past after a takeover", "../cac/lease.go", "s.leaseMS = nowMS + Lease.Milliseconds()", "s.leaseMS = nowMS + Lease.Milliseconds()/100"},
-		{"an ended call is adopted again", "../cac/cac.go", "return !over || e.lapsed", "return !over || e.lapsed || true"},
+		{"one call too many", "../cac/ledger.go", "if used >= t.Limit {", "if used > t.Limit {"},
+		{"one call too many in a window", "../cac/window.go", "if len(times) >= most {", "if len(times) > most {"},
+		{"a removed contact stays", "../presence/presence.go", "return m.contact(node, ev, false)", "return false"},
+		{"an ended call is adopted again", "../cac/ledger.go", "return !over || e.lapsed", "return !over || e.lapsed || true"},
 	} {
 		t.Run(mutant.name, func(t *testing.T) {
 			out := playMutant(t, mutant.file, mutant.from, mutant.to)

@@ -109,6 +109,7 @@ func (w *world) settle() {
 	w.checkPlaces(false)
 	w.playFor(6 * minute)
 	w.checkPlaces(true)
+	w.checkPhones()
 }
 
 func (w *world) playFor(ms int64) {

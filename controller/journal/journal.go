@@ -149,10 +149,10 @@ func (b *Bus) Close() error {
 	return b.closed
 }
 
-// Conn is the connection, for the part that decides who owns which shard (journal/own). It lives as long as the Bus.
-func (b *Bus) Conn() *nats.Conn { return b.nc }
+// Dial opens another connection to the store, which the caller closes: heartbeats must not queue behind other traffic.
+func (b *Bus) Dial() (*nats.Conn, error) { return connect(b.cfg, b.srv) }
 
-// JetStream is likewise the store behind the connection.
+// JetStream is the store, for the part that decides who owns which shard (journal/own).
 func (b *Bus) JetStream() jetstream.JetStream { return b.js }
 
 // Replicas is how many copies each stream has.

@@ -8,8 +8,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/sipio/sipio/nodeagent/kam"
 )
 
 // Request sends a request to the brain with the platform key and returns the body; a status of 300 or
@@ -63,6 +68,47 @@ func (e *Edge) LiveCalls(ctx context.Context) ([]string, error) {
 		ids[i] = c.CallID
 	}
 	return ids, nil
+}
+
+// AccountID finds an account by its name.
+func (e *Edge) AccountID(ctx context.Context, name string) (string, error) {
+	body, err := e.Request(ctx, "GET", "/v1/accounts?limit=500", "", nil)
+	if err != nil {
+		return "", err
+	}
+	var page struct {
+		Items []struct{ ID, Name string }
+	}
+	if err := json.Unmarshal(body, &page); err != nil {
+		return "", fmt.Errorf("read the accounts: %w", err)
+	}
+	for _, a := range page.Items {
+		if a.Name == name {
+			return a.ID, nil
+		}
+	}
+	return "", fmt.Errorf("no account is called %q", name)
+}
+
+// Dialogs returns the tokens of the dialogs that Kamailio has, sorted.
+func (e *Edge) Dialogs(ctx context.Context) ([]string, error) {
+	dir, err := os.MkdirTemp(e.Dir, "dialogs-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	client, err := kam.Open(e.KamailioSocket, filepath.Join(dir, "sock"), 5*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	list, err := kam.NewLister(client, filepath.Join(dir, "list")).Dialogs(ctx)
+	tokens := make([]string, len(list))
+	for i, d := range list {
+		tokens[i] = d.Token
+	}
+	slices.Sort(tokens)
+	return tokens, err
 }
 
 // NGCommand sends one bencoded command to rtpengine and returns the bencoded answer. It is written for

@@ -287,7 +287,7 @@ func (e *Edge) startRTPEngine(ctx context.Context, _ string) error {
 	if err := e.RTPEngine.Start(e.tee("rtpengine")); err != nil {
 		return err
 	}
-	return e.RTPEngine.waitFor(ctx, "its ng socket", func() error {
+	return e.RTPEngine.WaitFor(ctx, "its ng socket", func() error {
 		_, err := e.NGCommand("d7:command4:pinge")
 		return err
 	})
@@ -326,7 +326,7 @@ func (e *Edge) StartBrain(ctx context.Context) error {
 	if err := e.Brain.Start(e.tee("brain")); err != nil {
 		return err
 	}
-	return e.Brain.waitFor(ctx, "its health page", func() error { return getOK(e.BrainURL + "/health") })
+	return e.Brain.WaitFor(ctx, "its health page", func() error { return getOK(e.BrainURL + "/health") })
 }
 
 func (e *Edge) startNode(ctx context.Context, bin string) error {
@@ -353,7 +353,7 @@ func (e *Edge) StartNode(ctx context.Context) error {
 	if err := e.Node.Start(e.tee("node")); err != nil {
 		return err
 	}
-	return e.Node.waitFor(ctx, "its door", func() error { return getOK("http://" + e.DoorAddr + "/health") })
+	return e.Node.WaitFor(ctx, "its door", func() error { return getOK("http://" + e.DoorAddr + "/health") })
 }
 
 func getOK(url string) error {

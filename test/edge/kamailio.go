@@ -106,7 +106,7 @@ func (e *Edge) Variant(ctx context.Context, name string, edit func(path, content
 	if err := p.Start(e.tee(name)); err != nil {
 		return nil, "", err
 	}
-	return p, at(0), p.waitFor(ctx, "an answer to OPTIONS", func() error {
+	return p, at(0), p.WaitFor(ctx, "an answer to OPTIONS", func() error {
 		_, err := options(at(0), 200*time.Millisecond)
 		return err
 	})
@@ -117,7 +117,7 @@ func (e *Edge) StartKamailio(ctx context.Context) error {
 	if err := e.Kamailio.Start(e.tee("kamailio")); err != nil {
 		return err
 	}
-	return e.Kamailio.waitFor(ctx, "an answer to OPTIONS", func() error {
+	return e.Kamailio.WaitFor(ctx, "an answer to OPTIONS", func() error {
 		_, err := e.Options(200 * time.Millisecond)
 		return err
 	})

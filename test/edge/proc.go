@@ -154,11 +154,6 @@ func (p *Proc) Tail(n int) string {
 
 // WaitFor polls ready until it is nil, the process ends, or ctx does; then the error says what was printed.
 func (p *Proc) WaitFor(ctx context.Context, what string, ready func() error) error {
-	return p.waitFor(ctx, what, ready)
-}
-
-// waitFor polls ready until it is nil, the process ends, or ctx does; then the error says what was printed.
-func (p *Proc) waitFor(ctx context.Context, what string, ready func() error) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	var last error

@@ -1,0 +1,115 @@
+package cluster
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// The brain that owns accounts is killed while calls of them are asked of the others. Within three seconds an owner
+// answers for each of them again. Until then calls of closed accounts are refused, and those of the others admitted;
+// at no time has an account more calls than its limit, and the new owner knows every call that the old one admitted.
+func TestKill_OwnerIsReplaced(t *testing.T) {
+	ctx := within(t, time.Duration(runs(t, 2))*20*time.Second+60*time.Second)
+	c, accounts := brains(t, ctx)
+	var gaps []time.Duration
+	for run := range runs(t, 2) {
+		gaps = append(gaps, killOwner(t, ctx, c, accounts, run%Size))
+		if t.Failed() {
+			return
+		}
+	}
+	if p95 := figures(t, "owner killed, until the last of its accounts is answered by an owner", gaps); p95 > 3*time.Second {
+		t.Errorf("p95 %v, want under 3 s", p95)
+	}
+}
+
+func killOwner(t *testing.T, ctx context.Context, c *Cluster, accounts []account, at int) time.Duration {
+	t.Helper()
+	victim, others := c.Brains[at], without(c.Brains, at)
+	mine := owned(t, ctx, c, victim.Name, accounts)
+	clearSlots(t, ctx, c, mine)
+	unlogged := counts(t, ctx, c, others, "admissions_unlogged")
+	l := startLoad(ctx, c, mine, others)
+	defer l.end()
+	l.ownersSince(t, ctx, time.Now())
+	<-time.After(time.Second) // steady
+	killed := time.Now()
+	if err := victim.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	back := l.ownersSince(t, ctx, killed)
+	<-time.After(500 * time.Millisecond) // to see whether an owner goes away again
+	answers := l.end()
+	held(t, mine, answers)
+
+	var gap time.Duration
+	for _, moment := range back {
+		gap = max(gap, moment.Sub(killed))
+	}
+	away := steadyAfter(t, mine, answers, killed, back)
+	t.Logf("%s killed, %d accounts: %v until all have an owner; %d of %d questions asked meanwhile were refused with 503",
+		victim.Name, len(mine), gap.Round(time.Millisecond), away, len(answers))
+	if away == 0 {
+		t.Error("no question was asked while there was no owner: nothing was tried")
+	}
+	lost := remembered(t, ctx, c, others[0], mine, answers, killed)
+	if more := counts(t, ctx, c, others, "admissions_unlogged") - unlogged; lost > more {
+		t.Errorf("%d admitted calls are unknown to the new owner, only %d were answered before they were in the journal", lost, more)
+	}
+	if err := c.StartBrain(ctx, victim); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Settle(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return gap
+}
+
+// steadyAfter fails the test when an account that has an owner again is refused for want of one, and counts the
+// refusals before.
+func steadyAfter(t *testing.T, accounts []account, answers []answer, killed time.Time, back map[int]time.Time) (refused int) {
+	t.Helper()
+	for _, a := range answers {
+		if a.verdict != away {
+			continue
+		}
+		refused++
+		if a.began.After(back[a.account]) {
+			t.Errorf("%s has an owner since %v and is refused at %v: %s", accounts[a.account].name, back[a.account].Sub(killed), a.began.Sub(killed), a.why)
+		}
+	}
+	return refused
+}
+
+// remembered compares what the new owner holds with what was admitted before the kill, and returns how many calls of
+// accounts it does not know. More than the limit it must not hold.
+func remembered(t *testing.T, ctx context.Context, c *Cluster, b *Brain, accounts []account, answers []answer, killed time.Time) (lost int64) {
+	t.Helper()
+	for i, acct := range accounts {
+		state := slots(t, ctx, c, b, acct.id)
+		known := map[string]bool{}
+		for _, s := range state.Slots {
+			known[s.Token] = true
+		}
+		if len(state.Slots) > acct.limit {
+			t.Errorf("%s holds %d calls, its limit is %d", acct.name, len(state.Slots), acct.limit)
+		}
+		for _, a := range answers {
+			if a.account == i && a.verdict == admitted && a.finished.Before(killed) && !known[a.token] {
+				lost++
+			}
+		}
+	}
+	return lost
+}
+
+func without(all []*Brain, at int) []*Brain {
+	var rest []*Brain
+	for i, b := range all {
+		if i != at {
+			rest = append(rest, b)
+		}
+	}
+	return rest
+}
