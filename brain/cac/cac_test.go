@@ -87,6 +87,10 @@ func TestAdmit_EmergencyAlwaysPasses(t *testing.T) {
 	if u := l.Usage(); u[0].Used != 2 || l.Windows(1, w) != 2 {
 		t.Fatalf("not counted: %+v, window %d", u, l.Windows(1, w))
 	}
+	l.Release(1, "b")
+	if v := l.Admit(1, full); !v.Admitted || v.Repeated {
+		t.Fatalf("asked again after its release: %+v", v)
+	}
 	full.Token, full.Emergency, full.Windows = "c", false, nil
 	if v := l.Admit(1, full); v.Admitted || v.Used != 2 || v.Limit != 1 {
 		t.Fatalf("%+v", v)

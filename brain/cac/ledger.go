@@ -119,13 +119,14 @@ func (l *Ledger) setBack(now int64) {
 }
 
 // Admit gives a call its places at nowMS, or none. The same token again gets the same place and takes
-// nothing. Takes are tested in their order, then windows in theirs.
+// nothing. Takes are tested in their order, then windows in theirs. An emergency call passes everything but the
+// room of the ledger itself, its own release too: better a place too many than such a call refused.
 func (l *Ledger) Admit(nowMS int64, c Call) Verdict {
 	if l.slots[c.Token] != nil {
 		return Verdict{Admitted: true, Repeated: true}
 	}
 	now := l.at(nowMS)
-	if _, over := l.memory(now, c.Token); over {
+	if _, over := l.memory(now, c.Token); over && !c.Emergency {
 		return Verdict{}
 	}
 	room := MaxSlots
@@ -142,7 +143,11 @@ func (l *Ledger) Admit(nowMS int64, c Call) Verdict {
 			return v
 		}
 	}
-	l.enter(l.tick(nowMS), &c)
+	now = l.tick(nowMS)
+	if c.Emergency {
+		delete(l.ended, c.Token)
+	}
+	l.enter(now, &c)
 	return v
 }
 

@@ -22,9 +22,10 @@ func (m *Machine) Watch(on bool) {
 	}
 }
 
-// Deltas gives what changed since it was asked last, in order; lost is how many more there were than MaxDeltas.
-func (m *Machine) Deltas() (deltas []api.Delta) {
-	deltas, m.deltas = m.deltas, nil
+// Deltas gives what changed since it was asked last, in order. See LostDeltas for what found no room.
+func (m *Machine) Deltas() []api.Delta {
+	deltas := m.deltas
+	m.deltas = nil
 	return deltas
 }
 

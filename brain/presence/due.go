@@ -53,7 +53,7 @@ func (m *Machine) Due(nowMS int64) (op []byte) {
 	if at, ok := m.Deadline(); !ok || nowMS < at {
 		return nil
 	}
-	return appendExpire(nil, m.ledger.Lapsed(nowMS, MaxTokens))
+	return appendExpire(nil, fit(m.ledger.Lapsed(nowMS, MaxTokens)))
 }
 
 // Deadline is when Due has something to give next, in epoch milliseconds; false when never. It moves

@@ -96,10 +96,10 @@ var kindNames = [...]string{"", "admit", "events", "release", "agent", "expire",
 
 // Bounds of one op.
 const (
-	MaxEvents = 10_000 // of a batch
-	MaxTokens = 10_000 // of a release
+	MaxEvents = 10_000  // of a batch
+	MaxTokens = 100_000 // of a release
 	// MaxOp is about how many bytes Due and Observe put into one op; what is left over comes with the next.
-	MaxOp = 512 << 10
+	MaxOp = 6 << 20
 
 	maxAdopt = 100_000
 )

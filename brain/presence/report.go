@@ -32,8 +32,8 @@ type sight struct {
 func (m *Machine) Observe(nowMS int64, r *Report) (op []byte) {
 	s := m.nodes[r.Node]
 	if s == nil {
-		if len(m.nodes) >= maxNodes {
-			m.forgetSights(nowMS)
+		if m.forgetSights(nowMS); len(m.nodes) >= maxNodes || !texts(r.Node) {
+			return nil
 		}
 		s = &sight{bootMS: r.BootMS, boot: r.Boot, seq: r.Seq - 1}
 		m.nodes[r.Node] = s
@@ -47,7 +47,7 @@ func (m *Machine) Observe(nowMS int64, r *Report) (op []byte) {
 	s.boot, s.bootMS, s.seq, s.takenMS, s.heardMS = r.Boot, r.BootMS, r.Seq, r.TakenMS, nowMS
 	listed := make(map[string]bool, len(r.Dialogs))
 	var adopt []Dialog
-	room := MaxOp
+	room := MaxOp * 5 / 6 // the rest is for what is released
 	for i := range r.Dialogs {
 		d := &r.Dialogs[i]
 		if !d.check() || listed[d.Token] {
@@ -63,7 +63,7 @@ func (m *Machine) Observe(nowMS int64, r *Report) (op []byte) {
 		}
 	}
 	gone := m.judge(s, r, before, listed)
-	if len(gone) == 0 && len(adopt) == 0 || !texts(r.Node) {
+	if len(gone) == 0 && len(adopt) == 0 {
 		return nil
 	}
 	return appendReport(nil, r.Node, gone, adopt)
@@ -100,11 +100,25 @@ func (m *Machine) judge(s *sight, r *Report, before map[string]int64, listed map
 		}
 	}
 	slices.Sort(gone)
-	return gone[:min(len(gone), MaxTokens)]
+	return fit(gone)
 }
 
-// forgetSights forgets the nodes that were not heard of for long.
+// fit cuts a list of tokens to what goes into one op.
+func fit(tokens []string) []string {
+	size := 0
+	for i, token := range tokens {
+		if size += len(token) + 2; size > MaxOp/2 || i == MaxTokens {
+			return tokens[:i]
+		}
+	}
+	return tokens
+}
+
+// forgetSights forgets the nodes that were not heard of for long, once there are many.
 func (m *Machine) forgetSights(nowMS int64) {
+	if len(m.nodes) < maxNodes {
+		return
+	}
 	for node, s := range m.nodes {
 		if nowMS-s.heardMS > cac.Lease.Milliseconds() {
 			delete(m.nodes, node)

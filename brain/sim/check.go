@@ -54,10 +54,15 @@ func (o *owner) check(a *account, op, reply []byte, changed bool) {
 			o.appeared(b, what, s)
 		}
 	}
-	for token, p := range b.slots {
+	var gone []string
+	for token := range b.slots {
 		if !now[token] {
-			o.vanished(b, what, token, p)
+			gone = append(gone, token)
 		}
+	}
+	slices.Sort(gone) // the first fault is told: it must be the same in every run
+	for _, token := range gone {
+		o.vanished(b, what, token, b.slots[token])
 	}
 	for _, token := range ends(what) {
 		if b.ended[token] == 0 {
@@ -106,7 +111,7 @@ func (o *owner) checkSums(state api.CACState) {
 // appeared: a token whose end was told does not get a place.
 func (o *owner) appeared(b *books, what *presence.Op, s api.Slot) {
 	b.slots[s.Token] = &place{node: s.Node, evidenceMS: o.now()}
-	if at := b.ended[s.Token]; at != 0 && o.now() < at+cac.Remember.Milliseconds()-minute {
+	if at := b.ended[s.Token]; at != 0 && !s.Emergency && o.now() < at+cac.Remember.Milliseconds()-minute {
 		o.w.broken("owner %d: %s ended and got a place again by an op %s", o.n, s.Token, what.Kind)
 	}
 }

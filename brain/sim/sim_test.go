@@ -30,14 +30,18 @@ func TestSim(t *testing.T) {
 
 // Proves that a run is a function of its seed: two runs of a broken world find the same fault at the same step.
 func TestRun_TheSameSeedPlaysTheSame(t *testing.T) {
-	for seed := range uint64(100) {
+	found := 0
+	for seed := range uint64(60) {
 		first, second := Run(seed, Options{Mutant: MutantFence}), Run(seed, Options{Mutant: MutantFence})
 		if fmt.Sprint(first) != fmt.Sprint(second) {
 			t.Fatalf("%v, then %v", first, second)
 		}
 		if first != nil {
-			return
+			found++
 		}
 	}
-	t.Fatal("no seed of 100 finds that the fence is missing")
+	if found == 0 {
+		t.Fatal("no seed of 60 finds that the fence is missing")
+	}
+	t.Logf("%d seeds of 60 find that the fence is missing", found)
 }

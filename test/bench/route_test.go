@@ -88,6 +88,8 @@ type directory struct {
 
 func (d *directory) ByDomain(s string) *brain.AccountConfig   { return d.byDomain[strings.ToLower(s)] }
 func (d *directory) ByAccount(id string) *brain.AccountConfig { return d.byID[id] }
+func (d *directory) NodeByName(string) *brain.Node            { return nil }
+func (d *directory) ActiveNodes() int                         { return 1 }
 func (d *directory) Version() int64                           { return 1 }
 
 // large is the real store for keys, with the large directory in the place of its own.
@@ -137,8 +139,8 @@ func serve(b *testing.B) (addr, token string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	presence := actor.NewPresence()
-	ask := endpoint.New(large{store, newDirectory()}, presence)
+	host := ownAll(b, actor.NewHost(logsOf(inMemory()))) // what the journal costs is told by BenchmarkState
+	ask := endpoint.New(large{store, newDirectory()}, &actor.Presence{Live: &actor.Live{Host: host}})
 	ask.Log = slog.New(slog.DiscardHandler)
 	mux := http.NewServeMux()
 	ask.Register(mux)
@@ -154,7 +156,7 @@ func serve(b *testing.B) (addr, token string) {
 	}()
 	b.Cleanup(func() {
 		_ = srv.Shutdown(context.Background())
-		presence.Close()
+		shut(host)
 		_ = store.Close()
 	})
 	addr = ln.Addr().String()

@@ -39,6 +39,9 @@ type outcome struct {
 
 func md5hex(s string) string { return fmt.Sprintf("%x", md5.Sum([]byte(s))) }
 
+// askedAgo is how long ago each call was asked for, by the edge's clock: long enough for the edge's reports to judge it.
+const askedAgo = 30 * time.Second
+
 // question is 1001 calling 1002 of an account, as Kamailio asks it.
 func question(a account, callID string) url.Values {
 	const nonce = "abcdefgh"
@@ -50,7 +53,7 @@ func question(a account, callID string) url.Values {
 		"auth_response": {md5hex(ha1 + ":" + nonce + ":" + md5hex("INVITE:"+uri))},
 		"method":        {"INVITE"}, "from_user": {"1001"}, "from_domain": {realm}, "node": {"node-1"},
 		"source_ip": {"192.0.2.7"}, "source_port": {"5060"}, "transport": {"udp"}, "cseq": {"1"}, "branch": {"z9hG4bK-cluster"},
-		"time_ms": {fmt.Sprint(time.Now().UnixMilli())}, "call_id": {callID}, "to_user": {"1002"}, "to_domain": {realm},
+		"time_ms": {fmt.Sprint(time.Now().Add(-askedAgo).UnixMilli())}, "call_id": {callID}, "to_user": {"1002"}, "to_domain": {realm},
 		"ruri": {uri}, "ruri_user": {"1002"}, "ruri_domain": {realm},
 	}
 }
@@ -103,18 +106,25 @@ func post(ctx context.Context, c *Cluster, b *Brain, path, contentType string, b
 	return text, nil
 }
 
-// tell posts events of a node that has just begun; the brain has them in the journal when it returns nil.
-func tell(ctx context.Context, c *Cluster, b *Brain, events ...api.Event) error {
-	now := time.Now()
-	for i := range events {
-		events[i].Seq, events[i].TimeMS = int64(i+1), now.UnixMilli()
-	}
-	return postJSON(ctx, c, b, api.PathPresenceEvent, api.EventBatch{Node: "node-1", Boot: fmt.Sprintf("boot-%d", now.UnixNano()), Events: events})
+// node tells of events as one boot of an edge node does: numbered, each again until it is taken.
+type node struct {
+	boot string
+	seq  int64
 }
 
-// ended is the event that gives a call's place back.
-func ended(a account, callID, token string) api.Event {
-	return api.Event{Type: api.EventDialogFailed, AccountID: a.id, CallID: callID, Token: token, From: "1001", To: "1002", SIPCode: 487}
+// tell posts the next event; the brain has it in the journal when tell returns nil. Otherwise it is the next one still.
+func (n *node) tell(ctx context.Context, c *Cluster, b *Brain, ev api.Event) error {
+	ev.Seq, ev.TimeMS = n.seq+1, time.Now().UnixMilli()
+	err := postJSON(ctx, c, b, api.PathPresenceEvent, api.EventBatch{Node: "node-1", Boot: n.boot, Events: []api.Event{ev}})
+	if err == nil {
+		n.seq++
+	}
+	return err
+}
+
+// callEvent is an event of a call of an account.
+func callEvent(typ string, a account, token string) api.Event {
+	return api.Event{Type: typ, AccountID: a.id, CallID: "call-" + token, Token: token, From: "1001", To: "1002"}
 }
 
 func postJSON(ctx context.Context, c *Cluster, b *Brain, path string, v any) error {

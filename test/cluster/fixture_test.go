@@ -145,7 +145,7 @@ func (a account) write(doc *strings.Builder) {
 	}
 }
 
-// of lists the accounts whose shard a brain owns, as the brain that is asked sees it.
+// owned lists the accounts whose shard a brain owns, as the brain that is asked sees it.
 func owned(t *testing.T, ctx context.Context, c *Cluster, by string, accounts []account) []account {
 	t.Helper()
 	state, err := c.Client(c.Brains[0]).Cluster(ctx)
@@ -201,7 +201,7 @@ func runs(t *testing.T, usual int) int {
 	return n
 }
 
-// noFaults fails the test when a brain has logged an error of its own since mark, which is the size of its log then.
+// slots asks a brain what an account holds, until it can tell.
 func slots(t *testing.T, ctx context.Context, c *Cluster, b *Brain, id string) api.CACState {
 	t.Helper()
 	var state api.CACState

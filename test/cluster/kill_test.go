@@ -30,7 +30,7 @@ func killOwner(t *testing.T, ctx context.Context, c *Cluster, accounts []account
 	mine := owned(t, ctx, c, victim.Name, accounts)
 	clearSlots(t, ctx, c, mine)
 	unlogged := counts(t, ctx, c, others, "admissions_unlogged")
-	l := startLoad(ctx, c, mine, others)
+	l := startLoad(ctx, c, mine, others, few)
 	defer l.end()
 	l.ownersSince(t, ctx, time.Now())
 	<-time.After(time.Second) // steady

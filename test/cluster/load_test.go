@@ -35,11 +35,12 @@ type load struct {
 // pace is the pause of each of a load's workers between two questions.
 const (
 	pace    = 4 * time.Millisecond
-	askers  = 4
+	few     = 4                    // askers of a load whose answers come at once
+	many    = 48                   // and of one where they may take their time
 	callFor = "load-%d-%d@cluster" // Call-ID: when it was asked, and which account
 )
 
-func startLoad(ctx context.Context, c *Cluster, accounts []account, asked []*Brain) *load {
+func startLoad(ctx context.Context, c *Cluster, accounts []account, asked []*Brain, askers int) *load {
 	l := &load{c: c, accounts: accounts, asked: asked}
 	ctx, l.stop = context.WithCancel(ctx)
 	for range askers {
@@ -153,7 +154,7 @@ func figures(t *testing.T, what string, values []time.Duration) time.Duration {
 	return at(95)
 }
 
-// clear gives back every place of the accounts.
+// clearSlots gives back every place of the accounts.
 func clearSlots(t *testing.T, ctx context.Context, c *Cluster, accounts []account) {
 	t.Helper()
 	for _, a := range accounts {

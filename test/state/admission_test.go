@@ -289,10 +289,10 @@ func (r *trial) report(t *testing.T) {
 
 // million runs a trial against a journal: the callers work, then the brain is started anew over what they hold,
 // then they let go.
-func million(t *testing.T, j shardLogs, target int64) {
+func million(t *testing.T, j shardLogs, target int64, snapshotEvery int) {
 	t.Helper()
 	r := newTrial(nil, target)
-	h := owner(t, j, 1, r.clock)
+	h := owner(t, j, 1, r.clock, snapshotEvery)
 	p := &actor.Presence{Live: &actor.Live{Host: h}}
 	r.live = p
 	began := time.Now()
@@ -300,7 +300,7 @@ func million(t *testing.T, j shardLogs, target int64) {
 	took := time.Since(began)
 	r.compare(t.Context(), "after the run", held)
 	shut(h)
-	h = owner(t, j, 2, r.clock)
+	h = owner(t, j, 2, r.clock, snapshotEvery)
 	defer shut(h)
 	r.live = &actor.Presence{Live: &actor.Live{Host: h}}
 	r.compare(t.Context(), "after the restart", held)
@@ -320,12 +320,12 @@ func million(t *testing.T, j shardLogs, target int64) {
 // full, as far as can be told from outside; the brain's books are those of the callers before and after a restart,
 // and empty at the end.
 func TestAdmission_AMillionExceedNothingAndLeakNothing(t *testing.T) {
-	million(t, inMemory(), 1_000_000)
+	million(t, inMemory(), 1_000_000, 50_000) // a snapshot of so many ended calls takes longer than a thousand admissions
 }
 
 // Proves the same over the journal on disk, each write synced.
 func TestAdmission_DurableExceedsNothingAndLeaksNothing(t *testing.T) {
-	million(t, embedded(t), 100_000)
+	million(t, embedded(t), 100_000, 0)
 }
 
 // saboteur is a Presence with a planted fault.
@@ -373,7 +373,7 @@ func TestAdmission_BooksFindPlantedFaults(t *testing.T) {
 		"window forgotten": "admissions in", "another dimension named": "could be in"} {
 		t.Run(fault, func(t *testing.T) {
 			r := newTrial(nil, 40_000)
-			h := owner(t, inMemory(), 1, r.clock)
+			h := owner(t, inMemory(), 1, r.clock, 0)
 			defer shut(h)
 			r.live = &saboteur{Presence: &actor.Presence{Live: &actor.Live{Host: h}}, fault: fault}
 			held := r.run(t.Context())

@@ -51,11 +51,14 @@ func inMemory() *journal.Memory {
 	return m
 }
 
-// owner is a host that owns every shard of a journal under an epoch.
-func owner(t *testing.T, j shardLogs, epoch uint64, now func() time.Time) *actor.Host {
+// owner is a host that owns every shard of a journal under an epoch. snapshotEvery is in records of a shard, 0 = as in production.
+func owner(t *testing.T, j shardLogs, epoch uint64, now func() time.Time, snapshotEvery int) *actor.Host {
 	t.Helper()
 	h := actor.NewHost(logsOf(j))
 	h.Log, h.Now = quiet, now
+	if snapshotEvery > 0 {
+		h.SnapshotEvery = snapshotEvery
+	}
 	h.OnLost = func(shard int, _ uint64, err error) { t.Errorf("shard %d was lost: %v", shard, err) }
 	var takers sync.WaitGroup
 	for n := range brain.Shards {

@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	histories = 300
+	histories = 1000
 	clients   = 5
 	steps     = 10 // of each client
 	account   = "acc_1"
@@ -52,8 +52,8 @@ type world struct {
 	sort   int
 	plant  plant
 	mem    *journal.Memory
-	owner  atomic.Uint64 // epoch of who may answer
-	clock  atomic.Int64  // orders calls and returns
+	owner  atomic.Uint64  // epoch of who may answer
+	clock  atomic.Int64   // orders calls and returns
 	dying  sync.WaitGroup // what must end before the bubble does
 	diceMu sync.Mutex
 	dice   *rand.Rand
@@ -322,7 +322,7 @@ func thin(history []porcupine.Operation) []porcupine.Operation {
 }
 
 // Proves that admission is linearizable: whatever the brains answered to concurrent clients is what one ledger would have
-// answered, one question after the other, within the time of each. 300 histories by seed, of clients
+// answered, one question after the other, within the time of each. 1,000 histories by seed, of clients
 // that admit, release and read a few tokens against small limits, and repeat themselves, while the journal is late, refuses,
 // loses acknowledgements; in a third of them brains die without writing, in another a second brain takes over
 // while the first still answers. A question without an answer may have taken effect at any later time, or never. So

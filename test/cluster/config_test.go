@@ -1,0 +1,81 @@
+package cluster
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sipio/sipio/brain"
+)
+
+// A change made at one brain is seen at the others at once; a brain that was down when changes were made has them when
+// it is back; and changes made at all brains at the same time are all made, in one order: the configuration has the
+// same digest everywhere.
+func TestConfig_IsTheSameAtEveryBrain(t *testing.T) {
+	ctx := within(t, 60*time.Second)
+	c, _ := brains(t, ctx)
+	add := func(b *Brain, name string) {
+		t.Helper()
+		_, version, err := c.Client(b).Apply(ctx, []byte("- {kind: account, name: "+name+"}\n"), brain.ApplyOptions{})
+		if err != nil {
+			t.Fatalf("apply at %s: %v", b.Name, err)
+		}
+		made := time.Now()
+		for _, other := range c.Brains {
+			if !other.Alive() {
+				continue
+			}
+			eventually(t, ctx, fmt.Sprintf("version %d at %s", version, other.Name), func() error {
+				state, err := c.Client(other).Cluster(ctx)
+				if err == nil && state.ConfigVersion < version {
+					err = fmt.Errorf("it has %d", state.ConfigVersion)
+				}
+				return err
+			})
+		}
+		if took := time.Since(made); took > 2*time.Second {
+			t.Errorf("version %d was everywhere after %v", version, took)
+		}
+	}
+	add(c.Brains[0], "config-1")
+	c.Brains[2].Stop()
+	add(c.Brains[0], "config-2")
+	add(c.Brains[1], "config-3")
+	if err := c.StartBrain(ctx, c.Brains[2]); err != nil {
+		t.Fatal(err)
+	}
+	add(c.Brains[2], "config-4")
+
+	const each = 10
+	var all sync.WaitGroup
+	for i, b := range c.Brains {
+		all.Go(func() {
+			for n := range each {
+				name := fmt.Sprintf("at-once-%d-%d", i, n)
+				if _, _, err := c.Client(b).Apply(ctx, []byte("- {kind: account, name: "+name+"}\n"), brain.ApplyOptions{}); err != nil {
+					t.Errorf("apply %s at %s: %v", name, b.Name, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if err := c.Settle(ctx); err != nil { // equal digests are part of it
+		t.Fatal(err)
+	}
+	list, err := c.Client(c.Brains[1]).List(ctx, brain.KindAccount, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, r := range list {
+		names[r.(*brain.Account).Name] = true
+	}
+	for i := range c.Brains {
+		for n := range each {
+			if name := fmt.Sprintf("at-once-%d-%d", i, n); !names[name] {
+				t.Errorf("%s is missing", name)
+			}
+		}
+	}
+}
