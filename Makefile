@@ -1,7 +1,7 @@
 # The two commands: `make run` shows a call on a demo node; `make test` passes everything.
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: run test build packages unit scenario race fuzz bench-edge bench-route docs clean
+.PHONY: run test build packages unit scenario race fuzz sim bench-edge bench-route bench-state docs clean
 
 # Debian's packages of the real daemons; does nothing when they are there.
 packages:
@@ -17,7 +17,7 @@ run: packages
 	@mkdir -p bin && go build -o bin/demo ./test/demo
 	@bin/demo $(if $(ONCE),-once) $(if $(IP),-ip $(IP))
 
-test: packages unit scenario
+test: packages unit sim scenario
 
 unit:
 	go vet ./...
@@ -37,12 +37,22 @@ fuzz:
 	  for f in $$(grep -ho 'func Fuzz[A-Za-z0-9_]*' $$pkg/*_test.go | sed 's/func //'); do \
 	    echo "== $$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; done; done
 
+# The machines of live state, played from seeds; SEED=n with SEEDS=1 replays one.
+SEEDS ?= 2000
+SEED ?= 1
+sim:
+	go test -count=1 ./brain/sim -run 'TestSim$$' -seeds $(SEEDS) -seed $(SEED)
+
 # What it costs that the brain decides; a few minutes, nothing else should run.
 bench-edge: packages
 	go run ./test/bench/edge
 
 bench-route:
 	go test -count=1 -run '^$$' -bench . ./test/bench/
+
+# Admissions a second and what they cost, durable and not; memory, recovery. A few minutes, nothing else should run.
+bench-state:
+	go test -count=1 -run '^$$' -bench State -benchtime 3s ./test/bench/
 
 # The generated documents; tests hold them to the code.
 docs:
