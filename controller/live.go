@@ -66,7 +66,7 @@ func openLive(bus *journal.Bus, store *config.Store, log *slog.Logger, cluster b
 	if !cluster {
 		return l, nil
 	}
-	l.presence.Live.Ask = bus.Ask
+	l.presence.Live.Ask = l.ask
 	l.presence.Live.IsNoOwner = func(err error) bool { return errors.Is(err, journal.ErrNoOwner) }
 	l.presence.Broadcast = func(report []byte) error { return bus.Publish(subjectReport, deflate(report)) }
 	stop, err := bus.Subscribe(subjectReport, func(data []byte) {
@@ -100,6 +100,36 @@ func (l *live) subscribe(id string, fn func(api.Numbered)) (stop func(), err err
 			fn(d)
 		}
 	})
+}
+
+// movePause is the time between two tries to ask the owner of a shard that moves.
+const movePause = 10 * time.Millisecond
+
+// ask passes a question on to the owner of a shard. While the shard is on its way from one brain to another it is asked
+// again, for a moment; a shard that nobody serves for longer is told at once.
+func (l *live) ask(ctx context.Context, shard int, data []byte) ([]byte, error) {
+	m := l.member.Load()
+	if m == nil {
+		return nil, journal.ErrNoOwner
+	}
+	for {
+		err := journal.ErrNoOwner
+		if owner, epoch := m.Owner(shard); owner != "" {
+			var reply []byte
+			if reply, err = l.bus.Ask(ctx, shard, epoch, data); !errors.Is(err, journal.ErrNoOwner) {
+				return reply, err
+			}
+		}
+		m.Doubt(shard)
+		if !m.Moving(shard) {
+			return nil, err
+		}
+		select {
+		case <-time.After(movePause):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // join makes this brain an owner of shards. Alone it returns once it serves all of them.
@@ -147,7 +177,7 @@ func (l *live) acquire(ctx context.Context, shard int, epoch uint64) error {
 	if err := l.host.Acquire(ctx, shard, epoch); err != nil {
 		return fmt.Errorf("take shard %d: %w", shard, err)
 	}
-	stop, err := l.bus.Serve(shard, func(ctx context.Context, data []byte) []byte {
+	stop, err := l.bus.Serve(shard, epoch, func(ctx context.Context, data []byte) []byte {
 		return l.presence.Live.Answer(ctx, shard, data)
 	})
 	if err != nil {

@@ -31,7 +31,10 @@ const (
 	replyTooBig  = "too-big"
 )
 
-func doSubject(shard int) string { return "do." + strconv.Itoa(shard) }
+// doSubject names the owner of a shard by its epoch: one that was replaced, and does not know it, is not asked any more.
+func doSubject(shard int, epoch uint64) string {
+	return "do." + strconv.Itoa(shard) + "." + strconv.FormatUint(epoch, 10)
+}
 
 func errBusy(shard int) error {
 	return brain.Errorf(brain.EUnavailable, "the owner of shard %d is busy: %d questions under way", shard, maxServed)
@@ -48,15 +51,15 @@ func newPosts(life context.Context, nc *nats.Conn, log *slog.Logger) posts {
 	return posts{nc: nc, log: log, life: life}
 }
 
-// Serve answers the questions to a shard with fn until stop. Questions run at the same time, at most 256; fn's context
+// Serve answers the questions to the owner of a shard under an epoch with fn until stop. Questions run at the same time, at most 256; fn's context
 // ends after 30 s or with the Bus. After stop no question is taken: who asks hears ErrNoOwner. What is under way still answers.
-func (p *posts) Serve(shard int, fn func(ctx context.Context, data []byte) []byte) (stop func(), err error) {
+func (p *posts) Serve(shard int, epoch uint64, fn func(ctx context.Context, data []byte) []byte) (stop func(), err error) {
 	if err := checkShard(shard); err != nil {
 		return nil, err
 	}
 	slots := make(chan struct{}, maxServed)
 	var stopped atomic.Bool
-	sub, err := p.nc.QueueSubscribe(doSubject(shard), "owner", func(m *nats.Msg) {
+	sub, err := p.nc.QueueSubscribe(doSubject(shard, epoch), "owner", func(m *nats.Msg) {
 		if stopped.Load() {
 			p.refuse(m, replyNoOwner)
 			return
@@ -107,10 +110,10 @@ func (p *posts) refuse(m *nats.Msg, why string) {
 	}
 }
 
-// Ask asks the owner of a shard and waits for its answer until ctx ends, at most 10 s. ErrNoOwner: nobody serves the
-// shard, told at once. brain.EUnavailable: its owner is busy, or cannot be reached. After the end of the context it is unknown
+// Ask asks the owner of a shard under an epoch and waits for its answer until ctx ends, at most 10 s. ErrNoOwner: nobody
+// serves the shard under that epoch, told at once. brain.EUnavailable: its owner is busy, or cannot be reached. After the end of the context it is unknown
 // whether the question was taken.
-func (p *posts) Ask(ctx context.Context, shard int, data []byte) ([]byte, error) {
+func (p *posts) Ask(ctx context.Context, shard int, epoch uint64, data []byte) ([]byte, error) {
 	if err := checkShard(shard); err != nil {
 		return nil, err
 	}
@@ -119,7 +122,7 @@ func (p *posts) Ask(ctx context.Context, shard int, data []byte) ([]byte, error)
 	}
 	ctx, cancel := context.WithTimeout(ctx, askedFor)
 	defer cancel()
-	m, err := p.nc.RequestWithContext(ctx, doSubject(shard), data)
+	m, err := p.nc.RequestWithContext(ctx, doSubject(shard, epoch), data)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return nil, fmt.Errorf("ask shard %d: %w", shard, ErrNoOwner)

@@ -20,8 +20,8 @@ import (
 // backend is what a Bus and a Memory have in common: everything.
 type backend interface {
 	Shard(ctx context.Context, shard int, epoch uint64, load Loader) (*Log, error)
-	Serve(shard int, fn func(ctx context.Context, data []byte) []byte) (stop func(), err error)
-	Ask(ctx context.Context, shard int, data []byte) ([]byte, error)
+	Serve(shard int, epoch uint64, fn func(ctx context.Context, data []byte) []byte) (stop func(), err error)
+	Ask(ctx context.Context, shard int, epoch uint64, data []byte) ([]byte, error)
 	Publish(subject string, data []byte) error
 	Subscribe(subject string, fn func(data []byte)) (stop func(), err error)
 	ChangeLog(ctx context.Context, firstVersion int64) (*ChangeLog, error)
@@ -231,15 +231,15 @@ func TestDump_ShowsEveryMessage(t *testing.T) {
 }
 
 func TestAsk_ReachesTheOwner(t *testing.T) {
-	// Proves that a question reaches the one who serves the shard, that a shard nobody serves says so at once, also after
-	// stop, and that an owner with 256 questions under way refuses more and answers again when one is done.
+	// Proves that a question reaches the one who serves the shard, that a shard nobody serves says so at once, also one
+	// that is served under another epoch only, and after stop, and that an owner with 256 questions under way refuses more and answers again when one is done.
 	onBoth(t, func(t *testing.T, b backend) {
-		if _, err := b.Ask(t.Context(), 4, nil); !errors.Is(err, ErrNoOwner) {
+		if _, err := b.Ask(t.Context(), 4, 7, nil); !errors.Is(err, ErrNoOwner) {
 			t.Errorf("nobody serves: %v", err)
 		}
 		hold := make(chan struct{})
 		var under atomic.Int32
-		stop, err := b.Serve(4, func(_ context.Context, data []byte) []byte {
+		stop, err := b.Serve(4, 7, func(_ context.Context, data []byte) []byte {
 			if string(data) == "wait" {
 				under.Add(1)
 				<-hold
@@ -249,37 +249,40 @@ func TestAsk_ReachesTheOwner(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := b.Ask(t.Context(), 4, []byte("q")); err != nil || string(got) != "re q" {
+		if got, err := b.Ask(t.Context(), 4, 7, []byte("q")); err != nil || string(got) != "re q" {
 			t.Errorf("got %q, %v", got, err)
 		}
-		if _, err := b.Ask(t.Context(), 5, nil); !errors.Is(err, ErrNoOwner) {
+		if _, err := b.Ask(t.Context(), 5, 7, nil); !errors.Is(err, ErrNoOwner) {
 			t.Errorf("another shard: %v", err)
+		}
+		if _, err := b.Ask(t.Context(), 4, 8, nil); !errors.Is(err, ErrNoOwner) {
+			t.Errorf("another epoch: %v", err)
 		}
 		var wg sync.WaitGroup
 		for range maxServed {
 			wg.Go(func() {
-				if _, err := b.Ask(t.Context(), 4, []byte("wait")); err != nil {
+				if _, err := b.Ask(t.Context(), 4, 7, []byte("wait")); err != nil {
 					t.Errorf("one of 256: %v", err)
 				}
 			})
 		}
 		waitFor(t, func() bool { return under.Load() == maxServed })
-		if _, err := b.Ask(t.Context(), 4, []byte("q")); brain.CodeOf(err) != brain.EUnavailable {
+		if _, err := b.Ask(t.Context(), 4, 7, []byte("q")); brain.CodeOf(err) != brain.EUnavailable {
 			t.Errorf("the 257th: %v", err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer cancel()
 		close(hold)
 		wg.Wait()
-		if _, err := b.Ask(t.Context(), 4, []byte("q")); err != nil {
+		if _, err := b.Ask(t.Context(), 4, 7, []byte("q")); err != nil {
 			t.Errorf("afterwards: %v", err)
 		}
 		stop()
 		stop()
-		if _, err := b.Ask(ctx, 4, nil); !errors.Is(err, ErrNoOwner) && !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := b.Ask(ctx, 4, 7, nil); !errors.Is(err, ErrNoOwner) && !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("after stop: %v", err)
 		}
-		waitFor(t, func() bool { _, err := b.Ask(t.Context(), 4, nil); return errors.Is(err, ErrNoOwner) })
+		waitFor(t, func() bool { _, err := b.Ask(t.Context(), 4, 7, nil); return errors.Is(err, ErrNoOwner) })
 	})
 }
 

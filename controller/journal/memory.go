@@ -28,7 +28,7 @@ type Memory struct {
 	mu     sync.Mutex
 	seq    uint64 // of all shards, so that a log's sequences have gaps as in JetStream
 	lines  map[string]*memoryLine
-	served map[int][]*memoryOwner
+	served map[string][]*memoryOwner
 	subs   map[*memorySub]bool
 	keys   map[string]memoryKey
 	snap   []byte
@@ -38,7 +38,7 @@ type Memory struct {
 // NewMemory makes an empty one.
 func NewMemory() *Memory {
 	return &Memory{
-		Log: slog.Default(), lines: map[string]*memoryLine{}, served: map[int][]*memoryOwner{},
+		Log: slog.Default(), lines: map[string]*memoryLine{}, served: map[string][]*memoryOwner{},
 		subs: map[*memorySub]bool{}, keys: map[string]memoryKey{},
 	}
 }
@@ -176,37 +176,39 @@ type memoryOwner struct {
 }
 
 // Serve answers the questions to a shard as Bus.Serve does.
-func (m *Memory) Serve(shard int, fn func(ctx context.Context, data []byte) []byte) (stop func(), err error) {
+func (m *Memory) Serve(shard int, epoch uint64, fn func(ctx context.Context, data []byte) []byte) (stop func(), err error) {
 	if err := checkShard(shard); err != nil {
 		return nil, err
 	}
+	subject := doSubject(shard, epoch)
 	o := &memoryOwner{fn: fn, slots: make(chan struct{}, maxServed)}
 	m.mu.Lock()
-	m.served[shard] = append(m.served[shard], o)
+	m.served[subject] = append(m.served[subject], o)
 	m.mu.Unlock()
 	return func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		var left []*memoryOwner
-		for _, other := range m.served[shard] {
+		for _, other := range m.served[subject] {
 			if other != o {
 				left = append(left, other)
 			}
 		}
-		m.served[shard] = left
+		m.served[subject] = left
 	}, nil
 }
 
 // Ask asks the owner of a shard as Bus.Ask does.
-func (m *Memory) Ask(ctx context.Context, shard int, data []byte) ([]byte, error) {
+func (m *Memory) Ask(ctx context.Context, shard int, epoch uint64, data []byte) ([]byte, error) {
 	if err := checkShard(shard); err != nil {
 		return nil, err
 	}
-	if err := m.travel(ctx, "ask", doSubject(shard)); err != nil {
+	subject := doSubject(shard, epoch)
+	if err := m.travel(ctx, "ask", subject); err != nil {
 		return nil, fmt.Errorf("ask the owner of shard %d: %w", shard, err)
 	}
 	m.mu.Lock()
-	owners := m.served[shard]
+	owners := m.served[subject]
 	m.mu.Unlock()
 	if len(owners) == 0 {
 		return nil, fmt.Errorf("ask shard %d: %w", shard, ErrNoOwner)

@@ -105,12 +105,26 @@ func accountName(i int) string { return "acc_01J8ZC" + strconv.Itoa(100_000+i) }
 
 // officeCall is call n of a caller, in an account: five dimensions, limits that are never reached.
 func officeCall(caller, n, account int) *presence.Admission {
-	token := "b2jk7zqy4xnd" + strconv.Itoa(100_000+caller) + strconv.Itoa(100_000_000+n)
-	user, node := "usr_01J8ZD"+strconv.Itoa(1000+caller%500), "node-"+strconv.Itoa(caller%4)
-	return &presence.Admission{AccountID: accountName(account), Call: presence.Admit{From: "1001", To: "1002", CallerUser: user, Call: cac.Call{
-		Token: token, CallID: "384827629822018851" + token + "@192.0.2.10", Node: node, AskedMS: int64(n),
-		Takes: []cac.Take{{Kind: cac.Internal, Limit: roomy}, {Kind: cac.User, ID: user, Limit: roomy}, {Kind: cac.DID, ID: "did_01J8ZE000007", Limit: roomy},
-			{Kind: cac.Trunk, ID: "trk_01J8ZE000001", Limit: roomy}, {Kind: cac.Node, ID: node, Limit: roomy}}}}}
+	return newOffice(caller).call(n, account)
+}
+
+// office is what the calls of one caller share, so that making them costs little beside what is measured.
+type office struct {
+	prefix, user, node string
+	takes              []cac.Take
+}
+
+func newOffice(caller int) *office {
+	o := &office{prefix: "b2jk7zqy4xnd" + strconv.Itoa(100_000+caller), user: "usr_01J8ZD" + strconv.Itoa(1000+caller%500), node: "node-" + strconv.Itoa(caller%4)}
+	o.takes = []cac.Take{{Kind: cac.Internal, Limit: roomy}, {Kind: cac.User, ID: o.user, Limit: roomy}, {Kind: cac.DID, ID: "did_01J8ZE000007", Limit: roomy},
+		{Kind: cac.Trunk, ID: "trk_01J8ZE000001", Limit: roomy}, {Kind: cac.Node, ID: o.node, Limit: roomy}}
+	return o
+}
+
+func (o *office) call(n, account int) *presence.Admission {
+	id := "3848276298220188" + o.prefix + strconv.Itoa(100_000_000+n) + "@192.0.2.10"
+	return &presence.Admission{AccountID: accountName(account), Call: presence.Admit{From: "1001", To: "1002", CallerUser: o.user, Call: cac.Call{
+		Token: id[16 : len(id)-11], CallID: id, Node: o.node, AskedMS: int64(n), Takes: o.takes}}}
 }
 
 // admission is what is measured: it takes a call in and gives it back.
@@ -213,9 +227,9 @@ func drive(b *testing.B, s admission, callers, accounts, first int, during time.
 	began, cpuBefore := time.Now(), cpuTime(b)
 	for i := range callers {
 		all.Go(func() {
-			at := time.Now()
+			at, o := time.Now(), newOffice(i)
 			for n := first; at.Sub(began) < during; n++ {
-				a := officeCall(i, n, (i+n*callers)%accounts)
+				a := o.call(n, (i+n*callers)%accounts)
 				for _, do := range []func(context.Context, *presence.Admission) error{s.take, s.give} {
 					err := do(b.Context(), a)
 					now := time.Now()

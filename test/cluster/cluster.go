@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sipio/sipio/brain"
@@ -260,12 +261,15 @@ func (c *Cluster) settled(ctx context.Context) error {
 
 // Stop ends all processes, the brains first.
 func (c *Cluster) Stop() {
+	var brains, buses sync.WaitGroup
 	for _, b := range c.Brains {
-		b.Proc.Stop()
+		brains.Go(b.Proc.Stop)
 	}
+	brains.Wait()
 	for _, b := range c.Buses {
-		b.Proc.Stop()
+		buses.Go(b.Proc.Stop)
 	}
+	buses.Wait()
 }
 
 // Tails returns the last lines of every process, for the message of a failed test.

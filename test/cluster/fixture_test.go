@@ -211,3 +211,19 @@ func slots(t *testing.T, ctx context.Context, c *Cluster, b *Brain, id string) a
 	})
 	return state
 }
+
+// accountID finds an account by its name.
+func accountID(t *testing.T, ctx context.Context, c *Cluster, name string) string {
+	t.Helper()
+	list, err := c.Client(c.Brains[0]).List(ctx, brain.KindAccount, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range list {
+		if a := r.(*brain.Account); a.Name == name {
+			return a.ID
+		}
+	}
+	t.Fatalf("no account is called %s", name)
+	return ""
+}

@@ -234,6 +234,9 @@ func (m *Member) learn(shard int, r record, sure bool) {
 	}
 	changed := r != s.record
 	s.record = r
+	if changed {
+		s.heard = m.now()
+	}
 	if s.step == owned && (r.seq != s.epoch || !r.of(m.cfg.Name, m.inc)) {
 		m.cfg.Log.Warn("a shard was taken by another brain", "shard", shard, "epoch", s.epoch, "by", r.Name, "their_epoch", r.seq)
 		m.begin(shard, releasing, m.drop)
@@ -241,6 +244,23 @@ func (m *Member) learn(shard int, r record, sure bool) {
 	if changed {
 		nudge(m.wake)
 	}
+}
+
+// Doubt tells that nobody answered as the owner that this member knows of a shard: the record is read again, at most
+// every tick.
+func (m *Member) Doubt(shard int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := &m.shards[shard]
+	if m.closed || s.asked > 0 && m.now()-s.asked < tick {
+		return
+	}
+	s.asked = m.now()
+	m.loops.Go(func() {
+		if r, err := m.read(m.ctx, shard); err == nil {
+			m.learn(shard, r, false)
+		}
+	})
 }
 
 // complain logs a fault of the stream, at most every ten seconds: all shards fail alike.

@@ -26,6 +26,8 @@ type shard struct {
 	keep   time.Duration // not handed over before this moment
 	retry  time.Duration // not claimed before this moment
 	fails  int           // of Acquire, in a row
+	heard  time.Duration // when the record changed last
+	asked  time.Duration // when Doubt last read the record
 }
 
 // A view is what decisions about shards are made from.

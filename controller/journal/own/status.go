@@ -46,6 +46,15 @@ func (m *Member) Owner(shard int) (name string, epoch uint64) {
 	return r.Name, r.seq
 }
 
+// Moving says whether a shard is, by this member's best knowledge, on its way from one brain to another: its record changed
+// less than Move ago.
+func (m *Member) Moving(shard int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := &m.shards[shard]
+	return s.record.seq > 0 && m.now()-s.heard < Move
+}
+
 // Owned are the shards that this member has acquired, in order.
 func (m *Member) Owned() []int {
 	m.mu.Lock()
