@@ -48,7 +48,7 @@ bench-edge: packages
 	go run ./test/bench/edge
 
 bench-route:
-	go test -count=1 -run '^$$' -bench . ./test/bench/
+	go test -count=1 -run '^$$' -bench Route ./test/bench/
 
 # Admissions a second and what they cost, durable and not; memory, recovery. A few minutes, nothing else should run.
 bench-state:

@@ -200,6 +200,10 @@ func (l *live) release(shard int) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
 	defer cancel()
+	if m := l.member.Load(); m != nil && m.Serving() {
+		l.host.HandOver(ctx, shard)
+		return
+	}
 	l.host.Release(ctx, shard)
 }
 

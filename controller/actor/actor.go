@@ -25,6 +25,10 @@ const (
 	maxActors   = 1 << 16 // actors of one shard
 	controlSize = 64      // reports waiting for one shard
 	partSize    = 512 << 10
+
+	// bytesPerRecord: a snapshot is taken again only after records of about its own size, so that a shard with a
+	// hundred thousand calls does not spend its time on snapshots.
+	bytesPerRecord = 200
 )
 
 // Machine is the pure state of one account, as brain/presence has it.
@@ -87,8 +91,9 @@ type request struct {
 	op    []byte
 	ask   func(s *shard, a *object, nowMS int64) ([]byte, error) // instead of op: reads, never changes
 
-	reply []byte
-	err   error
+	reply   []byte
+	err     error
+	changed bool // the journal vouches for the answer: a replaced owner's is refused there
 
 	gated
 }

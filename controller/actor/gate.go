@@ -233,10 +233,3 @@ func (g *gate) full() bool {
 	defer g.mu.Unlock()
 	return g.pending >= maxPending || len(g.batches) > 16 && g.failed == nil
 }
-
-// empty tells whether everything is written.
-func (g *gate) empty() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return len(g.batches) == 0 && len(g.parts) == 0 && !g.flying
-}

@@ -90,12 +90,18 @@ func (s *shard) start() {
 }
 
 // Release stops serving a shard: what was taken is applied and written first, for as long as ctx allows.
-func (h *Host) Release(ctx context.Context, n int) {
+func (h *Host) Release(ctx context.Context, n int) { h.release(ctx, n, false) }
+
+// HandOver is Release for an owner that may still write: it leaves a snapshot behind, so that the next owner has little
+// to replay and serves at once.
+func (h *Host) HandOver(ctx context.Context, n int) { h.release(ctx, n, true) }
+
+func (h *Host) release(ctx context.Context, n int, parting bool) {
 	s := h.shards[n].Load()
 	if s == nil {
 		return
 	}
-	s.close()
+	s.close(parting)
 	select {
 	case <-s.over:
 	case <-ctx.Done():
@@ -151,7 +157,7 @@ func (h *Host) send(ctx context.Context, r *request) (Reply, error) {
 		return Reply{}, err
 	}
 	reply, err := r.wait(ctx)
-	if err == nil && (reply.Unlogged || r.ask != nil) && !h.Serving(s.n, s.epoch) {
+	if err == nil && (reply.Unlogged || !r.changed) && !h.Serving(s.n, s.epoch) {
 		return Reply{}, ErrNoOwner
 	}
 	return reply, err

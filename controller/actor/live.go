@@ -118,8 +118,6 @@ func (l *Live) pass(ctx context.Context, shard int, v verb, class Class, id stri
 	switch err := r.End(); {
 	case err != nil:
 		return Reply{}, brain.Errorf(brain.EInternal, "answer of the shard's owner: %s", err)
-	case outcome == passedUnavailable && string(data) == ErrNoOwner.Text:
-		return Reply{}, ErrNoOwner
 	case outcome == passedUnavailable:
 		return Reply{}, brain.Errorf(brain.EUnavailable, "%s", data)
 	case outcome == passedFault:
@@ -128,7 +126,7 @@ func (l *Live) pass(ctx context.Context, shard int, v verb, class Class, id stri
 	return Reply{Data: data, Unlogged: outcome == passedUnlogged}, nil
 }
 
-// Answer serves what another brain has passed on to the owner of a shard.
+// Answer serves what another brain has passed on to the owner of a shard. nil: the shard is not served here any more.
 func (l *Live) Answer(ctx context.Context, shard int, msg []byte) []byte {
 	r := pack.NewReader(msg)
 	v, class, id := verb(r.Uint()), Class(r.Uint()), r.Text()
@@ -157,6 +155,8 @@ func (l *Live) Answer(ctx context.Context, shard int, msg []byte) []byte {
 		err = brain.Errorf(brain.EInternal, "verb %d is not known", v)
 	}
 	switch {
+	case err == error(ErrNoOwner):
+		return nil
 	case err == nil && reply.Unlogged:
 		return passed(passedUnlogged, reply.Data)
 	case err == nil:

@@ -189,7 +189,11 @@ func pair(t *testing.T) (owner, other *Presence) {
 	owner, other = newPresence(t, &store{}, 1), newPresence(t, &store{}, 0)
 	other.Live.IsNoOwner = func(err error) bool { return errors.Is(err, errNobody) }
 	other.Live.Ask = func(ctx context.Context, shard int, data []byte) ([]byte, error) {
-		return owner.Live.Answer(ctx, shard, bytes.Clone(data)), nil
+		answer := owner.Live.Answer(ctx, shard, bytes.Clone(data))
+		if answer == nil {
+			return nil, errNobody
+		}
+		return answer, nil
 	}
 	return owner, other
 }

@@ -30,12 +30,14 @@ type shard struct {
 	waiting map[string]int // of queue, by actor
 	control []func()
 	closing bool
+	parting bool // the next owner is waiting: leave it a snapshot
 
 	// Touched by the loop only, and before it starts.
 	objects map[string]*object
 	due     dueHeap
 	lastMS  int64
 	records int // since the last snapshot
+	weight  int // of the last snapshot, in records of about the same size
 }
 
 func newShard(h *Host, n int, epoch uint64) *shard {
@@ -192,6 +194,7 @@ func (s *shard) run() {
 		clear(reqs)
 		spare = reqs
 		if closing {
+			s.part()
 			return
 		}
 	}
@@ -254,9 +257,8 @@ func (s *shard) apply(out []byte, r *request, now int64) []byte {
 		s.settle(o)
 		return out
 	}
-	var changed bool
-	r.reply, changed, r.err = o.machine.Apply(now, r.op)
-	if changed {
+	r.reply, r.changed, r.err = o.machine.Apply(now, r.op)
+	if r.changed {
 		out = appendRecord(out, r.id, now, r.op)
 		s.records++
 		s.publish(o, now)
@@ -360,33 +362,50 @@ func (s *shard) settle(o *object) {
 
 // snapshot hands over a snapshot when enough was written since the last one.
 func (s *shard) snapshot() {
-	if s.records < s.host.SnapshotEvery || s.gate.snapshotting() {
-		return
+	if s.records >= s.host.SnapshotEvery && !s.gate.snapshotting() {
+		s.putSnapshot()
 	}
+}
+
+// partingRecords is how many records the next owner is left to replay: fewer than are read one by one.
+const partingRecords = 32
+
+// part leaves a snapshot to the next owner when it would have much to replay, and nobody is served meanwhile.
+func (s *shard) part() {
+	s.mu.Lock()
+	parting := s.parting
+	s.mu.Unlock()
+	if parting && s.records > partingRecords && !s.gate.snapshotting() {
+		s.putSnapshot()
+	}
+}
+
+func (s *shard) putSnapshot() {
 	s.records = 0
 	var b, one []byte
 	for id, o := range s.objects {
 		one = o.machine.AppendSnapshot(one[:0])
 		b = pack.AppendBytes(pack.AppendText(b, id), one)
 	}
+	s.weight = len(b) / bytesPerRecord
 	s.gate.putSnapshot(b)
 }
 
 // commitAll is the committer: it writes one message after the other until the loop has ended and everything
 // is written, ctx ends, or the log fails.
 func (s *shard) commitAll(ctx context.Context, loopOver <-chan struct{}) {
-	afterPart := false
+	afterPart, over := false, false
 	for {
 		b := s.gate.next(afterPart)
+		if b == nil && over {
+			return
+		}
 		if b == nil {
 			select {
 			case <-s.gate.more:
 				continue
-			case <-loopOver:
-				if s.gate.empty() {
-					return
-				}
-				loopOver = nil
+			case <-loopOver: // nothing is put any more; what was put last may still be there
+				over = true
 				continue
 			case <-ctx.Done():
 				s.gate.fail(nil, ErrNoOwner)
@@ -417,21 +436,22 @@ func (s *shard) lost(b *batch, err error) {
 	if !errors.Is(err, context.Canceled) {
 		s.host.Log.Warn("shard lost", "shard", s.n, "epoch", s.epoch, "err", err)
 	}
-	s.close()
+	s.close(false)
 	s.gate.fail(b, brain.Errorf(brain.EUnavailable, "shard %d has another owner", s.n))
 	s.host.forget(s, err)
 }
 
 // broken ends the shard after a fault of a machine; what was acknowledged stays, the rest is read again.
 func (s *shard) broken(err error) {
-	s.close()
+	s.close(false)
 	s.host.forget(s, err)
 }
 
 // close takes no more requests; those in the queue are still applied.
-func (s *shard) close() {
+func (s *shard) close(parting bool) {
 	s.mu.Lock()
 	s.closing = true
+	s.parting = s.parting || parting
 	s.mu.Unlock()
 	nudge(s.wake)
 }

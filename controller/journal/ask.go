@@ -52,7 +52,7 @@ func newPosts(life context.Context, nc *nats.Conn, log *slog.Logger) posts {
 }
 
 // Serve answers the questions to the owner of a shard under an epoch with fn until stop. Questions run at the same time, at most 256; fn's context
-// ends after 30 s or with the Bus. After stop no question is taken: who asks hears ErrNoOwner. What is under way still answers.
+// ends after 30 s or with the Bus. When fn returns nil who asks hears ErrNoOwner. After stop no question is taken: who asks hears ErrNoOwner. What is under way still answers.
 func (p *posts) Serve(shard int, epoch uint64, fn func(ctx context.Context, data []byte) []byte) (stop func(), err error) {
 	if err := checkShard(shard); err != nil {
 		return nil, err
@@ -92,6 +92,10 @@ func (p *posts) answer(m *nats.Msg, fn func(ctx context.Context, data []byte) []
 	ctx, cancel := context.WithTimeout(p.life, servedFor)
 	defer cancel()
 	reply := fn(ctx, m.Data)
+	if reply == nil {
+		p.refuse(m, replyNoOwner)
+		return
+	}
 	if len(reply) > MaxRecord {
 		p.log.Error("answer to another brain is too big", "subject", m.Subject, "bytes", len(reply))
 		p.refuse(m, replyTooBig)

@@ -228,6 +228,9 @@ func (m *Memory) Ask(ctx context.Context, shard int, epoch uint64, data []byte) 
 	}()
 	select {
 	case r := <-reply:
+		if r == nil {
+			return nil, fmt.Errorf("ask shard %d: %w", shard, ErrNoOwner)
+		}
 		return r, nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("ask the owner of shard %d: %w", shard, ctx.Err())

@@ -307,12 +307,13 @@ func check(w *world) porcupine.CheckResult {
 }
 
 // thin leaves out what adds nothing but work: of equal questions with an unknown end the first stands for all. It may
-// take effect whenever one of the others may, and once one of them had its effect the others have none.
+// take effect whenever one of the others may, and once one of them had its effect the others have none; but an
+// emergency call can be admitted again after its end.
 func thin(history []porcupine.Operation) []porcupine.Operation {
 	seen := map[ask]bool{}
 	slices.SortFunc(history, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
 	return slices.DeleteFunc(slices.Clone(history), func(o porcupine.Operation) bool {
-		if q := o.Input.(ask); o.Output.(answer).unknown {
+		if q := o.Input.(ask); o.Output.(answer).unknown && !q.emergency() {
 			again := seen[q]
 			seen[q] = true
 			return again

@@ -67,11 +67,14 @@ func tokenNumber(name string) (n int) {
 	return n
 }
 
+// emergency tells whether the token's call is one.
+func (q ask) emergency() bool { return q.token%8 == 5 }
+
 func userOf(token int) string { return fmt.Sprint("us_", token%2) }
 
 // call is what a token asks to be admitted with.
 func (q ask) call() cac.Call {
-	return cac.Call{Token: tokenName(q.token), CallID: tokenName(q.token), Node: "node1", AskedMS: 1, Emergency: q.token%8 == 5, Takes: []cac.Take{
+	return cac.Call{Token: tokenName(q.token), CallID: tokenName(q.token), Node: "node1", AskedMS: 1, Emergency: q.emergency(), Takes: []cac.Take{
 		{Kind: cac.Internal, Limit: modelCalls}, {Kind: cac.User, ID: userOf(q.token), Limit: modelUser}}}
 }
 
@@ -114,10 +117,10 @@ func (l ledger) admit(token int) (ledger, cac.Verdict) {
 	switch {
 	case l.held&bit != 0:
 		return l, cac.Verdict{Admitted: true, Repeated: true}
+	case ask{token: token}.emergency(): // an emergency call, even one whose end was heard of before it
+		return next, cac.Verdict{Admitted: true}
 	case l.over&bit != 0:
 		return l, cac.Verdict{}
-	case token%8 == 5:
-		return next, cac.Verdict{Admitted: true}
 	case calls >= modelCalls:
 		return l, cac.Verdict{Kind: cac.Internal, Limit: modelCalls, Used: calls}
 	case user >= modelUser:
