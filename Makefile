@@ -1,7 +1,7 @@
 # The two commands: `make run` shows a call on a demo node; `make test` passes everything.
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: run test build packages unit scenario race fuzz sim bench-edge bench-route bench-state docs clean
+.PHONY: run run-cluster test build packages unit scenario cluster race fuzz sim bench-edge bench-route bench-state docs clean
 
 # Debian's packages of the real daemons; does nothing when they are there.
 packages:
@@ -17,15 +17,24 @@ run: packages
 	@mkdir -p bin && go build -o bin/demo ./test/demo
 	@bin/demo $(if $(ONCE),-once) $(if $(IP),-ip $(IP))
 
-test: packages unit sim scenario
+# The same node with three brains on three buses, to be killed at will.
+run-cluster: packages
+	@mkdir -p bin && go build -o bin/demo ./test/demo
+	@bin/demo -cluster $(if $(ONCE),-once) $(if $(IP),-ip $(IP))
+
+test: packages unit sim scenario cluster
 
 unit:
 	go vet ./...
-	go test -count=1 $$(go list ./... | grep -v /test/scenario)
+	go test -count=1 $$(go list ./... | grep -v -e /test/scenario -e /test/cluster)
 
 # The whole edge: real Kamailio and rtpengine, phones that listen. One package, so nothing else disturbs the timing.
 scenario:
 	go test -count=1 -timeout 30m ./test/scenario/
+
+# Three brains on three buses, killed, stopped and restarted. SIPIO_CLUSTER_RUNS=20 for figures.
+cluster:
+	go test -count=1 -timeout 30m ./test/cluster/
 
 race:
 	go test -race -count=1 $$(go list ./... | grep -v /test/)
@@ -60,4 +69,4 @@ docs:
 	go test ./test -run TestProtocol -update
 
 clean:
-	rm -rf bin run
+	rm -rf bin run run-cluster

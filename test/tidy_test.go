@@ -80,7 +80,7 @@ func report(t *testing.T, findings []string) {
 }
 
 // repositoryText returns every text file of the repository: path from its root, with slashes → content.
-// Build output (bin, run) and hidden folders but .github are left out, binary files too.
+// Build output (bin, run, run-cluster) and hidden folders but .github are left out, binary files too.
 func repositoryText(t *testing.T) map[string]string {
 	t.Helper()
 	root := filepath.Dir(testFolder(t))
@@ -96,7 +96,7 @@ func repositoryText(t *testing.T) map[string]string {
 		rel = filepath.ToSlash(rel)
 		if d.IsDir() {
 			hidden := strings.HasPrefix(d.Name(), ".") && d.Name() != ".github"
-			if hidden || rel == "bin" || rel == "run" {
+			if hidden || rel == "bin" || rel == "run" || rel == "run-cluster" {
 				return filepath.SkipDir
 			}
 			return nil

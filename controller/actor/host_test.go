@@ -262,3 +262,43 @@ func TestHost_ReleaseWritesWhatWasTaken(t *testing.T) {
 		t.Errorf("%d acknowledged, %d there", done.Load(), n)
 	}
 }
+
+// An owner that hands a shard over with much in its journal leaves a snapshot, and the next one has nothing to replay;
+// with little in it, and on a mere release, it writes nothing more. None of the many hand-overs waits for its deadline.
+func TestHost_HandOverLeavesLittleToReplay(t *testing.T) {
+	s := &store{}
+	h := newTallies(t, s, 1)
+	defer closeHost(h)
+	n := brain.ShardOf("a")
+	all := int64(0)
+	for round := range uint64(100) {
+		want, done, leave := 1, int64(partingRecords+1), h.HandOver
+		switch round % 3 {
+		case 1:
+			want, done = 1+partingRecords, partingRecords
+		case 2:
+			want, leave = 2+2*partingRecords, h.Release
+		}
+		for range done {
+			if _, err := h.Do(t.Context(), "a", ClassStep, []byte{1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all += done
+		began := time.Now()
+		leave(t.Context(), n)
+		if took := time.Since(began); took > time.Second {
+			t.Fatalf("round %d: the shard was left after %v", round, took)
+		}
+		if got := len(s.shards[n].msgs); got != want {
+			t.Fatalf("round %d: %d messages are left, want %d", round, got, want)
+		}
+		if err := h.Acquire(t.Context(), n, round+2); err != nil {
+			t.Fatal(err)
+		}
+		reply, err := h.Do(t.Context(), "a", ClassStep, []byte{0})
+		if got := sum(t, reply, err); got != all {
+			t.Fatalf("round %d: the next owner has %d of %d", round, got, all)
+		}
+	}
+}

@@ -322,7 +322,7 @@ func BenchmarkState(b *testing.B) {
 		run("machine", 1, accounts, 0, func(*testing.B) admission { return machineSide{} })
 		want, most := float64(wantOneAccount), actor.MailboxSize // more callers than that would be refused
 		if accounts > 1 {
-			want, most = wantManyAccounts, 1024
+			want, most = wantManyAccounts, 4096 // as many as it takes to fill the messages of 64 shards
 		}
 		for _, callers := range []int{64, most} {
 			run("memory", callers, accounts, 0, brainOn(func(*testing.B) shardLogs { return inMemory() }))

@@ -14,8 +14,9 @@ import (
 )
 
 // The bus that leads most of the journal is killed while calls are asked of all brains and events are told. Admission is
-// answered by owners, or by the accounts' policy, all the time; never beyond a limit. Within ten seconds every shard
-// takes durable events again, each once and none lost. The bus comes back, and all is as before.
+// answered by owners, or by the accounts' policy, all the time; never beyond a limit, and no account is without an owner's
+// answer for ten seconds. Once the buses that are left have elected new leaders (4 to 9 s each) every shard takes
+// durable events again, each once and none lost. The bus comes back, and all is as before.
 func TestBus_LeaderKilled(t *testing.T) {
 	ctx := within(t, time.Duration(runs(t, 1))*60*time.Second+60*time.Second)
 	c, accounts := brains(t, ctx)
@@ -29,10 +30,11 @@ func TestBus_LeaderKilled(t *testing.T) {
 	}
 	figures(t, "bus leader killed, longest without an owner's answer to an admission", admissions)
 	figures(t, "bus leader killed, until the last shard takes a durable event", durables)
-	for _, took := range append(admissions, durables...) {
-		if took > 10*time.Second {
-			t.Errorf("%v, want under 10 s", took)
-		}
+	if worst := slices.Max(admissions); worst > 10*time.Second {
+		t.Errorf("an account was without an owner's answer for %v, want under 10 s", worst)
+	}
+	if worst := slices.Max(durables); worst > 20*time.Second {
+		t.Errorf("a shard took durable events after %v, want under 20 s", worst)
 	}
 }
 
@@ -67,10 +69,12 @@ func killLeader(t *testing.T, ctx context.Context, c *Cluster, accounts []accoun
 	if err := c.StartBus(ctx, at); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Settle(ctx); err != nil {
+	whole, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if err := c.Settle(whole); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, ctx, at.Name+" to be level again", func() error { return level(ctx, c) })
+	eventually(t, whole, at.Name+" to be level again", func() error { return level(whole, c) })
 	return admission, durable
 }
 

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sipio/sipio/test/cluster"
 	"github.com/sipio/sipio/test/edge"
 	"github.com/sipio/sipio/test/phone"
 )
@@ -40,20 +41,21 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(errs)
 	once := flags.Bool("once", false, "end after the demo call")
+	several := flags.Bool("cluster", false, "three buses and three brains instead of one brain")
 	ip := flags.String("ip", "127.0.0.1", "address for SIP and RTP; phones elsewhere need one they can reach")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	if err := demo(ctx, *once, *ip, out); err != nil {
+	if err := demo(ctx, *once, *several, *ip, out); err != nil {
 		fmt.Fprintln(errs, "demo failed:", err)
 		return 1
 	}
 	return 0
 }
 
-func demo(ctx context.Context, once bool, ip string, out io.Writer) error {
+func demo(ctx context.Context, once, several bool, ip string, out io.Writer) error {
 	began := time.Now()
-	dir, err := dataDir(once)
+	dir, err := dataDir(once, several)
 	if err != nil {
 		return err
 	}
@@ -67,6 +69,13 @@ func demo(ctx context.Context, once bool, ip string, out io.Writer) error {
 		if err := portsFree("127.0.0.1", 8080, 8480, 8481); err != nil {
 			return err
 		}
+	}
+	var c *cluster.Cluster
+	if several {
+		if c, err = startCluster(ctx, &opt, out); err != nil {
+			return err
+		}
+		defer c.Stop()
 	}
 	fmt.Fprintln(out, "building, then starting brain, node agent, Kamailio and rtpengine …")
 	e, err := edge.Start(ctx, opt)
@@ -84,15 +93,22 @@ func demo(ctx context.Context, once bool, ip string, out io.Writer) error {
 		return os.RemoveAll(dir)
 	}
 	stay(out, e)
+	if several {
+		stayCluster(out, c)
+	}
 	answerAll(ctx, bob)
 	fmt.Fprintln(out, "\nstopping")
 	return nil
 }
 
-// dataDir is run/ in the repository, kept between runs, or a temporary folder for a single run.
-func dataDir(once bool) (string, error) {
-	if once {
+// dataDir is run/ or run-cluster/ in the repository, kept between runs, or a temporary folder for a single run.
+func dataDir(once, several bool) (string, error) {
+	switch {
+	case once:
 		return os.MkdirTemp("", "sipio-demo-")
+	case several:
+		dir := filepath.Join(edge.Root(), "run-cluster")
+		return dir, os.MkdirAll(dir, 0o700)
 	}
 	return filepath.Join(edge.Root(), "run"), nil
 }
@@ -117,11 +133,11 @@ func portsFree(ip string, ports ...int) error {
 
 // decision prints the brain's decision lines for people.
 func decision(out io.Writer, proc, line string) {
-	if proc != "brain" {
+	if !strings.HasPrefix(proc, "brain") {
 		return
 	}
 	if text, ok := decisionText(line); ok {
-		fmt.Fprintln(out, "  brain:", text)
+		fmt.Fprintf(out, "  %s: %s\n", proc, text)
 	}
 }
 
@@ -215,7 +231,7 @@ func listen(ctx context.Context, out io.Writer, name string, c *phone.Call, hz f
 
 func stay(out io.Writer, e *edge.Edge) {
 	ip, _, _ := strings.Cut(e.SIP, ":")
-	key := filepath.Join(e.Dir, "brain", "admin.key")
+	key := filepath.Join(e.Dir, "node.key") // the platform's first key; the brain left it in its own folder too
 	fmt.Fprintf(out, `
 The node stays up, and phone 1002 stays with it: it answers every call with a tone of %d Hz.
 To register a phone of your own as 1001 (any softphone):
@@ -228,7 +244,7 @@ The brain answers at %s, the door at http://%s/health, the node agent at %s:
   export SIPIO_SERVER=%s SIPIO_KEY_FILE=%s
   make build; bin/sipio get sip_user; bin/sipio call list; bin/sipio export
 
-Logs: %s/*.log. Data stays in that folder; the next make run applies test/demo/demo.yaml over it; make clean removes it.
+Logs: %s/*.log. Data stays in that folder; the next run applies test/demo/demo.yaml over it; make clean removes it.
 docs/operating.md is where to go on. Stop: Ctrl-C
 `, calleeTone, domain, e.SIP, e.TLS, e.WSS, loopbackNote(ip), domain, e.SIP, ip, calleeTone,
 		e.BrainURL, e.DoorAddr, e.NodeHealth, e.BrainURL, key, e.Dir)

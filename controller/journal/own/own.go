@@ -40,9 +40,9 @@ const (
 	Suspect = 1500 * time.Millisecond
 	// Settle is how long a brain must have been able to own before a live owner hands a shard over to it.
 	Settle = time.Second
-	// Move is how long a shard may be on its way after its owner changed, before it counts as not served by anybody: longer
-	// than an owner takes to load one.
-	Move = 250 * time.Millisecond
+	// Move is how long a shard may be on its way after its owner changed, before it counts as not served by anybody. A
+	// busy machine takes a good part of it to load one; who asks waits no longer than its own patience.
+	Move = time.Second
 	// AcquireLimit is how long Config.Acquire may take.
 	AcquireLimit = 30 * time.Second
 

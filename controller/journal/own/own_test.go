@@ -303,3 +303,42 @@ func TestJoin_RefusesAStreamThatReplicasMayAnswerFor(t *testing.T) {
 		t.Errorf("joined on such a stream: %v", err)
 	}
 }
+
+func TestMoving_ForAMomentAfterTheOwnerChanges(t *testing.T) {
+	// Proves that a shard counts as moving from the change of its record on, for Move and no longer, and that news which
+	// change nothing do not prolong it. Doubt asks the stream once at a time, and finds a record that no hint told of.
+	b := joinAs(t, "solo", "", []string{soloServer(t)}, solo)
+	eventually(t, 10*time.Second, "the shard", func() error {
+		if b.m.Epoch(7) == 0 {
+			return errors.New("not owned")
+		}
+		return nil
+	})
+	b.m.mu.Lock()
+	known := b.m.shards[7].record
+	b.m.shards[7].heard = b.m.now() - Move - time.Millisecond
+	b.m.mu.Unlock()
+	b.m.learn(7, known, true)
+	if b.m.Moving(7) {
+		t.Error("nothing has changed, and the shard moves")
+	}
+	b.m.mu.Lock()
+	b.m.shards[7].record = record{Name: "elsewhere", Inc: "gone", seq: known.seq - 1} // as if the hint had been lost
+	b.m.mu.Unlock()
+	b.m.Doubt(7)
+	eventually(t, 5*time.Second, "the record that stands", func() error {
+		if owner, epoch := b.m.Owner(7); owner != "solo" || epoch != known.seq {
+			return fmt.Errorf("owner %q, epoch %d", owner, epoch)
+		}
+		return nil
+	})
+	if !b.m.Moving(7) {
+		t.Error("the owner has changed, and the shard does not move")
+	}
+	eventually(t, 5*time.Second, "the end of the move", func() error {
+		if b.m.Moving(7) {
+			return errors.New("it moves")
+		}
+		return nil
+	})
+}
