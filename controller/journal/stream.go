@@ -197,10 +197,14 @@ func (l *streamLine) last(ctx context.Context) (uint64, error) {
 	return e.seq, err
 }
 
+// getTimeout bounds one question to a stream's leader: one that has just died leaves it unanswered, and the next leader
+// must be asked anew.
+const getTimeout = time.Second
+
 // get asks the stream's leader, again while there is none, until ctx ends.
 func (l *streamLine) get(ctx context.Context, ask func(context.Context) (*jetstream.RawStreamMsg, error)) (entry, error) {
 	for try := 0; ; try++ {
-		once, cancel := context.WithTimeout(ctx, apiTimeout)
+		once, cancel := context.WithTimeout(ctx, getTimeout)
 		m, err := ask(once)
 		cancel()
 		switch {
