@@ -178,10 +178,10 @@ func TestEvents_SurviveTheDeathOfBrainAndNodeAgent(t *testing.T) {
 	k.post(api.EventDialogStart, "call-0")
 	eventually(t, ctx, "the first call", func() error { return isLive(t, e, "call-0") })
 
-	if err := e.Brain.Kill(); err != nil { // forgets call-0: presence is rebuilt by events alone
+	if err := e.Brain.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	var live []string
+	live := []string{"call-0"} // in the journal
 	for i := range 10 {
 		one, other := fmt.Sprintf("call-a%d", i), fmt.Sprintf("call-b%d", i)
 		k.post(api.EventDialogStart, one, other)
