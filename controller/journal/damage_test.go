@@ -23,7 +23,7 @@ func filledStore(t *testing.T) (dir string) {
 	dir = t.TempDir()
 	b := openSolo(t, dir)
 	a, _ := openShard(t, b, 0, 1)
-	c, _ := openShard(t, b, 8, 1)
+	c, _ := openShard(t, b, 4, 1)
 	filler := strings.Repeat("f", 600_000)
 	for i := range records {
 		appendAll(t, a, fmt.Sprintf("a%d-%s", i, filler))
@@ -129,7 +129,7 @@ func checkDamaged(t *testing.T, dir string) {
 	for range 2 { // the second time too: the store must not have tidied the damage away
 		reported = 0
 		b := openSolo(t, dir)
-		for _, shard := range []int{0, 8} {
+		for _, shard := range []int{0, 4} {
 			r := &reader{}
 			_, err := b.Shard(t.Context(), shard, 2, r.loader())
 			switch {
@@ -162,7 +162,7 @@ func checkAccepted(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, shard := range []int{0, 8} {
+	for _, shard := range []int{0, 4} {
 		l, got := openShard(t, b, shard, 3)
 		appendAll(t, l, "new")
 		t.Logf("shard %d: %d records left", shard, strings.Count(got, "r:"))
@@ -174,7 +174,7 @@ func checkAccepted(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	b = openSolo(t, dir)
-	for _, shard := range []int{0, 8} {
+	for _, shard := range []int{0, 4} {
 		r := &reader{}
 		if _, err := b.Shard(context.Background(), shard, 4, r.loader()); err != nil || r.got[len(r.got)-1] != "r:new" {
 			t.Errorf("after the loss was accepted: shard %d: %d records, %v", shard, len(r.got), err)

@@ -47,7 +47,7 @@ type Config struct {
 	CredsFile  string   // first line "name password", or a NATS .creds file; "" = none
 	CAFile     string   // PEM, who signed the cluster's certificates; "" = the system's
 	Replicas   int      // of each stream; 0 = 1 inside the process, 3 in a cluster
-	Streams    int      // how many streams share the 64 shards, set when the store is made; 0 = 8 inside the process, 4 in a cluster
+	Streams    int      // how many streams share the 64 shards, set when the store is made; 0 = 4
 	AcceptLoss bool     // go on past damage, after a warning that says what is lost
 	LeafURLs   []string // of the cluster's leafnode port, for Migrate only: nats-leaf://host:7422
 	Log        *slog.Logger
@@ -67,11 +67,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Dir != "" && c.Replicas != 1 {
 		return c, fmt.Errorf("journal: %d replicas need a cluster; inside the process there is one", c.Replicas)
 	}
-	if c.Streams == 0 { // measured: bench-state. In a cluster each is a Raft group of its own
+	if c.Streams == 0 {
 		c.Streams = 4
-		if c.Dir != "" {
-			c.Streams = 8
-		}
 	}
 	if c.Streams < 1 || c.Streams > 64 {
 		return c, fmt.Errorf("journal: %d streams for 64 shards: 1 to 64", c.Streams)
