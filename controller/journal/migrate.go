@@ -273,6 +273,19 @@ func (m *migration) promote(ctx context.Context, info *jetstream.StreamInfo) err
 
 // digest reads a whole stream and sums up sequences, subjects, headers and data.
 func digest(ctx context.Context, js jetstream.JetStream, name string) (sum []byte, n int, err error) {
+	for try := range digestTries {
+		if sum, n, err = digestOnce(ctx, js, name); err == nil || !pause(ctx, try) {
+			break
+		}
+	}
+	return sum, n, err
+}
+
+// digestTries bounds how often a stream is read from its beginning: one that was just made in a cluster has a leader that
+// does not answer yet, and reading changes nothing.
+const digestTries = 50
+
+func digestOnce(ctx context.Context, js jetstream.JetStream, name string) (sum []byte, n int, err error) {
 	s, err := js.Stream(ctx, name)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read: %w", err)
