@@ -67,21 +67,12 @@ func (p *Presence) Admit(ctx context.Context, a *presence.Admission) (cac.Verdic
 }
 
 // admitNode takes one call of the node's capacity. It is taken before the account's part and given back when
-// that is refused. A node whose counter cannot be reached is not held back by it.
+// that is refused. While nobody owns the node's counter its last report stands in for it.
 func (p *Presence) admitNode(ctx context.Context, a *presence.Admission) (cac.Verdict, error) {
-	call := presence.Admit{Call: a.Call.Call}
-	call.Windows = nil
-	call.Takes = []cac.Take{{Kind: cac.Node, ID: a.Call.Node, Limit: a.NodeCapacity}}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	reply, err := p.Live.Do(ctx, nodeID(a.Call.Node), ClassAdmission, presence.AppendAdmit(nil, &call))
-	if err != nil {
-		if brain.CodeOf(err) == brain.EUnavailable {
-			return cac.Verdict{Admitted: true}, nil
-		}
-		return cac.Verdict{}, err
-	}
-	return presence.ReadVerdict(reply.Data)
+	n := presence.Admission{AccountID: nodeID(a.Call.Node), Call: presence.Admit{Call: a.Call.Call}, Policy: brain.AdmissionLocalShare, Nodes: 1}
+	n.Call.Windows = nil
+	n.Call.Takes = []cac.Take{{Kind: cac.Node, ID: a.Call.Node, Limit: a.NodeCapacity}}
+	return p.admitAccount(ctx, &n)
 }
 
 func (p *Presence) admitAccount(ctx context.Context, a *presence.Admission) (cac.Verdict, error) {

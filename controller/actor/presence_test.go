@@ -159,6 +159,19 @@ func TestPresence_NodeCapacityCountsOverAccounts(t *testing.T) {
 	if v := p.admit(t, o.admission("acc_4", "d", "small")); !v.Admitted {
 		t.Errorf("one is free: %+v", v)
 	}
+	report := &api.DialogReport{Node: "small", Boot: "b", BootMS: 1, Seq: 1, TakenMS: 60_000, Count: 1,
+		Dialogs: []api.Dialog{{AccountID: "acc_2", Token: "old", CallID: "c-old", From: "1001", To: "1002", SinceMS: 1000}}}
+	if err := p.Report(o, report); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(5 * time.Second); len(strings.Fields(p.slots(t, nodeID("small")))) != 3; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("a call that only the report tells of is not counted: %q", p.slots(t, nodeID("small")))
+		}
+	}
+	if v := p.admit(t, o.admission("acc_1", "e", "small")); v.Kind != cac.Node || v.Used != 3 {
+		t.Errorf("beyond the reported: %+v", v)
+	}
 	if ids, err := p.Accounts(t.Context()); err != nil || strings.Join(ids, " ") != "acc_1 acc_2 acc_3 acc_4" {
 		t.Errorf("%v %v", ids, err)
 	}

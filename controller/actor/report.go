@@ -7,6 +7,7 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/cac"
 	"github.com/sipio/sipio/brain/presence"
 	"github.com/sipio/sipio/brain/route"
 )
@@ -84,16 +85,18 @@ func (p *Presence) observe(dir brain.Directory, r *api.DialogReport) {
 	for _, d := range r.Dialogs {
 		live := presence.Dialog{Token: d.Token, CallID: d.CallID, From: d.From, To: d.To, SinceMS: d.SinceMS}
 		if capacity > 0 {
-			all = append(all, live)
+			counted := live
+			counted.Takes = []cac.Take{{Kind: cac.Node, ID: r.Node, Limit: capacity}}
+			all = append(all, counted)
 		}
 		if acct := dir.ByAccount(d.AccountID); acct != nil {
 			live.Takes = route.Takes(acct, acct.UserByName[d.From], route.Callee(acct, d.To))
 			of[d.AccountID] = append(of[d.AccountID], live)
 		}
 	}
-	p.seen.keep(r.Node, sighting{boot: r.Boot, seq: r.Seq, takenMS: r.TakenMS, dialogs: of})
 	if capacity > 0 {
 		of[nodeID(r.Node)] = all
 	}
+	p.seen.keep(r.Node, sighting{boot: r.Boot, seq: r.Seq, takenMS: r.TakenMS, dialogs: of})
 	p.Live.Host.Observe(presence.Report{Node: r.Node, Boot: r.Boot, Seq: r.Seq, BootMS: r.BootMS, TakenMS: r.TakenMS}, of)
 }
