@@ -282,7 +282,7 @@ func digest(ctx context.Context, js jetstream.JetStream, name string) (sum []byt
 }
 
 // digestTries bounds how often a stream is read from its beginning: one that was just made in a cluster has a leader that
-// does not answer yet, and reading changes nothing.
+// does not answer yet or a replica that is not level, and reading changes nothing.
 const digestTries = 50
 
 func digestOnce(ctx context.Context, js jetstream.JetStream, name string) (sum []byte, n int, err error) {
@@ -290,8 +290,8 @@ func digestOnce(ctx context.Context, js jetstream.JetStream, name string) (sum [
 	if err != nil {
 		return nil, 0, fmt.Errorf("read: %w", err)
 	}
-	last, hash := s.CachedInfo().State.LastSeq, sha256.New()
-	if s.CachedInfo().State.Msgs == 0 {
+	last, all, hash := s.CachedInfo().State.LastSeq, s.CachedInfo().State.Msgs, sha256.New()
+	if all == 0 {
 		return hash.Sum(nil), 0, nil
 	}
 	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
@@ -321,6 +321,9 @@ func digestOnce(ctx context.Context, js jetstream.JetStream, name string) (sum [
 			line = binary.BigEndian.AppendUint64(line, uint64(len(msg.Data())))
 			hash.Write(line)
 			hash.Write(msg.Data())
+			if meta.NumPending == 0 && uint64(n) < all { // the consumer stands on a replica that is behind its leader
+				return nil, 0, fmt.Errorf("read: %d messages of %d so far", n, all)
+			}
 			if meta.NumPending == 0 {
 				return hash.Sum(nil), n, nil
 			}
