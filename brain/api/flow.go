@@ -1,0 +1,178 @@
+package api
+
+// Paths of calls that the platform answers itself.
+const (
+	PathFlow      = "/flow"       // POST, node agents: what shall I do with this call next?
+	PathFlowAlive = "/flow/alive" // POST, node agents: the calls that a node's media server has
+	PathMedia     = "/media/"     // GET, HEAD, PUT, node agents: one object, its key follows
+	PathOp        = "/op"         // POST, on the node agent: do this now
+)
+
+// Headers by which Kamailio tells the node's media server, and so the node agent, what a call is about. No
+// phone can set them: the edge removes X-Sipio-* from all that it relays.
+const (
+	HeaderCall    = "X-Sipio-Call"    // token of the call
+	HeaderAccount = "X-Sipio-Account" // account id
+	HeaderApp     = "X-Sipio-App"     // route target: KIND/ID, ID may be empty
+	HeaderVars    = "X-Sipio-Vars"    // what the route knows, as application/x-www-form-urlencoded, at most MaxVars bytes
+	HeaderDial    = "X-Sipio-Dial"    // on a leg that the media server makes: KIND/ID that it is for
+)
+
+// MaxVars bounds HeaderVars in bytes.
+const MaxVars = 2048
+
+// FlowRequest reports what became of a command, or, with Outcome "", asks for the current one: at the
+// start of a call, and after the node agent lost what it knew.
+type FlowRequest struct {
+	AccountID string            `json:"account_id"`
+	Token     string            `json:"token"`
+	CallID    string            `json:"call_id,omitempty"`
+	Node      string            `json:"node"`
+	Seq       int64             `json:"seq"`               // of the command that ended; 0 with Outcome ""
+	Outcome   string            `json:"outcome,omitempty"` // see the Outcome constants
+	Data      map[string]string `json:"data,omitempty"`
+	Start     *FlowStart        `json:"start,omitempty"` // with Outcome "": makes the session if there is none
+}
+
+// FlowStart is what a call begins with.
+type FlowStart struct {
+	TargetKind string            `json:"target_kind"` // as in a route target: flow, voicemail, conference, user …
+	TargetID   string            `json:"target_id,omitempty"`
+	Vars       map[string]string `json:"vars,omitempty"`
+	Channel    string            `json:"channel"` // FreeSWITCH's Unique-ID
+}
+
+// FlowReply is the one command to carry out now. The same step sent again gets the same reply.
+type FlowReply struct {
+	Seq     int64         `json:"seq"`
+	Command string        `json:"command"`
+	Params  CommandParams `json:"params"`
+}
+
+// Commands of a FlowReply.
+const (
+	CommandPlay       = "play"
+	CommandGather     = "gather"
+	CommandDial       = "dial"
+	CommandRecord     = "record"
+	CommandConference = "conference"
+	CommandEnqueue    = "enqueue"
+	CommandHangup     = "hangup"
+	CommandNoop       = "noop" // nothing more: the caller has gone
+)
+
+// Outcomes of a FlowRequest, by command. Data in brackets.
+const (
+	OutcomeDone     = "done"      // play: heard to its end
+	OutcomeDigit    = "digit"     // play: a digit of BargeIn [digit]
+	OutcomeDigits   = "digits"    // gather [digits, terminator]: MinDigits or more
+	OutcomeTimeout  = "timeout"   // gather [digits]: fewer than MinDigits in time
+	OutcomeAnswered = "answered"  // dial [duration_ms]: and the other side has hung up since
+	OutcomeBusy     = "busy"      // dial
+	OutcomeNoAnswer = "no_answer" // dial: TimeoutMS passed, or nobody was there
+	OutcomeFailed   = "failed"    // dial [sip_code]; any command that could not be carried out [reason]
+	OutcomeRecorded = "recorded"  // record [key, duration_ms, bytes, sha256, ended_by: silence digit max hangup]: the object is stored
+	OutcomeLeft     = "left"      // conference: the caller left by himself or was kicked [reason]
+	OutcomeEnded    = "ended"     // conference: it was ended
+	OutcomeDenied   = "denied"    // conference [reason: locked full]
+	OutcomeHangup   = "hangup"    // any: the caller hung up [cause, and what recorded has]
+	OutcomeLost     = "lost"      // any: the media server is gone [reason]
+)
+
+// MediaRef names an object of the media store.
+type MediaRef struct {
+	Key    string `json:"key"`
+	SHA256 string `json:"sha256"` // 64 hex digits: what the node's copy is held against
+	Bytes  int64  `json:"bytes"`
+}
+
+// CommandParams are plain values; which of them a command has is said in brackets.
+type CommandParams struct {
+	Files        []MediaRef `json:"files,omitempty"`          // [play gather] one after the other
+	Loops        int        `json:"loops,omitempty"`          // [play] 0 and 1 = once, -1 = until something else comes
+	BargeIn      string     `json:"barge_in,omitempty"`       // [play gather] digits that stop the files
+	MinDigits    int        `json:"min_digits,omitempty"`     // [gather]
+	MaxDigits    int        `json:"max_digits,omitempty"`     // [gather]
+	Terminators  string     `json:"terminators,omitempty"`    // [gather record]
+	TimeoutMS    int        `json:"timeout_ms,omitempty"`     // [gather] for the first digit, from the end of the files; [dial] how long it rings
+	InterDigitMS int        `json:"inter_digit_ms,omitempty"` // [gather]
+	Secret       bool       `json:"secret,omitempty"`         // [gather] the digits are never logged
+
+	DestKind     string `json:"dest_kind,omitempty"` // [dial] user, extension, ring_group, number
+	DestID       string `json:"dest_id,omitempty"`
+	CallerNumber string `json:"caller_number,omitempty"` // [dial] "" = the caller's own
+	CallerName   string `json:"caller_name,omitempty"`
+
+	Key       string `json:"key,omitempty"`        // [record] where it is stored; [dial conference] where the recording is, "" = none
+	MaxMS     int    `json:"max_ms,omitempty"`     // [record]
+	SilenceMS int    `json:"silence_ms,omitempty"` // [record] ends it; 0 = no
+	Beep      bool   `json:"beep,omitempty"`       // [record] before it
+
+	Room           string `json:"room,omitempty"` // [conference] unique platform-wide: ACCOUNT-CONFERENCE
+	Moderator      bool   `json:"moderator,omitempty"`
+	MaxMembers     int    `json:"max_members,omitempty"`     // 0 = no limit
+	WaitModerator  bool   `json:"wait_moderator,omitempty"`  // members hear music until a moderator is there
+	AnnounceMember bool   `json:"announce_member,omitempty"` // a tone when somebody joins or leaves
+	MusicKey       string `json:"music_key,omitempty"`       // [dial conference] what is heard while waiting; "" = ringback, silence
+	SIPCode        int    `json:"sip_code,omitempty"`        // [hangup] of a call not answered yet; 0 = by Cause
+	Cause          string `json:"cause,omitempty"`           // [hangup] FreeSWITCH's name, NORMAL_CLEARING when ""
+	Reason         string `json:"reason,omitempty"`          // [hangup] for operators
+	NoAnswer       bool   `json:"no_answer,omitempty"`       // [play gather dial] do not answer the caller for it: early media
+}
+
+// FlowAlive lists the calls of a node's media server. Sessions that no node has named for SessionLeaseSec end.
+type FlowAlive struct {
+	Node  string      `json:"node"`
+	Calls []AliveCall `json:"calls"`
+}
+
+// AliveCall is one of them.
+type AliveCall struct {
+	AccountID string `json:"account_id"`
+	Token     string `json:"token"`
+}
+
+// SessionLeaseSec is how long a session lives without a word of its node.
+const SessionLeaseSec = 60
+
+// Op is something that a node shall do now. The same id is done once and answered alike.
+type Op struct {
+	ID     string `json:"id"`
+	Kind   string `json:"kind"`
+	Token  string `json:"token,omitempty"`  // recording, hangup: the call
+	Action string `json:"action,omitempty"` // recording: start stop pause resume; conference: list mute unmute kick lock unlock
+	Room   string `json:"room,omitempty"`   // conference
+	Member string `json:"member,omitempty"` // conference: member id; "" = all of them (mute, unmute, kick)
+	AOR    string `json:"aor,omitempty"`    // mwi: the device's
+	New    int    `json:"new,omitempty"`    // mwi: messages not heard yet
+	Old    int    `json:"old,omitempty"`    // mwi: messages heard
+	Key    string `json:"key,omitempty"`    // recording start
+}
+
+// Kinds of an Op.
+const (
+	OpMWI        = "mwi"
+	OpConference = "conference"
+	OpRecording  = "recording"
+	OpHangup     = "hangup"
+)
+
+// OpReply says what happened. OK false with an Error that operators can read means that nothing changed.
+type OpReply struct {
+	ID      string             `json:"id"`
+	OK      bool               `json:"ok"`
+	Error   string             `json:"error,omitempty"`
+	Members []ConferenceMember `json:"members,omitempty"` // conference list
+	Locked  bool               `json:"locked,omitempty"`  // conference list
+}
+
+// ConferenceMember is one party of a conference.
+type ConferenceMember struct {
+	ID        string `json:"id"`
+	Token     string `json:"token,omitempty"`
+	Number    string `json:"number,omitempty"`
+	Name      string `json:"name,omitempty"`
+	Muted     bool   `json:"muted"`
+	Moderator bool   `json:"moderator"`
+	JoinedMS  int64  `json:"joined_ms,omitempty"`
+}
