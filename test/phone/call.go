@@ -78,7 +78,7 @@ func (p *Phone) newCall() (*Call, error) {
 	if p.cfg.WebRTC {
 		c.media, err = newWebRTC(p.cfg.LocalIP)
 	} else {
-		c.media, err = newPlainRTP(p.cfg.LocalIP, p.laws)
+		c.media, err = newPlainRTP(p.cfg.LocalIP, p.laws, p.events())
 	}
 	if err != nil {
 		return nil, err

@@ -33,6 +33,9 @@ type listener struct {
 	next     uint32 // RTP timestamp that would follow without a gap
 	packets  int
 	loudAt   time.Time
+	loud     time.Duration // of all frames above silence
+	kept     []int16       // everything heard, when keep says so
+	keep     bool
 	notify   chan struct{}
 }
 
@@ -98,8 +101,12 @@ func (l *listener) hear(p *rtp.Packet, samples []int16) {
 	if len(samples) > 0 {
 		l.ssrc, l.next = p.SSRC, p.Timestamp+uint32(len(samples))
 		l.detector.Push(samples)
+		if l.keep {
+			l.kept = append(l.kept, samples...)
+		}
 		if tone.Loudness(samples) > tone.Silence {
 			l.loudAt = time.Now()
+			l.loud += time.Duration(len(samples)) * time.Second / tone.Rate
 		}
 	}
 	select {
@@ -162,6 +169,54 @@ func (c *Call) HearSilence(ctx context.Context, d time.Duration) error {
 			loudest, level := l.detector.Loudest()
 			e.mu.Unlock()
 			return fmt.Errorf("no silence of %v: %w; loudest %.0f Hz at %.1f dBFS", d, ctx.Err(), loudest, level)
+		}
+	}
+}
+
+// HearSound waits until d of anything above -50 dBFS was heard: speech, music, a tone.
+func (c *Call) HearSound(ctx context.Context, d time.Duration) error {
+	e := c.media.hears()
+	l := e.listen()
+	defer e.leave(l)
+	for {
+		e.mu.Lock()
+		loud := l.loud
+		e.mu.Unlock()
+		if loud >= d {
+			return nil
+		}
+		select {
+		case <-l.notify:
+		case <-c.done:
+			return fmt.Errorf("heard %v of sound, want %v: the call ended", loud, d)
+		case <-ctx.Done():
+			return fmt.Errorf("heard %v of sound, want %v: %w; %d packets came", loud, d, ctx.Err(), l.packets)
+		}
+	}
+}
+
+// Listen returns what is heard from now on, d of it, as samples at tone.Rate. At most a minute.
+func (c *Call) Listen(ctx context.Context, d time.Duration) ([]int16, error) {
+	e := c.media.hears()
+	l := e.listen()
+	e.mu.Lock()
+	l.keep = true
+	e.mu.Unlock()
+	defer e.leave(l)
+	want := int(min(d, time.Minute) * tone.Rate / time.Second)
+	for {
+		e.mu.Lock()
+		kept := l.kept
+		e.mu.Unlock()
+		if len(kept) >= want {
+			return kept[:want], nil
+		}
+		select {
+		case <-l.notify:
+		case <-c.done:
+			return kept, fmt.Errorf("listened to %d samples of %d: the call ended", len(kept), want)
+		case <-ctx.Done():
+			return kept, fmt.Errorf("listened to %d samples of %d: %w", len(kept), want, ctx.Err())
 		}
 	}
 }

@@ -30,6 +30,20 @@ func (c *Call) Refer(ctx context.Context, target string) (code int, err error) {
 	return res.Code, nil
 }
 
+// SendInfo sends one DTMF digit as SIP INFO (application/dtmf-relay) and waits for its answer.
+func (c *Call) SendInfo(ctx context.Context, digit byte) error {
+	_, res, err := c.phone.request(ctx, exchange{build: func() *sip.Request {
+		req := c.dialog.request(c.phone, sip.INFO, 0)
+		req.AppendHeader(sip.NewHeader("Content-Type", "application/dtmf-relay"))
+		req.SetBody(fmt.Appendf(nil, "Signal=%c\r\nDuration=160\r\n", digit))
+		return req
+	}})
+	if err == nil && !res.IsSuccess() {
+		err = statusError(res)
+	}
+	return err
+}
+
 // Replaces names this call for an attended transfer, escaped for use in a Refer-To URI.
 func (c *Call) Replaces() string { return c.dialog.replaces() }
 

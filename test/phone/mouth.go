@@ -42,7 +42,9 @@ type mouth struct {
 	digits   []byte
 	digitAt  int // frames of the current digit already sent
 	digitTS  uint32
-	quiet    bool // the previous frame was not sent: the next one carries the marker
+	inband   bool            // the digits are dual tones (ITU-T Q.23), not events
+	beep     *tone.Generator // of the current digit then
+	quiet    bool            // the previous frame was not sent: the next one carries the marker
 	sequence uint16
 	ssrc     uint32
 }
@@ -81,7 +83,9 @@ func (m *mouth) packet(ts uint32) *rtp.Packet {
 		return nil
 	}
 	p := &rtp.Packet{Header: rtp.Header{Version: 2, Timestamp: ts, SSRC: m.ssrc, Marker: m.quiet, PayloadType: uint8(m.law)}}
-	if len(m.digits) > 0 {
+	if len(m.digits) > 0 && m.inband {
+		m.beepFrame(p)
+	} else if len(m.digits) > 0 {
 		if !m.digit(p) {
 			m.quiet = true
 			return nil
@@ -118,6 +122,29 @@ func (m *mouth) digit(p *rtp.Packet) bool {
 	return true
 }
 
+// Rows and columns of the keypad in Hz (ITU-T Q.23), and the keys in that order.
+var (
+	rows    = [...]float64{697, 770, 852, 941}
+	columns = [...]float64{1209, 1336, 1477, 1633}
+)
+
+const keypad = "123A456B789C*0#D"
+
+// beepFrame fills p with 20 ms of the first waiting digit's tones, or of the silence after it.
+func (m *mouth) beepFrame(p *rtp.Packet) {
+	if m.digitAt == 0 {
+		key := strings.IndexByte(keypad, m.digits[0])
+		m.beep = tone.NewGenerator(rows[key/4], columns[key%4])
+	}
+	if m.digitAt == digitFrames {
+		m.beep = tone.NewGenerator(0)
+	}
+	p.Payload = m.law.Encode(m.beep.Next(frameSamples))
+	if m.digitAt++; m.digitAt == digitFrames+digitPause {
+		m.digits, m.digitAt = m.digits[1:], 0
+	}
+}
+
 func (m *mouth) say(g *tone.Generator) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -131,7 +158,8 @@ func (m *mouth) negotiate(law tone.Law, event uint8, allowed bool) {
 	m.law, m.event, m.allowed = law, event, allowed
 }
 
-func (m *mouth) press(digits string) error {
+// press queues digits, as events or as tones.
+func (m *mouth) press(digits string, inband bool) error {
 	digits = strings.ToUpper(digits)
 	for _, d := range digits {
 		if !strings.ContainsRune(dtmf, d) {
@@ -140,7 +168,11 @@ func (m *mouth) press(digits string) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.event == 0 {
+	if len(m.digits) > 0 && m.inband != inband {
+		return fmt.Errorf("digits of the other kind are waiting")
+	}
+	m.inband = inband
+	if m.event == 0 && !inband {
 		return fmt.Errorf("telephone-event was not negotiated")
 	}
 	if len(m.digits)+len(digits) > 64 {
@@ -156,4 +188,7 @@ func (m *mouth) press(digits string) error {
 func (c *Call) SendTone(hz float64) { c.media.speaks().say(tone.NewGenerator(hz)) }
 
 // SendDigits queues DTMF digits (0-9 * # A-D) as RFC 4733 events, 100 ms each. It does not wait.
-func (c *Call) SendDigits(digits string) error { return c.media.speaks().press(digits) }
+func (c *Call) SendDigits(digits string) error { return c.media.speaks().press(digits, false) }
+
+// SendTones queues DTMF digits as dual tones within the audio, 100 ms each and 60 ms of silence. It does not wait.
+func (c *Call) SendTones(digits string) error { return c.media.speaks().press(digits, true) }

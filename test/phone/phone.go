@@ -36,6 +36,7 @@ type Config struct {
 	InsecureTLS bool     // accept any certificate
 	WebRTC      bool     // media by ICE and DTLS-SRTP, PCMU only; goes with any transport, usually wss
 	Codecs      []string // what to offer and accept, in order of preference; default PCMU, PCMA
+	NoEvents    bool     // plain RTP only: neither offers nor takes telephone-event (RFC 4733)
 	Log         *slog.Logger
 }
 
@@ -50,6 +51,7 @@ type Phone struct {
 	listener interface{ Close() error } // SIP socket of udp and tcp, else nil
 	invalid  string                     // host name for Contact and Via over WebSocket
 	incoming chan *Incoming
+	waiting  chan string     // message-summary bodies
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
 
@@ -63,6 +65,18 @@ type Phone struct {
 	regCallID string
 	regCSeq   uint32
 }
+
+// events is the payload type of telephone-event that the phone offers, 0 when it has none.
+func (p *Phone) events() uint8 {
+	if p.cfg.NoEvents {
+		return 0
+	}
+	return eventPayload
+}
+
+// MessageWaiting delivers the body of each message-summary (RFC 3842) as it comes; when 16 wait, further ones are
+// lost.
+func (p *Phone) MessageWaiting() <-chan string { return p.waiting }
 
 // New makes a phone and opens its socket. Nothing is sent yet. The phone ends with ctx or Close.
 func New(ctx context.Context, cfg Config) (*Phone, error) {
@@ -83,7 +97,7 @@ func New(ctx context.Context, cfg Config) (*Phone, error) {
 		return nil, fmt.Errorf("phone: %w", err)
 	}
 	p := &Phone{
-		cfg: cfg, laws: laws, log: cfg.Log.With("phone", cfg.AuthUser), incoming: make(chan *Incoming, 16),
+		cfg: cfg, laws: laws, log: cfg.Log.With("phone", cfg.AuthUser), incoming: make(chan *Incoming, 16), waiting: make(chan string, 16),
 		invalid: randomHex(6) + ".invalid", regCallID: randomHex(12), calls: map[string]*Call{}, acks: map[string]chan<- []byte{},
 	}
 	p.ctx, p.cancel = context.WithCancel(ctx)

@@ -26,14 +26,15 @@ type plainRTP struct {
 	id      uint64
 	version uint64
 	laws    []tone.Law
+	events  uint8 // payload type of telephone-event to offer; 0: no events, whatever the other side offers
 	chosen  tone.Law
 	want    direction
 	peer    netip.AddrPort
 }
 
-func newPlainRTP(ip string, laws []tone.Law) (*plainRTP, error) {
+func newPlainRTP(ip string, laws []tone.Law, events uint8) (*plainRTP, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	m := &plainRTP{laws: laws, id: uint64(rand.Uint32()), stop: cancel, want: sendrecv}
+	m := &plainRTP{laws: laws, events: events, id: uint64(rand.Uint32()), stop: cancel, want: sendrecv}
 	if err := m.bind(net.ParseIP(ip)); err != nil {
 		cancel()
 		return nil, err
@@ -106,7 +107,7 @@ func (m *plainRTP) offer(want direction) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.want = want
-	return m.local(m.laws, eventPayload, want), nil
+	return m.local(m.laws, m.events, want), nil
 }
 
 func (m *plainRTP) local(laws []tone.Law, event uint8, dir direction) []byte {
@@ -131,6 +132,9 @@ func (m *plainRTP) answer(offer []byte, want direction) ([]byte, error) {
 	d, err := parseSDP(offer)
 	if err != nil {
 		return nil, fmt.Errorf("read SDP offer: %w", err)
+	}
+	if m.events == 0 {
+		d.event = 0
 	}
 	m.want = want
 	allowed := d.dir.mirror()

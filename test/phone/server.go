@@ -177,6 +177,9 @@ func (p *Phone) onRefer(req *sip.Request, tx sip.ServerTransaction) {
 func (p *Phone) onNotify(req *sip.Request, tx sip.ServerTransaction) {
 	if req.To() != nil && tagOf(req.To().Params) == "" { // unsolicited, such as message waiting
 		p.reply(req, tx, 200, "OK")
+		if e := req.GetHeader("Event"); e != nil && e.Value() == "message-summary" {
+			put(p.waiting, string(req.Body()))
+		}
 		return
 	}
 	if c := p.find(req, tx); c != nil {

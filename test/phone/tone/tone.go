@@ -5,28 +5,33 @@ import "math"
 // Level is the amplitude of generated tones, full scale being 1: -10 dBFS, loud and far from clipping.
 const Level = 0.316
 
-// Generator makes one endless sine without a phase jump between blocks.
+// Generator makes an endless sine, or several at once, without a phase jump between blocks.
 type Generator struct {
-	hz    float64
-	phase float64
+	hz    []float64
+	phase []float64
 }
 
-// NewGenerator makes a generator of hz; 0 gives digital silence.
-func NewGenerator(hz float64) *Generator { return &Generator{hz: hz} }
+// NewGenerator makes a generator of hz, of equal parts when there are several; 0 gives digital silence.
+func NewGenerator(hz ...float64) *Generator {
+	return &Generator{hz: hz, phase: make([]float64, len(hz))}
+}
 
 // Next returns the following n samples.
 func (g *Generator) Next(n int) []int16 {
 	out := make([]int16, n)
-	if g.hz == 0 {
-		return out
-	}
-	step := 2 * math.Pi * g.hz / Rate
-	for i := range out {
-		out[i] = int16(Level * math.MaxInt16 * math.Sin(g.phase))
-		g.phase = math.Mod(g.phase+step, 2*math.Pi)
+	for k, hz := range g.hz {
+		step := 2 * math.Pi * hz / Rate
+		for i := range out {
+			out[i] += int16(Level / float64(len(g.hz)) * math.MaxInt16 * math.Sin(g.phase[k]))
+			g.phase[k] = math.Mod(g.phase[k]+step, 2*math.Pi)
+		}
 	}
 	return out
 }
+
+// LevelAt is the level in dBFS of the frequency hz in samples, whatever else is in them. With fewer than Window
+// samples neighbouring frequencies run together.
+func LevelAt(samples []int16, hz float64) float64 { return decibel(goertzel(samples, hz)) }
 
 const (
 	// Window is how many samples in a row must hold the tone: 200 ms.
