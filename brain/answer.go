@@ -9,8 +9,15 @@ const (
 	DestConference DestKind = "conference"
 )
 
-// Vars is what a route hands to what comes next: names and values, at most 32 of them.
+// Vars is what a route hands to what comes next: names and values, at most 32 of them and 1024 bytes together.
 type Vars map[string]string
+
+// VarAction in a DestXform says what voicemail does with the call. ActionRetrieve listens to a mailbox, the
+// caller's own when none is named; anything else leaves a message.
+const (
+	VarAction      = "action"
+	ActionRetrieve = "retrieve"
+)
 
 // DID is a number of the telephone network that leads to the account.
 type DID struct {
@@ -116,7 +123,7 @@ type Voicemail struct {
 	NotifyEmail      string `json:"notify_email,omitempty"`
 	NotifyURL        string `json:"notify_url,omitempty" doc:"https: gets a POST for each new message"`
 	AttachRecording  bool   `json:"attach_recording,omitempty" doc:"of the e-mail"`
-	PIN              string `json:"pin,omitempty" writeOnly:"true" doc:"4 to 12 digits; input only, kept as an argon2id hash"`
+	PIN              string `json:"pin,omitempty" writeOnly:"true" doc:"4 to 12 digits, or none to take it away; input only, kept as an argon2id hash; absent: stays"`
 	PINHash          string `json:"pin_hash,omitempty" writeOnly:"true" doc:"never returned"`
 }
 
@@ -140,7 +147,7 @@ type Conference struct {
 	ID                string `json:"id" readOnly:"true"`
 	AccountID         string `json:"account_id" readOnly:"true"`
 	Name              string `json:"name" doc:"unique in the account"`
-	PIN               string `json:"pin,omitempty" writeOnly:"true" doc:"4 to 12 digits; input only; absent: nobody is asked"`
+	PIN               string `json:"pin,omitempty" writeOnly:"true" doc:"4 to 12 digits, or none to take it away; input only, kept as an argon2id hash; absent: stays. Without one nobody is asked"`
 	PINHash           string `json:"pin_hash,omitempty" writeOnly:"true" doc:"never returned"`
 	ModeratorPIN      string `json:"moderator_pin,omitempty" writeOnly:"true" doc:"as pin; who gives it is a moderator"`
 	ModeratorPINHash  string `json:"moderator_pin_hash,omitempty" writeOnly:"true" doc:"never returned"`
@@ -178,8 +185,8 @@ type RecordPolicy string
 
 const (
 	RecordNone     RecordPolicy = "none"
-	RecordInbound  RecordPolicy = "inbound"
-	RecordOutbound RecordPolicy = "outbound"
+	RecordInbound  RecordPolicy = "inbound"  // calls to the user
+	RecordOutbound RecordPolicy = "outbound" // calls of the user
 	RecordAll      RecordPolicy = "all"
 )
 
@@ -195,3 +202,39 @@ type Sound struct {
 	Gender     string `json:"gender,omitempty"` // male, female; "" = the account's
 	Voice      string `json:"voice,omitempty"`  // of the engine; "" = by language and gender
 }
+
+func (r *TimeSchedule) ResourceKind() Kind     { return KindTimeSchedule }
+func (r *MediaFile) ResourceKind() Kind        { return KindMediaFile }
+func (r *MediaPlaylist) ResourceKind() Kind    { return KindMediaPlaylist }
+func (r *Voicemail) ResourceKind() Kind        { return KindVoicemail }
+func (r *Conference) ResourceKind() Kind       { return KindConference }
+func (r *CallFlow) ResourceKind() Kind         { return KindCallFlow }
+func (r *DID) ResourceKind() Kind              { return KindDID }
+func (r *SIPTrunk) ResourceKind() Kind         { return KindSIPTrunk }
+func (r *VoicemailMessage) ResourceKind() Kind { return KindVoicemailMessage }
+
+func (r *TimeSchedule) ResourceID() string     { return r.ID }
+func (r *MediaFile) ResourceID() string        { return r.ID }
+func (r *MediaPlaylist) ResourceID() string    { return r.ID }
+func (r *Voicemail) ResourceID() string        { return r.ID }
+func (r *Conference) ResourceID() string       { return r.ID }
+func (r *CallFlow) ResourceID() string         { return r.ID }
+func (r *DID) ResourceID() string              { return r.ID }
+func (r *SIPTrunk) ResourceID() string         { return r.ID }
+func (r *VoicemailMessage) ResourceID() string { return r.ID }
+
+func (r *TimeSchedule) OwnerID() string     { return r.AccountID }
+func (r *MediaFile) OwnerID() string        { return r.AccountID }
+func (r *MediaPlaylist) OwnerID() string    { return r.AccountID }
+func (r *Voicemail) OwnerID() string        { return r.AccountID }
+func (r *Conference) OwnerID() string       { return r.AccountID }
+func (r *CallFlow) OwnerID() string         { return r.AccountID }
+func (r *DID) OwnerID() string              { return r.AccountID }
+func (r *SIPTrunk) OwnerID() string         { return r.AccountID }
+func (r *VoicemailMessage) OwnerID() string { return r.AccountID }
+
+// Dest is where the number leads ("" = the account's DIDDefault), ClosedDest and HolidayDest where it does
+// outside its hours.
+func (d *DID) Dest() RouteTarget        { return RouteTarget{d.DestKind, d.DestID} }
+func (d *DID) ClosedDest() RouteTarget  { return RouteTarget{d.ClosedDestKind, d.ClosedDestID} }
+func (d *DID) HolidayDest() RouteTarget { return RouteTarget{d.HolidayDestKind, d.HolidayDestID} }

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // MaxHops bounds a chain of route targets (forward to ring group to user …). A longer chain, or one
@@ -20,8 +21,18 @@ type Directory interface {
 	ByDomain(domain string) *AccountConfig
 	// ByAccount returns an account by its id, nil when it is unknown.
 	ByAccount(id string) *AccountConfig
+	// ByDID returns the account that owns a number (E.164 without +), and the number, whatever its status;
+	// nil, nil when nobody does.
+	ByDID(e164 string) (*AccountConfig, *DID)
+	// TrunkBySource returns the active trunk whose calls come from an IP address (without port), and its
+	// account; nil, nil when there is none or the text is no address.
+	TrunkBySource(ip string) (*AccountConfig, *SIPTrunk)
+	// TrunkSources lists the addresses and networks of all active trunks, sorted as text, each once.
+	TrunkSources() []string
 	// NodeByName returns a node of the platform by its name, nil when it is not registered.
 	NodeByName(name string) *Node
+	// Nodes lists every node of the platform, sorted by name.
+	Nodes() []*Node
 	// ActiveNodes counts the registered nodes that take new calls.
 	ActiveNodes() int
 	// Version is the revision of the configuration this view was made from.
@@ -45,6 +56,21 @@ type AccountConfig struct {
 	RingGroups    map[string]*RingGroup   // by id
 	Domains       map[string]*SIPDomain   // by lower-case domain
 	Limits        []*CallLimit            // sorted by id
+
+	DIDs                map[string]*DID                // by id
+	DIDByE164           map[string]*DID                // by number without +
+	Schedules           map[string]*TimeSchedule       // by id
+	Flows               map[string]*CallFlow           // by id; the pointer stays the same until the flow is changed
+	Trunks              map[string]*SIPTrunk           // by id
+	Voicemails          map[string]*Voicemail          // by id
+	MessagesByVoicemail map[string][]*VoicemailMessage // by voicemail id, sorted by created_ts, then id
+	Conferences         map[string]*Conference         // by id
+	MediaFiles          map[string]*MediaFile          // by id
+	Playlists           map[string]*MediaPlaylist      // by id
+
+	// Zones holds the time zone of the account and those of its schedules, by IANA name. NewAccountConfig
+	// leaves it nil: zones are read from files, so whoever builds the view for calls loads them.
+	Zones map[string]*time.Location
 }
 
 // AccountRows is the unindexed content of one account, as the store or a YAML file gives it.
@@ -56,6 +82,16 @@ type AccountRows struct {
 	Extensions []Extension
 	RingGroups []RingGroup
 	Limits     []CallLimit
+
+	DIDs        []DID
+	Schedules   []TimeSchedule
+	Flows       []*CallFlow // by pointer, so that what is compiled of one can be kept as long as it stays
+	Trunks      []SIPTrunk
+	Voicemails  []Voicemail
+	Messages    []*VoicemailMessage // by pointer: there may be many
+	Conferences []Conference
+	MediaFiles  []MediaFile
+	Playlists   []MediaPlaylist
 }
 
 // NewAccountConfig indexes the rows of one account. The rows must have been validated; the result
@@ -106,7 +142,59 @@ func NewAccountConfig(version int64, rows AccountRows) *AccountConfig {
 		c.Limits = append(c.Limits, &rows.Limits[i])
 	}
 	slices.SortFunc(c.Limits, func(a, b *CallLimit) int { return cmp.Compare(a.ID, b.ID) })
+	c.indexAnswered(rows)
 	return c
+}
+
+// indexAnswered indexes what calls need that the platform answers.
+func (c *AccountConfig) indexAnswered(rows AccountRows) {
+	c.DIDs, c.DIDByE164 = make(map[string]*DID, len(rows.DIDs)), make(map[string]*DID, len(rows.DIDs))
+	for i := range rows.DIDs {
+		d := &rows.DIDs[i]
+		c.DIDs[d.ID], c.DIDByE164[d.E164] = d, d
+	}
+	c.Schedules = byID(rows.Schedules)
+	c.Trunks = byID(rows.Trunks)
+	c.Voicemails = byID(rows.Voicemails)
+	c.Conferences = byID(rows.Conferences)
+	c.MediaFiles = byID(rows.MediaFiles)
+	c.Playlists = byID(rows.Playlists)
+	c.Flows = make(map[string]*CallFlow, len(rows.Flows))
+	for _, f := range rows.Flows {
+		c.Flows[f.ID] = f
+	}
+	c.MessagesByVoicemail = make(map[string][]*VoicemailMessage)
+	for _, m := range rows.Messages {
+		c.MessagesByVoicemail[m.VoicemailID] = append(c.MessagesByVoicemail[m.VoicemailID], m)
+	}
+	for _, list := range c.MessagesByVoicemail {
+		slices.SortFunc(list, func(a, b *VoicemailMessage) int {
+			return cmp.Or(cmp.Compare(a.CreatedTS, b.CreatedTS), cmp.Compare(a.ID, b.ID))
+		})
+	}
+}
+
+func byID[T any, P interface {
+	*T
+	Resource
+}](rows []T) map[string]*T {
+	m := make(map[string]*T, len(rows))
+	for i := range rows {
+		m[P(&rows[i]).ResourceID()] = &rows[i]
+	}
+	return m
+}
+
+// Zone is the time zone of a schedule: its own, else the account's; UTC when it is not loaded.
+func (c *AccountConfig) Zone(scheduleID string) *time.Location {
+	name := c.Account.Timezone
+	if s := c.Schedules[scheduleID]; s != nil && s.Timezone != "" {
+		name = s.Timezone
+	}
+	if zone := c.Zones[name]; zone != nil {
+		return zone
+	}
+	return time.UTC
 }
 
 // AuthKey is the index key of a device's digest identity. The user part is compared exactly, as

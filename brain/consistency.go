@@ -17,11 +17,9 @@ type RowError struct {
 // exactly one primary domain when there is any. A row of another account does not exist here. The
 // result is in the order of the rows.
 func ValidateAccount(rows AccountRows) []RowError {
-	v := &accountChecker{
-		domains: make(map[string]bool), users: make(map[string]bool, len(rows.Users)),
-		extensions: make(map[string]bool), groups: make(map[string]bool),
-	}
+	v := &accountChecker{domains: make(map[string]bool), ids: make(map[Kind]map[string]bool)}
 	v.index(rows)
+	v.target(&rows.Account, "did_default_dest_id", rows.Account.DIDDefault())
 	v.checkDomains(rows.Domains)
 	names := newNames(v)
 	for i := range rows.Users {
@@ -30,12 +28,11 @@ func ValidateAccount(rows AccountRows) []RowError {
 		v.target(u, "fwd_always_dest_id", u.FwdAlways())
 		v.target(u, "fwd_busy_dest_id", u.FwdBusy())
 		v.target(u, "fwd_noanswer_dest_id", u.FwdNoanswer())
+		v.refer(u, "voicemail_id", KindVoicemail, u.VoicemailID)
 	}
 	for i := range rows.Devices {
 		d := &rows.Devices[i]
-		if !v.users[d.UserID] {
-			v.missing(d, "user_id", KindSIPUser, d.UserID)
-		}
+		v.refer(d, "user_id", KindSIPUser, d.UserID)
 		if !v.domains[strings.ToLower(d.Realm)] {
 			v.add(d, "realm", "%s is not one of the account's domains", quote(d.Realm))
 		}
@@ -45,40 +42,56 @@ func ValidateAccount(rows AccountRows) []RowError {
 		g := &rows.RingGroups[i]
 		names.once(g, "name", g.Name)
 		for n, m := range g.Members {
-			if !v.users[m.UserID] {
-				v.missing(g, fmt.Sprintf("members[%d].user_id", n), KindSIPUser, m.UserID)
-			}
+			v.refer(g, fmt.Sprintf("members[%d].user_id", n), KindSIPUser, m.UserID)
 		}
 		v.target(g, "overflow_dest_id", g.Overflow())
+		v.refer(g, "schedule_id", KindTimeSchedule, g.ScheduleID)
 	}
 	for i := range rows.Extensions {
 		e := &rows.Extensions[i]
 		names.once(e, "digits", e.Digits)
 		v.target(e, "dest_id", e.Dest())
+		v.hours(e, e.ScheduleID, e.ClosedDest(), e.HolidayDest())
 	}
+	v.checkAnswered(rows, names)
 	v.checkLimits(rows, names)
 	return v.errs
 }
 
 // accountChecker knows what exists in the account.
 type accountChecker struct {
-	domains, users, extensions, groups map[string]bool // by lower-case domain, by id
-	errs                               []RowError
+	domains map[string]bool // in lower case
+	ids     map[Kind]map[string]bool
+	errs    []RowError
 }
 
 func (v *accountChecker) index(rows AccountRows) {
 	for i := range rows.Domains {
 		v.domains[strings.ToLower(rows.Domains[i].Domain)] = true
 	}
-	for i := range rows.Users {
-		v.users[rows.Users[i].ID] = true
+	known(v, rows.Users)
+	known(v, rows.Extensions)
+	known(v, rows.RingGroups)
+	known(v, rows.Schedules)
+	known(v, rows.MediaFiles)
+	known(v, rows.Playlists)
+	known(v, rows.Voicemails)
+	known(v, rows.Conferences)
+	v.ids[KindCallFlow] = make(map[string]bool, len(rows.Flows))
+	for _, f := range rows.Flows {
+		v.ids[KindCallFlow][f.ID] = true
 	}
-	for i := range rows.Extensions {
-		v.extensions[rows.Extensions[i].ID] = true
+}
+
+func known[T any, P interface {
+	*T
+	Resource
+}](v *accountChecker, rows []T) {
+	set := make(map[string]bool, len(rows))
+	for i := range rows {
+		set[P(&rows[i]).ResourceID()] = true
 	}
-	for i := range rows.RingGroups {
-		v.groups[rows.RingGroups[i].ID] = true
-	}
+	v.ids[P(new(T)).ResourceKind()] = set
 }
 
 func (v *accountChecker) checkDomains(domains []SIPDomain) {
@@ -107,7 +120,7 @@ func (v *accountChecker) checkLimits(rows AccountRows, names *nameSet) {
 		switch {
 		case i == maxLimits:
 			v.add(l, "name", "the account has more than %d call limits", maxLimits)
-		case l.ScopeKind == LimitUser && !v.users[l.ScopeID]:
+		case l.ScopeKind == LimitUser && !v.ids[KindSIPUser][l.ScopeID]:
 			v.missing(l, "scope_id", KindSIPUser, l.ScopeID)
 		case l.ScopeKind == LimitAccount && l.ScopeID != "" && l.ScopeID != rows.Account.ID:
 			v.add(l, "scope_id", "%s is not this account: name the limit's own, or leave it empty", quote(l.ScopeID))
@@ -115,14 +128,76 @@ func (v *accountChecker) checkLimits(rows AccountRows, names *nameSet) {
 	}
 }
 
+// destKindOf says which resources a route target of a kind names; hangup names none.
+var destKindOf = map[DestKind]Kind{DestUser: KindSIPUser, DestExtension: KindExtension, DestRingGroup: KindRingGroup,
+	DestFlow: KindCallFlow, DestVoicemail: KindVoicemail, DestConference: KindConference}
+
+// ResourceKind is the kind of resource that a target of this kind names, "" for hangup and for none.
+func (k DestKind) ResourceKind() Kind { return destKindOf[k] }
+
 func (v *accountChecker) target(r Resource, path string, t RouteTarget) {
-	switch {
-	case t.Kind == DestUser && !v.users[t.ID]:
-		v.missing(r, path, KindSIPUser, t.ID)
-	case t.Kind == DestExtension && !v.extensions[t.ID]:
-		v.missing(r, path, KindExtension, t.ID)
-	case t.Kind == DestRingGroup && !v.groups[t.ID]:
-		v.missing(r, path, KindRingGroup, t.ID)
+	if kind := t.Kind.ResourceKind(); kind != "" && (t.ID != "" || t.Kind != DestVoicemail) {
+		v.find(r, path, kind, t.ID) // without an id: the caller's own mailbox, as Validate allows it
+	}
+}
+
+// refer wants a row that is named to be there; an empty id names none.
+func (v *accountChecker) refer(r Resource, path string, kind Kind, id string) {
+	if id != "" {
+		v.find(r, path, kind, id)
+	}
+}
+
+func (v *accountChecker) find(r Resource, path string, kind Kind, id string) {
+	if !v.ids[kind][id] {
+		v.missing(r, path, kind, id)
+	}
+}
+
+func (v *accountChecker) hours(r Resource, scheduleID string, closed, holiday RouteTarget) {
+	v.refer(r, "schedule_id", KindTimeSchedule, scheduleID)
+	v.target(r, "closed_dest_id", closed)
+	v.target(r, "holiday_dest_id", holiday)
+}
+
+// checkAnswered looks at what calls need that the platform answers. The references inside the graphs of
+// flows are checked by those who can read them.
+func (v *accountChecker) checkAnswered(rows AccountRows, names *nameSet) {
+	for i := range rows.Schedules {
+		names.once(&rows.Schedules[i], "name", rows.Schedules[i].Name)
+	}
+	for i := range rows.MediaFiles {
+		names.once(&rows.MediaFiles[i], "name", rows.MediaFiles[i].Name)
+	}
+	for i := range rows.Playlists {
+		p := &rows.Playlists[i]
+		names.once(p, "name", p.Name)
+		for n, id := range p.MediaIDs {
+			v.find(p, fmt.Sprintf("media_ids[%d]", n), KindMediaFile, id)
+		}
+	}
+	for i := range rows.Voicemails {
+		m := &rows.Voicemails[i]
+		names.once(m, "name", m.Name)
+		v.refer(m, "greeting_media_id", KindMediaFile, m.GreetingMediaID)
+	}
+	for i := range rows.Conferences {
+		names.once(&rows.Conferences[i], "name", rows.Conferences[i].Name)
+	}
+	for _, f := range rows.Flows {
+		names.once(f, "name", f.Name)
+	}
+	for i := range rows.DIDs {
+		d := &rows.DIDs[i]
+		names.once(d, "e164", d.E164)
+		v.target(d, "dest_id", d.Dest())
+		v.hours(d, d.ScheduleID, d.ClosedDest(), d.HolidayDest())
+	}
+	for i := range rows.Trunks {
+		names.once(&rows.Trunks[i], "name", rows.Trunks[i].Name)
+	}
+	for _, m := range rows.Messages {
+		v.find(m, "voicemail_id", KindVoicemail, m.VoicemailID)
 	}
 }
 

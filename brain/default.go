@@ -4,6 +4,7 @@ import (
 	"crypto/md5"
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -16,6 +17,10 @@ const (
 	defaultTransport      = Transport("udp")
 	defaultNodeState      = "active"
 	defaultNodeWeight     = 100
+	defaultVoiceGender    = "male"
+	defaultQuotaMB        = 200
+	defaultMaxMessageSec  = 180
+	defaultMediaKind      = "prompt"
 )
 
 // NewResource returns a resource of the kind with every field at its default, nil for an unknown
@@ -42,6 +47,24 @@ func NewResource(k Kind) Resource {
 		r = &APIKey{}
 	case KindCallLimit:
 		r = &CallLimit{Hard: true}
+	case KindDID:
+		r = &DID{AllowAnonymous: true}
+	case KindTimeSchedule:
+		r = &TimeSchedule{}
+	case KindCallFlow:
+		r = &CallFlow{}
+	case KindSIPTrunk:
+		r = &SIPTrunk{}
+	case KindVoicemail:
+		r = &Voicemail{}
+	case KindVoicemailMessage:
+		r = &VoicemailMessage{}
+	case KindConference:
+		r = &Conference{}
+	case KindMediaFile:
+		r = &MediaFile{}
+	case KindMediaPlaylist:
+		r = &MediaPlaylist{}
 	default:
 		return nil
 	}
@@ -50,8 +73,8 @@ func NewResource(k Kind) Resource {
 }
 
 // ApplyDefaults fills the fields whose zero value is not legal, and gives domains and empty lists their
-// one spelling, so that equal resources compare equal. It leaves RingOnFork, Weight and Hard alone: false
-// and 0 mean something there, their defaults come from NewResource only.
+// one spelling, so that equal resources compare equal. It leaves RingOnFork, Weight, Hard and AllowAnonymous
+// alone: false and 0 mean something there, their defaults come from NewResource only.
 func ApplyDefaults(r Resource) {
 	switch r := r.(type) {
 	case *Account:
@@ -59,12 +82,14 @@ func ApplyDefaults(r Resource) {
 		fill(&r.Timezone, defaultTimezone)
 		fill(&r.Language, defaultLanguage)
 		fill(&r.AdmissionPolicy, AdmissionLocalShare)
+		fill(&r.VoiceGender, defaultVoiceGender)
 	case *SIPDomain:
 		r.Domain = strings.ToLower(r.Domain)
 	case *SIPUser:
 		fill(&r.RingTimeoutSec, defaultRingTimeoutSec)
 		fill(&r.RingStrategy, RingSimultaneous)
 		fill(&r.Status, StatusActive)
+		fill(&r.RecordPolicy, RecordNone)
 	case *SIPDevice:
 		if r.HA1MD5 == "" && r.HA1SHA256 == "" || r.Password != "" {
 			r.Realm = strings.ToLower(r.Realm) // given digests were made of the realm as it is written
@@ -73,6 +98,7 @@ func ApplyDefaults(r Resource) {
 		fill(&r.Status, StatusActive)
 	case *Extension:
 		fill(&r.Status, StatusActive)
+		r.DestXform = orNil(r.DestXform)
 	case *RingGroup:
 		fill(&r.Strategy, RingSimultaneous)
 		fill(&r.RingTimeoutSec, defaultRingTimeoutSec)
@@ -86,7 +112,47 @@ func ApplyDefaults(r Resource) {
 		}
 	case *CallLimit:
 		fill(&r.Direction, DirectionAny)
+	default:
+		answeredDefaults(r)
 	}
+}
+
+// answeredDefaults are those of what calls need that the platform answers.
+func answeredDefaults(r Resource) {
+	switch r := r.(type) {
+	case *DID:
+		fill(&r.Status, StatusActive)
+		r.DestXform = orNil(r.DestXform)
+	case *TimeSchedule:
+		if r.Rules == nil {
+			r.Rules = []ScheduleRule{}
+		}
+	case *CallFlow:
+		fill(&r.Status, StatusPublished)
+		r.Graph.normalize()
+		r.LiveGraph.normalize()
+	case *SIPTrunk:
+		fill(&r.Status, StatusActive)
+		if len(r.InboundACL) == 0 {
+			r.InboundACL = nil
+		}
+	case *Voicemail:
+		fill(&r.QuotaMB, defaultQuotaMB)
+		fill(&r.MaxMessageSec, defaultMaxMessageSec)
+	case *MediaFile:
+		fill(&r.Kind, defaultMediaKind)
+	case *MediaPlaylist:
+		if r.MediaIDs == nil {
+			r.MediaIDs = []string{}
+		}
+	}
+}
+
+func orNil(v Vars) Vars {
+	if len(v) == 0 {
+		return nil // as it is read back
+	}
+	return v
 }
 
 func fill[T comparable](field *T, value T) {
@@ -129,6 +195,7 @@ func Clone(r Resource) Resource {
 		return &c
 	case *Extension:
 		c := *r
+		c.DestXform = maps.Clone(r.DestXform)
 		return &c
 	case *RingGroup:
 		c := *r
@@ -144,6 +211,44 @@ func Clone(r Resource) Resource {
 		return &c
 	case *CallLimit:
 		c := *r
+		return &c
+	}
+	return cloneAnswered(r)
+}
+
+func cloneAnswered(r Resource) Resource {
+	switch r := r.(type) {
+	case *DID:
+		c := *r
+		c.DestXform = maps.Clone(r.DestXform)
+		return &c
+	case *TimeSchedule:
+		c := *r
+		c.Rules = slices.Clone(r.Rules)
+		return &c
+	case *CallFlow:
+		c := *r
+		c.Graph, c.LiveGraph = r.Graph.Clone(), r.LiveGraph.Clone()
+		return &c
+	case *SIPTrunk:
+		c := *r
+		c.InboundACL = slices.Clone(r.InboundACL)
+		return &c
+	case *Voicemail:
+		c := *r
+		return &c
+	case *VoicemailMessage:
+		c := *r
+		return &c
+	case *Conference:
+		c := *r
+		return &c
+	case *MediaFile:
+		c := *r
+		return &c
+	case *MediaPlaylist:
+		c := *r
+		c.MediaIDs = slices.Clone(r.MediaIDs)
 		return &c
 	}
 	return nil

@@ -11,7 +11,7 @@ type LimitScope string
 const (
 	LimitAccount LimitScope = "account" // every call of the account
 	LimitUser    LimitScope = "user"    // calls that the user makes or receives
-	LimitDID     LimitScope = "did"     // calls to a number of the account; refused until there are DIDs
+	LimitDID     LimitScope = "did"     // calls to a number of the account; not used yet and refused
 	LimitNumber  LimitScope = "number"  // calls to numbers of a pattern
 )
 
@@ -29,7 +29,7 @@ type CallLimit struct {
 	ID            string     `json:"id" readOnly:"true"`
 	AccountID     string     `json:"account_id" readOnly:"true"`
 	Name          string     `json:"name" doc:"unique in the account"`
-	ScopeKind     LimitScope `json:"scope_kind" enum:"account,user,did,number" doc:"whose calls are counted; did is refused until there are numbers"`
+	ScopeKind     LimitScope `json:"scope_kind" enum:"account,user,did,number" doc:"whose calls are counted; did is refused: name the number by number_pattern"`
 	ScopeID       string     `json:"scope_id,omitempty" doc:"the user that scope_kind user is about; for account empty or the account itself, for number empty"`
 	NumberPattern string     `json:"number_pattern,omitempty" doc:"for scope_kind number: digits, + in front allowed, ? stands for one digit, * at the end for any rest"`
 	Direction     string     `json:"direction,omitempty" default:"any" enum:"in,out,internal,dialer,any"`
@@ -78,7 +78,7 @@ func (c *checker) callLimit(r *CallLimit) {
 	case r.ScopeKind == "":
 		c.add("scope_kind", "is required")
 	case r.ScopeKind == LimitDID:
-		c.add("scope_kind", "did cannot be used yet: there are no DIDs; use account, user or number")
+		c.add("scope_kind", "did cannot be used yet: use number, with the number itself as number_pattern")
 	default:
 		oneOf(c, "scope_kind", r.ScopeKind, LimitAccount, LimitUser, LimitNumber)
 	}

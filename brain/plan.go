@@ -74,10 +74,3 @@ type Revision struct {
 	Actor   string `json:"actor" doc:"who made it: the API key's id, or the name of the command"`
 	Summary string `json:"summary"`
 }
-
-// Redacted is a copy of the device without its credentials: what may be shown or logged.
-func (d *SIPDevice) Redacted() *SIPDevice {
-	shown := *d
-	shown.Password, shown.HA1MD5, shown.HA1SHA256 = "", "", ""
-	return &shown
-}

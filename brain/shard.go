@@ -1,5 +1,7 @@
 package brain
 
+import "strings"
+
 // Shards is how many parts the accounts are spread over. Fixed: the journal of an installation is laid out by it.
 const Shards = 64
 
@@ -10,4 +12,40 @@ func ShardOf(accountID string) int {
 		h = (h ^ uint32(accountID[i])) * 16777619
 	}
 	return int(h % Shards)
+}
+
+// Marks in the ids of live objects that are a part of an account: ACCOUNT/call/TOKEN, ACCOUNT/locks.
+const (
+	callMark = "/call/"
+	lockMark = "/locks"
+)
+
+// CallObject is the live object of a call that the platform answers.
+func CallObject(accountID, token string) string { return accountID + callMark + token }
+
+// LocksObject is the live object that counts the wrong PINs of an account.
+func LocksObject(accountID string) string { return accountID + lockMark }
+
+// IsCallObject tells whether a live object is a call that the platform answers, and of which account.
+func IsCallObject(id string) (accountID string, ok bool) {
+	accountID, _, ok = strings.Cut(id, callMark)
+	return accountID, ok && strings.HasPrefix(id, accountPrefix)
+}
+
+// IsLocksObject tells whether a live object counts the wrong PINs of an account.
+func IsLocksObject(id string) bool {
+	return strings.HasPrefix(id, accountPrefix) && strings.HasSuffix(id, lockMark) && strings.Count(id, "/") == 1
+}
+
+const accountPrefix = "acc_"
+
+// ShardOfObject is the shard of a live object: that of its account when it is a part of one, else that of its own id.
+func ShardOfObject(id string) int {
+	if accountID, ok := IsCallObject(id); ok {
+		return ShardOf(accountID)
+	}
+	if IsLocksObject(id) {
+		return ShardOf(strings.TrimSuffix(id, lockMark))
+	}
+	return ShardOf(id)
 }

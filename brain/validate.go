@@ -27,12 +27,13 @@ const (
 	maxWindowCount    = 10_000    // admissions that one call_limit remembers
 	maxSIPAddresses   = 16
 	maxURLBytes       = 256
+	maxRetentionDays  = 36_500
 	minHangupCode     = 400
 	maxHangupCode     = 699
 )
 
 // destKinds lists what a route target may point at.
-var destKinds = []DestKind{DestUser, DestExtension, DestRingGroup, DestHangup}
+var destKinds = []DestKind{DestFlow, DestUser, DestExtension, DestRingGroup, DestVoicemail, DestConference, DestHangup}
 
 // Validate checks the fields of one resource by themselves: required, enums, ranges, lengths,
 // characters. References are ValidateAccount's. Call it after ApplyDefaults and SealPassword; ids
@@ -58,6 +59,8 @@ func Validate(r Resource) []FieldError {
 		c.apiKey(r)
 	case *CallLimit:
 		c.callLimit(r)
+	default:
+		c.answered(r)
 	}
 	return c.errs
 }
@@ -85,6 +88,9 @@ func (c *checker) account(r *Account) {
 	between(c, "max_internal", r.MaxInternal, 0, maxCalls)
 	between(c, "max_dialer", r.MaxDialer, 0, maxCalls)
 	oneOf(c, "admission_policy", r.AdmissionPolicy, AdmissionLocalShare, AdmissionClosed)
+	oneOf(c, "voice_gender", r.VoiceGender, "male", "female")
+	c.dest("did_default_", r.DIDDefault())
+	between(c, "rec_retention_days", r.RecRetentionDays, 0, maxRetentionDays)
 }
 
 func (c *checker) sipUser(r *SIPUser) {
@@ -97,6 +103,8 @@ func (c *checker) sipUser(r *SIPUser) {
 	c.dest("fwd_always_", r.FwdAlways())
 	c.dest("fwd_busy_", r.FwdBusy())
 	c.dest("fwd_noanswer_", r.FwdNoanswer())
+	c.idOrNone("voicemail_id", r.VoicemailID)
+	oneOf(c, "record_policy", r.RecordPolicy, RecordNone, RecordInbound, RecordOutbound, RecordAll)
 }
 
 func (c *checker) sipDevice(r *SIPDevice) {
@@ -120,8 +128,10 @@ func (c *checker) extension(r *Extension) {
 	if r.DestKind == DestNone {
 		c.add("dest_kind", "is required")
 	}
-	c.dest("", r.Dest())
+	c.destWith("", r.Dest(), r.DestXform)
+	c.vars("dest_xform", r.DestXform)
 	oneOf(c, "status", r.Status, StatusActive, StatusDisabled)
+	c.hours(r.ScheduleID, r.ClosedDest(), r.HolidayDest())
 }
 
 func (c *checker) ringGroup(r *RingGroup) {
@@ -142,6 +152,7 @@ func (c *checker) ringGroup(r *RingGroup) {
 		between(c, path+"order", m.Order, 0, maxOrder)
 	}
 	c.dest("overflow_", r.Overflow())
+	c.idOrNone("schedule_id", r.ScheduleID)
 }
 
 func (c *checker) node(r *Node) {
@@ -184,7 +195,11 @@ func (c *checker) apiKey(r *APIKey) {
 
 // dest checks the pair <prefix>dest_kind and <prefix>dest_id: both or none, except that hangup may
 // leave its SIP code out.
-func (c *checker) dest(prefix string, t RouteTarget) {
+func (c *checker) dest(prefix string, t RouteTarget) { c.destWith(prefix, t, nil) }
+
+// destWith is dest for a target that hands variables on: with action=retrieve a mailbox may be left out,
+// which means the caller's own.
+func (c *checker) destWith(prefix string, t RouteTarget, xform Vars) {
 	kind, id := prefix+"dest_kind", prefix+"dest_id"
 	switch {
 	case t.Kind == DestNone:
@@ -198,8 +213,15 @@ func (c *checker) dest(prefix string, t RouteTarget) {
 		if t.ID != "" && (err != nil || len(t.ID) != 3 || code < minHangupCode || code > maxHangupCode) {
 			c.add(id, "must be a SIP code from %d to %d or empty, not %s", minHangupCode, maxHangupCode, quote(t.ID))
 		}
+	case t.Kind == DestVoicemail && t.ID == "" && xform[VarAction] == ActionRetrieve:
 	default:
 		c.id(id, t.ID)
+	}
+}
+
+func (c *checker) idOrNone(path, id string) {
+	if id != "" {
+		c.id(path, id)
 	}
 }
 

@@ -26,6 +26,7 @@ type Config struct {
 	KamailioSocket    string        // unix datagram socket of Kamailio's JSON-RPC
 	KamailioClient    string        // our own socket, where Kamailio's answers arrive
 	RTPEngineNG       string        // UDP address of rtpengine's ng protocol
+	TrunkFile         string        // where Kamailio reads the addresses of trunks; "" = calls of trunks are challenged
 	SpoolDir          string        // keeps events while the brain is away; made when missing
 	SpoolMaxMB        int           // MiB; past it the oldest events are dropped
 	Deadline          time.Duration // a decision is answered by then; Kamailio gives up after 1 s
@@ -70,6 +71,7 @@ func DefaultConfig() Config {
 		KamailioSocket:    "/run/sipio/kamailio.sock",
 		KamailioClient:    "/run/sipio/sipio-node.sock",
 		RTPEngineNG:       "127.0.0.1:2223",
+		TrunkFile:         "/var/lib/sipio/kamailio/trunks",
 		SpoolDir:          "/var/lib/sipio/spool",
 		SpoolMaxMB:        256,
 		Deadline:          800 * time.Millisecond,
@@ -118,6 +120,7 @@ func (c *Config) Settings() []Setting {
 		text("kamailio-socket", "unix datagram socket of Kamailio's JSON-RPC", &c.KamailioSocket),
 		text("kamailio-client", "our own socket, where Kamailio's answers arrive", &c.KamailioClient),
 		text("rtpengine-ng", "UDP address of rtpengine's ng protocol", &c.RTPEngineNG),
+		text("trunk-file", "file from which Kamailio knows the addresses of trunks; empty: trunks are challenged as phones are", &c.TrunkFile),
 		text("spool-dir", "folder that keeps events while the brain is away", &c.SpoolDir),
 		number("spool-max-mb", "bound of that folder in MiB; past it the oldest events are dropped", &c.SpoolMaxMB),
 		duration("deadline", "a decision is answered by then, below Kamailio's 1 s", &c.Deadline),

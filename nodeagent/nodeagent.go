@@ -45,6 +45,7 @@ type agent struct {
 	lister *kam.Lister
 	lists  *dialogs.Reporter
 	report *reporter
+	trunks *trunks
 }
 
 // Run is the node agent from start to end: it returns nil after a graceful stop by ctx, or the error
@@ -101,7 +102,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	a := &agent{
 		cfg: cfg, log: log, spool: store, door: doorway, reaper: reaper, lister: lister, lists: lists,
 		probes: &probes{kamailio: kamailio, rtpengine: rtpengine, log: log},
-		report: report,
+		report: report, trunks: &trunks{path: cfg.TrunkFile, kamailio: kamailio, log: log},
 	}
 	return a.run(ctx)
 }
@@ -212,12 +213,12 @@ func (a *agent) run(ctx context.Context) error {
 func (a *agent) greet(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, greetTimeout)
 	defer cancel()
-	version, err := a.report.postHeartbeat(ctx, a.heartbeat())
-	a.probes.reported(version, err)
+	reply, err := a.report.postHeartbeat(ctx, a.heartbeat())
+	a.probes.reported(reply.Version, err)
 	if err != nil {
 		return nil // logged; the door answers by fallback until a brain is there
 	}
-	return checkProtocol(version)
+	return checkProtocol(reply.Version)
 }
 
 // beat probes the daemons and reports, at once and then every HeartbeatInterval.
@@ -226,14 +227,17 @@ func (a *agent) beat(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		a.probes.probe(ctx)
-		version, err := a.report.postHeartbeat(ctx, a.heartbeat())
+		reply, err := a.report.postHeartbeat(ctx, a.heartbeat())
 		if ctx.Err() != nil {
 			return
 		}
 		if err == nil {
-			err = checkProtocol(version)
+			err = checkProtocol(reply.Version)
 		}
-		a.probes.reported(version, err)
+		a.probes.reported(reply.Version, err)
+		if err == nil {
+			a.trunks.keep(ctx, reply.TrunkSources)
+		}
 		select {
 		case <-ctx.Done():
 			return

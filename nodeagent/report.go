@@ -117,18 +117,18 @@ func (r *reporter) survival(ctx context.Context, body []byte) ([]byte, error) {
 	return reply, err
 }
 
-// postHeartbeat tells the brain of this node and returns the protocol version the brain speaks.
-func (r *reporter) postHeartbeat(ctx context.Context, beat api.Heartbeat) (version string, err error) {
+// postHeartbeat tells the brain of this node. The reply has the protocol version that the brain speaks.
+func (r *reporter) postHeartbeat(ctx context.Context, beat api.Heartbeat) (reply api.HeartbeatReply, err error) {
 	body, err := json.Marshal(beat)
 	if err != nil {
-		return "", fmt.Errorf("encode heartbeat: %w", err)
+		return reply, fmt.Errorf("encode heartbeat: %w", err)
 	}
-	var reply struct {
-		Version string `json:"version"`
-	}
-	err = r.post(ctx, api.PathHeartbeat, body, &reply)
-	return reply.Version, err
+	err = r.postLong(ctx, api.PathHeartbeat, body, &reply, maxHeartbeatReply)
+	return reply, err
 }
+
+// maxHeartbeatReply has room for the addresses of 100,000 trunks.
+const maxHeartbeatReply = 4 << 20
 
 // postDialogs delivers one report of the live dialogs.
 func (r *reporter) postDialogs(ctx context.Context, report api.DialogReport) error {

@@ -100,7 +100,18 @@ type RouteRequest struct {
 	RURI       string `json:"ruri"`
 	RURIUser   string `json:"ruri_user"` // what was dialed
 	RURIDomain string `json:"ruri_domain"`
+
+	Peer      string `json:"peer,omitempty"`       // by the source address: "" = a phone, which carries a digest; the Peer constants
+	Asserted  string `json:"asserted,omitempty"`   // trunk: user part of P-Asserted-Identity (RFC 3325), "" = none
+	AccountID string `json:"account_id,omitempty"` // media: the account of the call that this leg belongs to
+	Dial      string `json:"dial,omitempty"`       // media: KIND/ID of whom the leg is for
 }
+
+// Peers that the edge knows by their source address and never challenges.
+const (
+	PeerTrunk = "trunk" // an address of some trunk's inbound_acl
+	PeerMedia = "media" // the node's own media server
+)
 
 // RouteReply wraps the directive under the key Kamailio's rtjson module uses.
 type RouteReply struct {
@@ -123,7 +134,7 @@ type Directive struct {
 
 // CallInfo is what the edge remembers of the call as a whole.
 type CallInfo struct {
-	Direction      string `json:"direction"` // internal
+	Direction      string `json:"direction"` // internal, in
 	From           string `json:"from"`
 	To             string `json:"to"`
 	MaxDurationSec int    `json:"max_duration_sec"`
@@ -142,8 +153,10 @@ type Media struct {
 // the same Step ring together; the step's timer and exits are those of its first route. A step that
 // fails goes on at Busy or Noanswer, always a higher step; 0 ends the call with 486 or 480.
 type Route struct {
-	Step       int           `json:"step"` // from 1, rising
-	URI        string        `json:"uri"`
+	Step       int           `json:"step"`                   // from 1, rising
+	URI        string        `json:"uri"`                    // "" with App and SIPCode
+	App        string        `json:"app,omitempty"`          // instead of URI: the node's media server answers; KIND/ID for HeaderApp
+	Vars       string        `json:"vars,omitempty"`         // with App: for HeaderVars
 	FrInvTimer int           `json:"fr_inv_timer,omitempty"` // ring time in milliseconds
 	Busy       int           `json:"busy,omitempty"`         // next step after 486, 600 or 603
 	Noanswer   int           `json:"noanswer,omitempty"`     // next step after the timer, no contact, or any other failure
@@ -220,6 +233,12 @@ type Heartbeat struct {
 	QueuedEvents       int               `json:"queued_events"` // in Kamailio's memory, not yet with the node agent; at 20,000 the oldest are being lost
 	BreakerOpenedTotal int64             `json:"breaker_opened_total"`
 	SurvivalAnswers    int64             `json:"survival_answers,omitempty"` // decisions of the door itself since its start
+}
+
+// HeartbeatReply tells a node agent which protocol the brain speaks, and what its edge must know by itself.
+type HeartbeatReply struct {
+	Version      string   `json:"version"`
+	TrunkSources []string `json:"trunk_sources"` // addresses and networks whose calls are not challenged, sorted; null: not said, nothing changes
 }
 
 // Call is a live call in GET /calls.

@@ -176,3 +176,36 @@ type ConferenceMember struct {
 	Moderator bool   `json:"moderator"`
 	JoinedMS  int64  `json:"joined_ms,omitempty"`
 }
+
+// Paths on which operators reach calls that the platform answers.
+const (
+	PathConference = "/conference" // GET: who is in a room; POST ConferenceRequest
+	PathRecording  = "/recording"  // POST RecordingRequest
+)
+
+// ConferenceState is a room as its node sees it. Node is "" when nobody is in it.
+type ConferenceState struct {
+	ConferenceID string             `json:"conference_id"`
+	Name         string             `json:"name"`
+	Node         string             `json:"node,omitempty"`
+	Locked       bool               `json:"locked"`
+	Members      []ConferenceMember `json:"members"`
+}
+
+// ConferenceRequest changes a room.
+type ConferenceRequest struct {
+	ConferenceID string `json:"conference_id"`
+	Action       string `json:"action"`           // mute, unmute, kick, lock, unlock
+	Member       string `json:"member,omitempty"` // "" = everybody (mute, unmute, kick)
+}
+
+// RecordingRequest changes the recording of a call.
+type RecordingRequest struct {
+	Token  string `json:"token"`  // of the call, as GET /calls has it
+	Action string `json:"action"` // start, stop, pause, resume
+}
+
+// RecordingReply says where the recording will be.
+type RecordingReply struct {
+	Key string `json:"key,omitempty"` // of the media store; "" when it was known before
+}

@@ -8,16 +8,31 @@ import (
 	"github.com/sipio/sipio/brain/cac"
 )
 
-// Callee is the user that a dialed string rings by itself, without following any forward: whose
-// max_simultaneous counts for the call, and who is in a call while it is up. nil: a group, or nobody.
-func Callee(acct *brain.AccountConfig, dialed string) *brain.SIPUser {
-	if ext := acct.Extensions[dialed]; ext != nil && ext.Status == brain.StatusActive {
-		if ext.DestKind != brain.DestUser {
+// Callee is the user that a call rings by itself, without following any forward: whose max_simultaneous counts for
+// the call, and who is in a call while it is up. nil: a group, something that the platform answers, or nobody. A
+// recorded call rings him by a leg of its own, which counts then.
+func Callee(caller Caller, req *api.RouteRequest) *brain.SIPUser {
+	p := plan{acct: caller.Account, caller: caller, vars: routeVars(&caller, req)}
+	to := p.destination(nil, req)
+	for range brain.MaxHops {
+		switch to.target.Kind {
+		case brain.DestUser:
+			u := rings(p.acct.Users[to.target.ID])
+			if p.recorded(u) {
+				return nil
+			}
+			return u
+		case brain.DestExtension:
+			e := p.acct.ExtensionByID[to.target.ID]
+			if e == nil {
+				return nil
+			}
+			to.target = p.extension(e).next
+		default:
 			return nil
 		}
-		return rings(acct.Users[ext.DestID])
 	}
-	return rings(acct.UserByName[dialed])
+	return nil
 }
 
 func rings(u *brain.SIPUser) *brain.SIPUser {
@@ -27,28 +42,63 @@ func rings(u *brain.SIPUser) *brain.SIPUser {
 	return u
 }
 
-// Takes lists what an internal call takes while it is up: one of the account's internal calls, and one of each
-// user's. caller and callee may be nil. The order is the one in which admission tests them.
-func Takes(acct *brain.AccountConfig, caller, callee *brain.SIPUser) []cac.Take {
-	takes := append(make([]cac.Take, 0, 3), cac.Take{Kind: cac.Internal, Limit: acct.Account.MaxInternal})
-	if caller != nil {
-		takes = append(takes, cac.Take{Kind: cac.User, ID: caller.ID, Limit: caller.MaxSimultaneous})
+// Takes lists what a call takes while it is up, in the order in which admission tests it: one of the account's calls
+// of its direction, of the number's and the trunk's, and one of each user's. callee may be nil. The leg of an
+// answered call takes a line of its callee only: the call itself has been admitted.
+func Takes(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest) []cac.Take {
+	acct, takes := caller.Account, make([]cac.Take, 0, 4)
+	switch {
+	case caller.Media:
+	case caller.Trunk != nil:
+		takes = append(takes, cac.Take{Kind: cac.In, Limit: acct.Account.MaxIn})
+		if did := acct.DIDByE164[E164(req.RURIUser)]; did != nil {
+			takes = append(takes, cac.Take{Kind: cac.DID, ID: did.ID, Limit: did.MaxChannels})
+		}
+		takes = append(takes, cac.Take{Kind: cac.Trunk, ID: caller.Trunk.ID, Limit: caller.Trunk.MaxChannels})
+	default:
+		takes = append(takes, cac.Take{Kind: cac.Internal, Limit: acct.Account.MaxInternal},
+			cac.Take{Kind: cac.User, ID: caller.User.ID, Limit: caller.User.MaxSimultaneous})
 	}
-	if callee != nil && callee != caller {
+	if callee != nil && callee != caller.User {
 		takes = append(takes, cac.Take{Kind: cac.User, ID: callee.ID, Limit: callee.MaxSimultaneous})
 	}
 	return takes
 }
 
-// Windows lists the call_limits that an internal call counts for. callee may be nil.
-func Windows(acct *brain.AccountConfig, caller, callee *brain.SIPUser, dialed string) []cac.Window {
-	var windows []cac.Window
-	to := ""
+// Adopted lists what a call takes that is up at the edge and that nobody remembers admitting, as far as both its
+// ends tell.
+func Adopted(acct *brain.AccountConfig, from, to string) []cac.Take {
+	req := api.RouteRequest{RURIUser: to, RURIDomain: acct.PrimaryDomain}
+	caller := Caller{Account: acct, User: acct.UserByName[from], Media: true}
+	switch {
+	case acct.DIDByE164[to] != nil:
+		takes := []cac.Take{{Kind: cac.In, Limit: acct.Account.MaxIn}}
+		return append(takes, cac.Take{Kind: cac.DID, ID: acct.DIDByE164[to].ID, Limit: acct.DIDByE164[to].MaxChannels})
+	case caller.User == nil:
+		return Takes(&caller, rings(acct.UserByName[to]), &req)
+	}
+	caller.Media = false
+	return Takes(&caller, Callee(caller, &req), &req)
+}
+
+// Windows lists the call_limits that a call counts for; a leg of an answered call counts for none. callee may be nil.
+func Windows(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest) []cac.Window {
+	if caller.Media {
+		return nil
+	}
+	from, to, number := "", "", req.RURIUser
+	if caller.User != nil {
+		from = caller.User.ID
+	}
 	if callee != nil {
 		to = callee.ID
 	}
-	for _, l := range acct.Limits {
-		if l.Matches(brain.DirectionInternal, caller.ID, to, dialed) {
+	if caller.Trunk != nil {
+		number = E164(number)
+	}
+	var windows []cac.Window
+	for _, l := range caller.Account.Limits {
+		if l.Matches(caller.direction(), from, to, number) {
 			windows = append(windows, cac.Window{Kind: cac.Limit, ID: l.ID, Max: l.MaxCount, PeriodMS: int64(l.PeriodSec) * 1000, Hard: l.Hard})
 		}
 	}

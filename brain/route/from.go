@@ -10,6 +10,81 @@ import (
 // maxDisplay bounds a display name in characters, before escaping.
 const maxDisplay = 64
 
+// identity returns the headers that say who calls, nil when From stands as it should: a phone's is forced to
+// what its digest proves; a number from outside, or that of the call a leg belongs to, is shown as one of the
+// account's domain, so that it can be called back.
+func (p *plan) identity(req *api.RouteRequest) *api.RouteHeaders {
+	if p.caller.User != nil {
+		return forcedFrom(p.caller, req)
+	}
+	number := callerNumber(&p.caller, req)
+	name := sanitize(unquote(req.FromName))
+	if number == "" {
+		return &api.RouteHeaders{From: &api.NameAddr{Display: `"Anonymous"`, URI: "sip:anonymous@anonymous.invalid"}}
+	}
+	if name == "" {
+		name = number
+	}
+	return &api.RouteHeaders{From: &api.NameAddr{Display: quote(name), URI: "sip:" + number + "@" + p.acct.PrimaryDomain}}
+}
+
+// from is the caller as call lists show him.
+func (p *plan) from(req *api.RouteRequest) string {
+	if p.caller.User != nil {
+		return p.caller.User.Username
+	}
+	if n := callerNumber(&p.caller, req); n != "" {
+		return n
+	}
+	return "anonymous"
+}
+
+// callerNumber is the number that a caller shows: a phone's own extension, else what came with the call. "": withheld.
+func callerNumber(caller *Caller, req *api.RouteRequest) string {
+	if caller.User != nil {
+		return caller.User.Username
+	}
+	for _, s := range []string{req.Asserted, req.FromUser} {
+		if caller.Media && s == req.Asserted {
+			continue
+		}
+		if s != "" && len(s) <= maxDialed && numberLike(s) {
+			return s
+		}
+	}
+	return ""
+}
+
+// numberLike tells whether s can stand in a SIP URI as it is and names somebody: digits, + in front, or an
+// extension's letters. "anonymous" names nobody.
+func numberLike(s string) bool {
+	if strings.EqualFold(s, "anonymous") || strings.EqualFold(s, "restricted") || strings.EqualFold(s, "unavailable") {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("+-_.*", c) >= 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// unquote takes the quotes off a display name as it stands in From.
+func unquote(s string) string {
+	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' {
+		return s
+	}
+	var b strings.Builder
+	for i := 1; i < len(s)-1; i++ {
+		if s[i] == '\\' && i+1 < len(s)-1 {
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
 // forcedFrom returns the headers that put the authenticated identity into From, nil when the phone wrote
 // exactly that itself. The URI is the user's name in the device's realm, so that calling back works; the
 // name is the user's, never the phone's.

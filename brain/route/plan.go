@@ -23,9 +23,10 @@ const maxWhy = 2048
 // point forward, and the early exits, which matter most, are the last to be cut.
 type plan struct {
 	acct    *brain.AccountConfig
-	caller  *brain.SIPDevice  // never rung
-	busy    string            // id of the user whose lines are all taken
+	caller  Caller
 	headers *api.RouteHeaders // of every route that rings
+	vars    brain.Vars        // what the route knows of the call, for what the platform answers
+	offline bool              // planned for a node without a brain: nothing that the platform must answer
 
 	routes []api.Route
 	steps  int
@@ -72,7 +73,10 @@ type outcome struct {
 // nothing at all rings.
 func (p *plan) build(dialed string, target brain.RouteTarget) int {
 	p.hops, p.routes = make([]hop, 0, 2), make([]api.Route, 0, 2)
-	p.devices, p.ends, p.why = make([]*brain.SIPDevice, 0, 4), make([]int, 0, 4), make([]byte, 0, 128)
+	p.devices, p.ends = make([]*brain.SIPDevice, 0, 4), make([]int, 0, 4)
+	if p.why == nil {
+		p.why = make([]byte, 0, 128)
+	}
 	p.say(dialed)
 	first := p.follow(target, noHop)
 	if first.step == 0 {
@@ -139,19 +143,15 @@ func (p *plan) visit(target brain.RouteTarget, chain int) outcome {
 		if u := p.acct.Users[target.ID]; u != nil {
 			return p.ringUser(u, chain)
 		}
+	case brain.DestFlow, brain.DestVoicemail, brain.DestConference:
+		return p.answered(target)
 	case brain.DestRingGroup:
 		if g := p.acct.RingGroups[target.ID]; g != nil {
 			return p.ringGroup(g, chain)
 		}
 	case brain.DestExtension:
 		if e := p.acct.ExtensionByID[target.ID]; e != nil {
-			if e.Status != brain.StatusActive {
-				return p.dead("is disabled")
-			}
-			if !e.Dest().IsSet() {
-				return p.dead("leads nowhere")
-			}
-			return outcome{next: e.Dest()}
+			return p.extension(e)
 		}
 	}
 	return p.dead("does not exist")
@@ -210,6 +210,18 @@ func (p *plan) name(t brain.RouteTarget) (kind, name string) {
 	case brain.DestExtension:
 		if e := p.acct.ExtensionByID[t.ID]; e != nil {
 			return "extension", e.Digits
+		}
+	case brain.DestFlow:
+		if f := p.acct.Flows[t.ID]; f != nil {
+			return "flow", f.Name
+		}
+	case brain.DestVoicemail:
+		if v := p.acct.Voicemails[t.ID]; v != nil {
+			return "voicemail", v.Name
+		}
+	case brain.DestConference:
+		if c := p.acct.Conferences[t.ID]; c != nil {
+			return "conference", c.Name
 		}
 	}
 	return string(t.Kind), t.ID
@@ -288,9 +300,11 @@ type way struct {
 	target brain.RouteTarget
 }
 
-// leave queues the ways out of a step.
+// leave queues the ways out of a step. A leg of the media server has none: what follows is the flow's to say.
 func (p *plan) leave(step, chain int, busy, noanswer way) {
 	switch {
+	case p.caller.Media:
+		return
 	case busy.target == noanswer.target && busy.target.IsSet():
 		if busy.name != noanswer.name {
 			busy.name += " and " + noanswer.name

@@ -17,8 +17,11 @@ func (p *plan) ringUser(u *brain.SIPUser, chain int) outcome {
 		return outcome{next: u.FwdAlways(), via: "fwd_always"}
 	case u.DND:
 		return p.orElse("has dnd", "fwd_busy", u.FwdBusy(), 486)
-	case u.ID == p.busy:
+	case u.ID == p.caller.Busy:
 		return p.orElse("has no free line", "fwd_busy", u.FwdBusy(), 486)
+	}
+	if p.recorded(u) {
+		return p.record(brain.RouteTarget{Kind: brain.DestUser, ID: u.ID})
 	}
 	p.devices = p.rung(p.devices[:0], u)
 	if len(p.devices) == 0 {
@@ -42,6 +45,12 @@ func (p *plan) ringUser(u *brain.SIPUser, chain int) outcome {
 // a call to him would ring, all together. Members with do-not-disturb and disabled ones are passed over;
 // their forwards are not followed.
 func (p *plan) ringGroup(g *brain.RingGroup, chain int) outcome {
+	if why := p.closed(g.ScheduleID); why != "" {
+		return p.orElse(why, "overflow", g.Overflow(), 480)
+	}
+	if p.recorded(nil) {
+		return p.record(brain.RouteTarget{Kind: brain.DestRingGroup, ID: g.ID})
+	}
 	members, sequential := g.Members, g.Strategy == brain.RingSequential
 	if sequential {
 		members = slices.Clone(members)
@@ -107,7 +116,7 @@ func (p *plan) rung(dst []*brain.SIPDevice, u *brain.SIPUser) []*brain.SIPDevice
 		if d.Status != brain.StatusActive || !d.RingOnFork && active > 1 {
 			continue
 		}
-		if d.ID != p.caller.ID {
+		if p.caller.Device == nil || d.ID != p.caller.Device.ID {
 			dst = append(dst, d)
 		}
 		if u.RingStrategy == brain.RingSpecific {

@@ -19,37 +19,47 @@ const MaxDurationSec = 14400
 // maxDialed bounds a dialed string in bytes: twice what an extension or username can have.
 const maxDialed = 64
 
-// Caller is who makes the call, as authenticated by its digest: account, user and device are required.
+// Caller is who makes the call: a phone, authenticated by its digest (User and Device are set), a trunk, known
+// by its address (Trunk is set), or the node's media server for a call of the account (Media). Account is required.
 type Caller struct {
 	Account *brain.AccountConfig
 	User    *brain.SIPUser
 	Device  *brain.SIPDevice
+	Trunk   *brain.SIPTrunk
+	Media   bool
+	NowMS   int64  // epoch milliseconds, for business hours
 	Busy    string // id of a user without a free line: taken as busy without being rung; "" = nobody
 }
 
+// known tells whether somebody vouches for the caller.
+func (c *Caller) known() bool {
+	return c.Account != nil && (c.Media || c.Trunk != nil || c.User != nil && c.Device != nil)
+}
+
 // Decide says what happens to the call. It always gives an answer: ActionProxy with at least one route,
-// or ActionReject with a code. The same question over the same configuration gets the same directive to
-// the last byte. dir only serves to tell operators whose a foreign domain is.
+// or ActionReject with a code. The same question over the same configuration at the same time gets the same
+// directive to the last byte. dir only serves to tell operators whose a foreign domain is.
 func Decide(dir brain.Directory, caller Caller, req api.RouteRequest) api.Directive {
 	acct := caller.Account
-	if acct == nil || caller.User == nil || caller.Device == nil {
+	if !caller.known() {
 		return reject(acct, 403, "the caller is not authenticated")
 	}
 	if acct.Account.Status != brain.StatusActive {
 		return reject(acct, 403, "account "+acct.Account.ID+" is "+string(acct.Account.Status))
 	}
-	target, why := dialed(dir, acct, req.RURIUser, req.RURIDomain)
-	if why != "" {
-		return reject(acct, 404, why)
+	p := plan{acct: acct, caller: caller, vars: routeVars(&caller, &req)}
+	to := p.destination(dir, &req)
+	if to.code != 0 {
+		return reject(acct, to.code, to.why)
 	}
-	p := plan{acct: acct, caller: caller.Device, busy: caller.Busy, headers: forcedFrom(caller, &req)}
-	if code := p.build(req.RURIUser, target); code != 0 {
+	p.headers = p.identity(&req)
+	if code := p.build(to.number, to.target); code != 0 {
 		return reject(acct, code, string(p.why))
 	}
 	d := api.Directive{
 		Action: api.ActionProxy, Version: api.Version,
 		AccountID: acct.Account.ID, ConfigVersion: acct.Version,
-		Call: &api.CallInfo{Direction: "internal", From: caller.User.Username, To: req.RURIUser,
+		Call: &api.CallInfo{Direction: caller.direction(), From: p.from(&req), To: to.number,
 			MaxDurationSec: MaxDurationSec, Token: req.Token()},
 		Routing: "serial", Media: media(), Routes: p.routes,
 		Refusal: api.Refusal{Why: string(p.why)},
@@ -58,6 +68,49 @@ func Decide(dir brain.Directory, caller Caller, req api.RouteRequest) api.Direct
 		d.Routing = "parallel"
 	}
 	return d
+}
+
+// direction of the call, as limits name it.
+func (c *Caller) direction() string {
+	if c.Trunk != nil {
+		return brain.DirectionIn
+	}
+	return brain.DirectionInternal
+}
+
+// destination is what the call is for: the dialed string, a number of the account, or whom the leg is for. A code
+// refuses the call.
+type destination struct {
+	number string
+	target brain.RouteTarget
+	code   int
+	why    string
+}
+
+func (p *plan) destination(dir brain.Directory, req *api.RouteRequest) destination {
+	switch {
+	case p.caller.Media:
+		return p.leg(req)
+	case p.caller.Trunk != nil:
+		return p.inbound(req)
+	}
+	target, why := dialed(dir, p.acct, req.RURIUser, req.RURIDomain)
+	if why != "" {
+		return destination{code: 404, why: why}
+	}
+	return destination{number: req.RURIUser, target: target}
+}
+
+// leg is whom the media server calls for a call that it has answered.
+func (p *plan) leg(req *api.RouteRequest) destination {
+	kind, id, _ := strings.Cut(req.Dial, "/")
+	target := brain.RouteTarget{Kind: brain.DestKind(kind), ID: id}
+	switch target.Kind {
+	case brain.DestUser, brain.DestExtension, brain.DestRingGroup:
+		_, name := p.name(target)
+		return destination{number: name, target: target}
+	}
+	return destination{code: 404, why: "a leg to " + strconv.QuoteToASCII(req.Dial) + ": only users, extensions and ring groups are called"}
 }
 
 // dialed finds what a dialed string means within the account: an active extension, else an active user.

@@ -92,7 +92,7 @@ func survivalNumber(acct *brain.AccountConfig, devices map[string]*brain.SIPDevi
 
 // planFor is the plan of a call as Decide makes it, without the caller's headers.
 func planFor(acct *brain.AccountConfig, caller *brain.SIPDevice, number string, target brain.RouteTarget) api.SurvivalPlan {
-	p := plan{acct: acct, caller: caller}
+	p := plan{acct: acct, caller: Caller{Account: acct, Device: caller}, offline: true}
 	if code := p.build(number, target); code != 0 {
 		return api.SurvivalPlan{SIPCode: code}
 	}

@@ -23,6 +23,7 @@ const (
 	maxPending  = 8192    // operations applied and not yet in the journal
 	maxBatch    = 1 << 20 // bytes of one message of the journal
 	maxActors   = 1 << 16 // actors of one shard
+	maxCalls    = 1 << 13 // of them calls that the platform answers: they must not push accounts out
 	controlSize = 64      // reports waiting for one shard
 	partSize    = 512 << 10
 
@@ -31,7 +32,7 @@ const (
 	bytesPerRecord = 200
 )
 
-// Machine is the pure state of one account, as brain/presence has it.
+// Machine is the pure state of one object, as brain/presence has it for an account.
 type Machine interface {
 	Apply(nowMS int64, op []byte) (reply []byte, changed bool, err error)
 	Observe(nowMS int64, r *presence.Report) (op []byte)
@@ -90,6 +91,7 @@ type request struct {
 	class Class
 	op    []byte
 	ask   func(s *shard, a *object, nowMS int64) ([]byte, error) // instead of op: reads, never changes
+	step  []byte                                                 // instead of op: a question to a session, decided in the loop
 
 	reply   []byte
 	err     error

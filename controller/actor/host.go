@@ -12,6 +12,7 @@ import (
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/pack"
 	"github.com/sipio/sipio/brain/presence"
+	"github.com/sipio/sipio/brain/session"
 )
 
 // Host runs the actors of the shards that this brain owns. Set the fields before the first Acquire.
@@ -25,24 +26,26 @@ type Host struct {
 	Serving       func(shard int, epoch uint64) bool       // this brain may answer for the shard without writing
 	OnLost        func(shard int, epoch uint64, err error) // a shard ended by itself: replaced (fenced) or broken
 	Publish       func(id string, delta []byte)            // one change of a watched account, best effort
+	Env           func(accountID string) *session.Env      // what sessions see of the configuration now; nil = no such account
 
 	shards [brain.Shards]atomic.Pointer[shard]
 	mu     sync.Mutex // guards taking
 	taking [brain.Shards]bool
 }
 
-// NewHost makes a host of presence machines with the defaults of production.
+// NewHost makes a host of the machines of brain/presence and brain/session with the defaults of production.
 func NewHost(open OpenLog) *Host {
 	return &Host{
 		Open:          open,
-		New:           func(id string) Machine { return presence.New(id) },
-		Restore:       func(id string, snapshot []byte) (Machine, error) { return presence.Restore(id, snapshot) },
+		New:           newMachine,
+		Restore:       restoreMachine,
 		Now:           time.Now,
 		Log:           slog.Default(),
 		SnapshotEvery: 10_000,
 		Serving:       func(int, uint64) bool { return true },
 		OnLost:        func(int, uint64, error) {},
 		Publish:       func(string, []byte) {},
+		Env:           func(string) *session.Env { return nil },
 	}
 }
 
@@ -148,7 +151,7 @@ func (h *Host) Query(ctx context.Context, id string, question []byte) ([]byte, e
 // send puts a request before its machine. What the journal does not vouch for leaves only while this brain may
 // still answer for the shard.
 func (h *Host) send(ctx context.Context, r *request) (Reply, error) {
-	s := h.shards[brain.ShardOf(r.id)].Load()
+	s := h.shards[brain.ShardOfObject(r.id)].Load()
 	if s == nil {
 		return Reply{}, ErrNoOwner
 	}
@@ -173,22 +176,27 @@ func (h *Host) Observe(base presence.Report, of map[string][]presence.Dialog) {
 	}
 }
 
-// ids lists the live objects of a shard served here, each as a text of brain/pack.
+// ids lists the accounts of a shard served here, each as a text of brain/pack.
 func (h *Host) ids(ctx context.Context, n int) ([]byte, error) {
+	return h.look(ctx, n, func(s *shard) []byte {
+		var b []byte
+		for id := range s.objects {
+			if !strings.Contains(id, "/") { // a node, a call, locks
+				b = pack.AppendText(b, id)
+			}
+		}
+		return b
+	})
+}
+
+// look runs f in the loop of a shard served here.
+func (h *Host) look(ctx context.Context, n int, f func(s *shard) []byte) ([]byte, error) {
 	s := h.shards[n].Load()
 	if s == nil {
 		return nil, ErrNoOwner
 	}
 	answer := make(chan []byte, 1)
-	if !s.do(func() {
-		var b []byte
-		for id := range s.objects {
-			if !strings.HasPrefix(id, nodePrefix) {
-				b = pack.AppendText(b, id)
-			}
-		}
-		answer <- b
-	}) {
+	if !s.do(func() { answer <- f(s) }) {
 		return nil, brain.Errorf(brain.EUnavailable, "shard %d is busy", n)
 	}
 	select {

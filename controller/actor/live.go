@@ -28,6 +28,8 @@ const (
 	verbQuery
 	verbWatch
 	verbIDs
+	verbStep
+	verbRenew
 )
 
 // Outcomes of what was passed on.
@@ -44,7 +46,7 @@ func (l *Live) Do(ctx context.Context, id string, class Class, op []byte) (Reply
 	if !l.elsewhere(err) {
 		return reply, err
 	}
-	return l.pass(ctx, brain.ShardOf(id), verbDo, class, id, op)
+	return l.pass(ctx, brain.ShardOfObject(id), verbDo, class, id, op)
 }
 
 // Query is Host.Query at the owner.
@@ -53,7 +55,7 @@ func (l *Live) Query(ctx context.Context, id string, question []byte) ([]byte, e
 	if !l.elsewhere(err) {
 		return data, err
 	}
-	reply, err := l.pass(ctx, brain.ShardOf(id), verbQuery, ClassStep, id, question)
+	reply, err := l.pass(ctx, brain.ShardOfObject(id), verbQuery, ClassStep, id, question)
 	return reply.Data, err
 }
 
@@ -62,7 +64,7 @@ func (l *Live) Watch(ctx context.Context, id, after string, question []byte) (ap
 	data, err := l.Host.watchHere(ctx, id, after, question)
 	if l.elsewhere(err) {
 		var reply Reply
-		reply, err = l.pass(ctx, brain.ShardOf(id), verbWatch, ClassStep, id, pack.AppendBytes(pack.AppendText(nil, after), question))
+		reply, err = l.pass(ctx, brain.ShardOfObject(id), verbWatch, ClassStep, id, pack.AppendBytes(pack.AppendText(nil, after), question))
 		data = reply.Data
 	}
 	if err != nil {
@@ -151,6 +153,10 @@ func (l *Live) Answer(ctx context.Context, shard int, msg []byte) []byte {
 		}
 	case verbIDs:
 		reply.Data, err = l.Host.ids(ctx, shard)
+	case verbStep:
+		reply, err = l.Host.step(ctx, id, body)
+	case verbRenew:
+		reply.Data, err = l.Host.renew(ctx, shard, body)
 	default:
 		err = brain.Errorf(brain.EInternal, "verb %d is not known", v)
 	}

@@ -263,7 +263,7 @@ func enrich(acct *brain.AccountConfig, ev api.Event) presence.Event {
 			e.DeviceID, e.UserID = d.ID, d.UserID
 		}
 	case api.EventDialogStart:
-		e.Takes = route.Takes(acct, acct.UserByName[ev.From], route.Callee(acct, ev.To))
+		e.Takes = route.Adopted(acct, ev.From, ev.To)
 	}
 	return e
 }

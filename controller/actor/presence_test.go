@@ -336,3 +336,8 @@ func TestPresence_Reset(t *testing.T) {
 		t.Errorf("%d %v %q", n, err, p.slots(t, "acc_1"))
 	}
 }
+
+func (offices) ByDID(string) (*brain.AccountConfig, *brain.DID)              { return nil, nil }
+func (offices) TrunkBySource(string) (*brain.AccountConfig, *brain.SIPTrunk) { return nil, nil }
+func (offices) TrunkSources() []string                                       { return nil }
+func (offices) Nodes() []*brain.Node                                         { return nil }

@@ -34,6 +34,7 @@ type shard struct {
 
 	// Touched by the loop only, and before it starts.
 	objects map[string]*object
+	calls   int // of objects
 	due     dueHeap
 	lastMS  int64
 	records int // since the last snapshot
@@ -72,13 +73,13 @@ func (s *shard) load(ctx context.Context) error {
 // restore reads a snapshot of the whole shard.
 func (s *shard) restore(data []byte) error {
 	clear(s.objects)
-	s.due = nil
+	s.due, s.calls = nil, 0
 	return EachState(data, func(id string, state []byte) error {
 		m, err := s.host.Restore(id, state)
 		if err != nil {
 			return fmt.Errorf("snapshot of shard %d: %w", s.n, err)
 		}
-		s.objects[id] = &object{id: id, machine: m, index: -1}
+		s.put(id, m)
 		return nil
 	})
 }
@@ -252,6 +253,11 @@ func (s *shard) apply(out []byte, r *request, now int64) []byte {
 		r.err = brain.Errorf(brain.EUnavailable, "no room for another actor in shard %d", s.n)
 		return out
 	}
+	if r.step != nil {
+		out = s.step(out, r, o, now)
+		s.settle(o)
+		return out
+	}
 	if r.ask != nil {
 		r.reply, r.err = r.ask(s, o, now)
 		s.settle(o)
@@ -318,7 +324,7 @@ func (s *shard) observe(base presence.Report, of map[string][]presence.Dialog) {
 		see(o, of[o.id])
 	}
 	for id, dialogs := range of {
-		if brain.ShardOf(id) != s.n || s.objects[id] != nil {
+		if brain.ShardOfObject(id) != s.n || s.objects[id] != nil {
 			continue
 		}
 		if o := s.object(id); o != nil {
@@ -331,9 +337,20 @@ func (s *shard) observe(base presence.Report, of map[string][]presence.Dialog) {
 // object returns the actor of an id, making it; nil when there is no room.
 func (s *shard) object(id string) *object {
 	o := s.objects[id]
-	if o == nil && len(s.objects) < maxActors {
-		o = &object{id: id, machine: s.host.New(id), index: -1}
-		s.objects[id] = o
+	if o != nil || len(s.objects) >= maxActors {
+		return o
+	}
+	if _, call := brain.IsCallObject(id); call && s.calls >= maxCalls {
+		return nil
+	}
+	return s.put(id, s.host.New(id))
+}
+
+func (s *shard) put(id string, m Machine) *object {
+	o := &object{id: id, machine: m, index: -1}
+	s.objects[id] = o
+	if _, call := brain.IsCallObject(id); call {
+		s.calls++
 	}
 	return o
 }
@@ -344,7 +361,12 @@ func (s *shard) settle(o *object) {
 		if o.index >= 0 {
 			heap.Remove(&s.due, o.index)
 		}
-		delete(s.objects, o.id)
+		if s.objects[o.id] == o {
+			delete(s.objects, o.id)
+			if _, call := brain.IsCallObject(o.id); call {
+				s.calls--
+			}
+		}
 		return
 	}
 	at, ok := o.deadline()

@@ -43,6 +43,38 @@ func (c *Client) Presence(ctx context.Context, accountID string) (state api.Pres
 	return state, c.get(ctx, api.PathPresence, forAccount(nil, accountID), &state)
 }
 
+// Conference returns who is in a conference, named by id or name.
+func (c *Client) Conference(ctx context.Context, accountID, conference string) (state api.ConferenceState, err error) {
+	query := url.Values{"conference_id": {conference}}
+	return state, c.get(ctx, api.PathConference, forAccount(query, accountID), &state)
+}
+
+// ChangeConference changes a conference and returns who is in it then.
+func (c *Client) ChangeConference(ctx context.Context, accountID string, req api.ConferenceRequest) (state api.ConferenceState, err error) {
+	return state, c.post(ctx, api.PathConference, accountID, req, &state)
+}
+
+// ChangeRecording changes the recording of a live call.
+func (c *Client) ChangeRecording(ctx context.Context, accountID string, req api.RecordingRequest) (reply api.RecordingReply, err error) {
+	return reply, c.post(ctx, api.PathRecording, accountID, req, &reply)
+}
+
+// post sends a question as JSON and reads the answer into out.
+func (c *Client) post(ctx context.Context, path, accountID string, req, out any) error {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return fmt.Errorf("write the request: %w", err)
+	}
+	reply, _, err := c.do(ctx, http.MethodPost, path, forAccount(nil, accountID), "application/json", body)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(reply, out); err != nil {
+		return fmt.Errorf("read the reply: %w", err)
+	}
+	return nil
+}
+
 // Cluster returns what the brain that is asked knows of the others.
 func (c *Client) Cluster(ctx context.Context) (state api.ClusterState, err error) {
 	return state, c.get(ctx, api.PathCluster, nil, &state)

@@ -10,7 +10,7 @@ import (
 
 // Apply makes the configuration what the YAML document declares, as one revision, and returns what that
 // changes and the version of the configuration after it. Fields that the document leaves out get their
-// defaults, except the credentials of devices, which stay. Resources that it does not name stay, unless
+// defaults, except the credentials of devices, the PINs, and what the platform writes, which stay. Resources that it does not name stay, unless
 // Prune is set: then those of the accounts it names are deleted, but never an account, a node or an API
 // key. All mistakes are told at once, each with its line: EInvalid, and nothing is changed.
 func (s *Store) Apply(ctx context.Context, actor string, doc []byte, opt brain.ApplyOptions) (brain.Plan, int64, error) {
@@ -22,7 +22,7 @@ func (s *Store) Apply(ctx context.Context, actor string, doc []byte, opt brain.A
 			f = parse(doc) // the attempt before this one has resolved the names in it
 		}
 		parsed = nil
-		p := &planner{base: base, opt: opt, file: f, newID: newID}
+		p := &planner{base: base, opt: opt, file: f, newID: newID, pins: s.PINs}
 		d := p.run()
 		if list := f.mistakes.sorted(); len(list) > 0 {
 			return proposal{}, &brain.Error{Code: brain.EInvalid, Text: "nothing was changed:", Fields: list}
@@ -46,7 +46,7 @@ func FromYAML(doc []byte) (brain.Directory, []brain.FieldError) {
 		return fmt.Sprintf("%s_%026d", k.IDPrefix(), count)
 	}
 	f := parse(doc)
-	p := &planner{base: newState(), file: f, newID: counted, offline: true}
+	p := &planner{base: newState(), file: f, newID: counted, offline: true, pins: forgetful}
 	d := p.run()
 	if list := f.mistakes.sorted(); len(list) > 0 {
 		return nil, list
@@ -61,6 +61,7 @@ type planner struct {
 	file    *file
 	newID   func(brain.Kind) string
 	offline bool // a device needs no credentials
+	pins    PINs
 
 	accounts map[string]string     // ids of the accounts that may be named, by name
 	owners   map[string]*namespace // by id of the accounts that are named, "" for the platform
@@ -250,8 +251,16 @@ func (p *planner) decide(doc *document) {
 	}
 	eachReference(r, func(path string, kind brain.Kind, ref *string) { p.resolve(doc, ns, path, kind, ref) })
 	before := ns.existing[doc.kind][nameKey(doc.kind, doc.name)]
-	if device, ok := r.(*brain.SIPDevice); ok {
-		p.seal(doc, before, device)
+	keepReadOnly(before, r)
+	switch r := r.(type) {
+	case *brain.SIPDevice:
+		p.seal(doc, before, r)
+	case *brain.CallFlow:
+		brain.ApplyDefaults(r) // ids are in the place of names now
+		old, _ := before.(*brain.CallFlow)
+		r.Publish(old)
+	default:
+		p.sealPINs(doc, before)
 	}
 	if before != nil && same(before, r) {
 		return
@@ -303,9 +312,9 @@ func (p *planner) parent(doc *document, name string) string {
 }
 
 func (p *planner) seal(doc *document, before brain.Resource, d *brain.SIPDevice) {
-	if d.Password != "" && (d.HA1MD5 != "" || d.HA1SHA256 != "") {
-		place, line := doc.fieldPlace("password")
-		p.file.mistakes.add(place, line, "give either the password or its digests")
+	if both := brain.TwoSecrets(d); both != nil {
+		place, line := doc.fieldPlace(both.Path)
+		p.file.mistakes.add(place, line, "%s", both.Text)
 		return
 	}
 	old, _ := before.(*brain.SIPDevice)
@@ -313,6 +322,18 @@ func (p *planner) seal(doc *document, before brain.Resource, d *brain.SIPDevice)
 		return
 	}
 	for _, fault := range seal(old, d) {
+		p.tell(fault)
+	}
+}
+
+// sealPINs seals the PINs of a document.
+func (p *planner) sealPINs(doc *document, before brain.Resource) {
+	if both := brain.TwoSecrets(doc.resource); both != nil {
+		place, line := doc.fieldPlace(both.Path)
+		p.file.mistakes.add(place, line, "%s", both.Text)
+		return
+	}
+	for _, fault := range p.pins.seal(before, doc.resource) {
 		p.tell(fault)
 	}
 }

@@ -45,13 +45,14 @@ func (o op) apply(d *draft) {
 // On success the resources hold what was stored: new ids, defaults, digests instead of passwords.
 //
 // A create takes no id. An update replaces the whole resource; of a device without password and
-// digests, and of an API key without a hash, the old ones stay. Making a domain primary takes it from
-// the one that was. Errors: EInvalid with every mistake in Fields, EConflict (name taken, still in
+// digests, of a mailbox or a conference without PIN and hash, and of an API key without a hash, the old ones
+// stay. Making a domain primary takes it from the one that was. Version and LiveGraph of a call flow are the
+// store's (see brain.CallFlow.Publish). Errors: EInvalid with every mistake in Fields, EConflict (name taken, still in
 // use, changed meanwhile), ENotFound (also for what is another account's).
 func (s *Store) Change(ctx context.Context, actor string, changes ...brain.Change) (int64, error) {
 	var stored []brain.Resource
 	version, err := s.write(ctx, actor, func(base *state) (proposal, error) {
-		p := &preparation{base: base, seen: make(map[string]bool), single: len(changes) == 1}
+		p := &preparation{base: base, pins: s.PINs, seen: make(map[string]bool), single: len(changes) == 1}
 		for _, c := range changes {
 			if err := p.add(c); err != nil {
 				return proposal{}, err
@@ -79,6 +80,7 @@ func (s *Store) Change(ctx context.Context, actor string, changes ...brain.Chang
 // preparation turns the changes asked for into ops: ids, defaults, digests, what was there before.
 type preparation struct {
 	base   *state
+	pins   PINs
 	single bool // paths of mistakes need not name the resource
 	ops    []op
 	stored []brain.Resource // by change: the resource as it will be, nil for a delete
@@ -118,6 +120,10 @@ func (p *preparation) add(c brain.Change) error {
 	}
 	brain.ApplyDefaults(r)
 	p.secrets(before, r)
+	if flow, ok := r.(*brain.CallFlow); ok {
+		old, _ := before.(*brain.CallFlow)
+		flow.Publish(old)
+	}
 	p.stored = append(p.stored, r)
 	if before == nil || !same(before, r) {
 		p.ops = append(p.ops, opOf(before, r))
@@ -137,51 +143,6 @@ func (p *preparation) create(r brain.Resource) error {
 		return &brain.Error{Code: brain.EInvalid, Fields: []brain.FieldError{{Path: "account_id", Text: "is required"}}}
 	case p.base.ByAccount(owner) == nil:
 		return notFound(brain.KindAccount, owner)
-	}
-	return nil
-}
-
-// secrets seals the password of a device, or keeps the credentials it has.
-func (p *preparation) secrets(before, r brain.Resource) {
-	switch r := r.(type) {
-	case *brain.SIPDevice:
-		old, _ := before.(*brain.SIPDevice)
-		p.faults = append(p.faults, seal(old, r)...)
-	case *brain.APIKey:
-		if old, ok := before.(*brain.APIKey); ok && r.Hash == "" {
-			r.Hash = old.Hash
-		}
-	}
-}
-
-// seal gives a device its digests: of the password, as given, or those of the device it was.
-func seal(old, d *brain.SIPDevice) []brain.RowError {
-	fault := func(text string) []brain.RowError {
-		return []brain.RowError{{Resource: d, FieldError: brain.FieldError{Path: "password", Text: text}}}
-	}
-	if d.Password != "" {
-		mistakes := brain.Validate(&brain.SIPDevice{Password: d.Password})
-		for _, m := range mistakes {
-			if m.Path == "password" {
-				d.Password = ""
-				return fault(m.Text)
-			}
-		}
-		d.SealPassword()
-		return nil
-	}
-	if old == nil {
-		if d.HA1MD5 == "" && d.HA1SHA256 == "" {
-			return fault("is required for a new device")
-		}
-		return nil
-	}
-	kept := d.HA1MD5 == "" && d.HA1SHA256 == "" || d.HA1MD5 == old.HA1MD5 && d.HA1SHA256 == old.HA1SHA256
-	if kept {
-		d.HA1MD5, d.HA1SHA256 = old.HA1MD5, old.HA1SHA256
-		if d.AuthUsername != old.AuthUsername || !strings.EqualFold(d.Realm, old.Realm) {
-			return fault("is required when auth_username or realm changes: the digests are made of them")
-		}
 	}
 	return nil
 }

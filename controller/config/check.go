@@ -2,8 +2,6 @@ package config
 
 import (
 	"fmt"
-	"time"
-	_ "time/tzdata" // the zones that exist do not depend on the machine
 
 	"github.com/sipio/sipio/brain"
 )
@@ -12,7 +10,7 @@ import (
 // inside every account that does, and the names that are unique platform-wide.
 func check(d *draft, ops []op) []brain.RowError {
 	var faults []brain.RowError
-	platform := false
+	platform, numbers, trunks := false, false, false
 	for _, o := range ops {
 		if o.after != nil {
 			faults = append(faults, checkFields(o.after)...)
@@ -20,6 +18,10 @@ func check(d *draft, ops []op) []brain.RowError {
 		switch o.resource().ResourceKind() {
 		case brain.KindAccount, brain.KindSIPDomain, brain.KindNode, brain.KindAPIKey:
 			platform = true
+		case brain.KindDID:
+			numbers = true
+		case brain.KindSIPTrunk:
+			trunks = true
 		}
 	}
 	for _, owner := range d.owners() {
@@ -28,6 +30,7 @@ func check(d *draft, ops []op) []brain.RowError {
 		}
 		if rows, exists := d.accountRows(owner); exists {
 			faults = append(faults, brain.ValidateAccount(rows)...)
+			faults = append(faults, checkFlows(d, ops, owner)...)
 		} else {
 			faults = append(faults, leftBehind(d, owner)...)
 		}
@@ -35,22 +38,28 @@ func check(d *draft, ops []op) []brain.RowError {
 	if platform {
 		faults = append(faults, checkPlatform(d)...)
 	}
+	if numbers {
+		faults = append(faults, checkUnique(d, brain.KindDID, "e164", nameOf)...)
+	}
+	if trunks {
+		faults = append(faults, checkSources(d)...)
+	}
 	return faults
 }
 
-// checkFields is brain.Validate, and what takes a table of time zones.
+// checkFields is brain.Validate, and what takes a table of time zones or the language of flows.
 func checkFields(r brain.Resource) []brain.RowError {
 	var faults []brain.RowError
 	for _, m := range brain.Validate(r) {
 		faults = append(faults, brain.RowError{Resource: r, FieldError: m})
 	}
-	if a, ok := r.(*brain.Account); ok && len(faults) == 0 {
-		if _, err := time.LoadLocation(a.Timezone); err != nil || a.Timezone == "Local" {
-			text := fmt.Sprintf("no time zone is called %q", a.Timezone)
-			faults = append(faults, brain.RowError{Resource: r, FieldError: brain.FieldError{Path: "timezone", Text: text}})
-		}
+	if len(faults) > 0 {
+		return faults
 	}
-	return faults
+	if flow, ok := r.(*brain.CallFlow); ok {
+		return checkGraph(flow)
+	}
+	return checkZone(r)
 }
 
 // leftBehind finds the resources of an account that is gone.
@@ -69,34 +78,37 @@ func leftBehind(d *draft, owner string) []brain.RowError {
 	return faults
 }
 
-// checkPlatform checks what no account can see by itself. Of two resources with one name the fault is
-// told of the one that changes.
+// checkPlatform checks what no account can see by itself.
 func checkPlatform(d *draft) []brain.RowError {
-	var faults []brain.RowError
-	unique := func(k brain.Kind, path string, key func(r brain.Resource) string) {
-		holder := make(map[string]brain.Resource)
-		d.each(k, func(r brain.Resource) {
-			name := key(r)
-			other := holder[name]
-			if other == nil {
-				holder[name] = r
-				return
-			}
-			if k == brain.KindSIPDomain && other.OwnerID() == r.OwnerID() {
-				return // told by brain.ValidateAccount
-			}
-			if d.base.get(k, r.OwnerID(), r.ResourceID()) == r {
-				r = other
-			}
-			faults = append(faults, brain.RowError{Resource: r, Taken: true,
-				FieldError: brain.FieldError{Path: path, Text: fmt.Sprintf("%q is taken already", nameOf(r))}})
-		})
-	}
-	unique(brain.KindAccount, "name", nameOf)
-	unique(brain.KindSIPDomain, "domain", nameOf)
-	unique(brain.KindNode, "name", nameOf)
-	unique(brain.KindAPIKey, "name", func(r brain.Resource) string { return r.OwnerID() + "\x00" + nameOf(r) })
+	faults := checkUnique(d, brain.KindAccount, "name", nameOf)
+	faults = append(faults, checkUnique(d, brain.KindSIPDomain, "domain", nameOf)...)
+	faults = append(faults, checkUnique(d, brain.KindNode, "name", nameOf)...)
+	faults = append(faults, checkUnique(d, brain.KindAPIKey, "name", func(r brain.Resource) string { return r.OwnerID() + "\x00" + nameOf(r) })...)
 	return append(faults, checkParents(d)...)
+}
+
+// checkUnique wants no two resources of a kind to have one key, whoever owns them. The fault is told of the
+// one that changes.
+func checkUnique(d *draft, k brain.Kind, path string, key func(r brain.Resource) string) []brain.RowError {
+	var faults []brain.RowError
+	holder := make(map[string]brain.Resource)
+	d.each(k, func(r brain.Resource) {
+		name := key(r)
+		other := holder[name]
+		if other == nil {
+			holder[name] = r
+			return
+		}
+		if (k == brain.KindSIPDomain || k == brain.KindDID) && other.OwnerID() == r.OwnerID() {
+			return // told by brain.ValidateAccount
+		}
+		if d.base.get(k, r.OwnerID(), r.ResourceID()) == r {
+			r = other
+		}
+		faults = append(faults, brain.RowError{Resource: r, Taken: true,
+			FieldError: brain.FieldError{Path: path, Text: fmt.Sprintf("%q is taken already", nameOf(r))}})
+	})
+	return faults
 }
 
 // checkParents wants every parent to exist, and no account to be its own ancestor.

@@ -28,6 +28,8 @@ const maxToken = 256
 
 // Store is the configuration of one brain. Reading never waits for a writer, nor for the file.
 type Store struct {
+	PINs PINs // set before the first change
+
 	path  string
 	db    *sql.DB
 	mu    sync.Mutex // one change at a time, from its reading to its snapshot

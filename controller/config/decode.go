@@ -107,6 +107,8 @@ func (p *decoding) structure(n *yaml.Node, v reflect.Value, path string) {
 		target, ok := known[name]
 		p.doc.lines[path+"."+name] = value.Line
 		switch {
+		case top && ok && isReadOnly(p.doc.kind, name):
+			p.add(path+"."+name, value.Line, "is written by the platform alone")
 		case !ok || name == "-" || top && (name == "id" || name == "account_id"):
 			p.add(path+"."+name, value.Line, "is no field of %s", p.doc.kind)
 		case top && isName(p.doc.kind, name):
@@ -125,7 +127,14 @@ func (p *decoding) value(n *yaml.Node, v reflect.Value, path string) {
 		p.structure(n, v, path)
 		return
 	case reflect.Slice:
+		if v.Type() == rawType {
+			p.raw(n, v, path)
+			return
+		}
 		p.list(n, v, path)
+		return
+	case reflect.Map:
+		p.texts(n, v, path)
 		return
 	case reflect.Pointer:
 		text := ""

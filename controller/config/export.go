@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"reflect"
@@ -81,7 +82,7 @@ func export(base *state, r brain.Resource) *yaml.Node {
 	}
 	put(doc, "name", scalar("!!str", nameOf(r)))
 	if spec := structNode(reflect.ValueOf(named(r, base.get)).Elem(), reflect.ValueOf(brain.NewResource(r.ResourceKind())).Elem(), func(name string) bool {
-		return slices.Contains(hidden, name) || isName(r.ResourceKind(), name)
+		return isHidden(r.ResourceKind(), name) || isName(r.ResourceKind(), name)
 	}); len(spec.Content) > 0 {
 		put(doc, "spec", spec)
 	}
@@ -107,13 +108,24 @@ func valueNode(v reflect.Value) *yaml.Node {
 		return valueNode(v.Elem())
 	case reflect.Bool:
 		return scalar("!!bool", text(v))
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		return scalar("!!int", text(v))
+	case reflect.Map:
+		n := &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}
+		for _, key := range sortedKeys(v.Interface().(brain.Vars)) {
+			put(n, key, valueNode(v.MapIndex(reflect.ValueOf(key))))
+		}
+		return n
 	case reflect.Struct:
 		n := structNode(v, reflect.Zero(v.Type()), func(string) bool { return false })
-		n.Style = yaml.FlowStyle
+		if v.Type() != graphType {
+			n.Style = yaml.FlowStyle // one line an item
+		}
 		return n
 	case reflect.Slice:
+		if raw, ok := v.Interface().(json.RawMessage); ok {
+			return jsonNode(raw)
+		}
 		n := &yaml.Node{Kind: yaml.SequenceNode}
 		for i := range v.Len() {
 			n.Content = append(n.Content, valueNode(v.Index(i)))

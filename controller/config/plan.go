@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
@@ -45,17 +46,26 @@ func difference(d *draft, o op) []brain.FieldChange {
 			changes = append(changes, brain.FieldChange{Field: path, Old: was, New: is})
 		}
 	}
-	if secretOf(o.before) != secretOf(o.after) {
-		changes = append(changes, brain.FieldChange{Field: "password", Old: "(secret)", New: "(changed)"})
+	was, is := secretsOf(o.before), secretsOf(o.after)
+	for _, field := range sortedKeys(is) {
+		if was[field] != is[field] {
+			changes = append(changes, brain.FieldChange{Field: field, Old: "(secret)", New: "(changed)"})
+		}
 	}
 	return changes
 }
 
-func secretOf(r brain.Resource) string {
-	if d, ok := r.(*brain.SIPDevice); ok {
-		return d.HA1MD5 + d.HA1SHA256
+// secretsOf returns what is kept of a resource's secrets, by the field in which they are given.
+func secretsOf(r brain.Resource) map[string]string {
+	switch r := r.(type) {
+	case *brain.SIPDevice:
+		return map[string]string{"password": r.HA1MD5 + r.HA1SHA256}
+	case *brain.Voicemail:
+		return map[string]string{"pin": r.PINHash}
+	case *brain.Conference:
+		return map[string]string{"pin": r.PINHash, "moderator_pin": r.ModeratorPINHash}
 	}
-	return ""
+	return nil
 }
 
 // named returns a copy of a resource with names in the place of ids.
@@ -73,8 +83,12 @@ func named(r brain.Resource, get func(k brain.Kind, owner, id string) brain.Reso
 	return c
 }
 
-// hidden fields are in no plan and no export.
-var hidden = []string{"id", "account_id", "password", "ha1_md5", "ha1_sha256", "hash"}
+// hidden fields are in no plan and no export; neither are read-only ones.
+var hidden = []string{"id", "account_id", "password", "ha1_md5", "ha1_sha256", "hash", "pin", "pin_hash", "moderator_pin", "moderator_pin_hash"}
+
+func isHidden(k brain.Kind, name string) bool {
+	return slices.Contains(hidden, name) || isReadOnly(k, name)
+}
 
 // flat is a resource as texts by path, in the order of its fields.
 type flat struct {
@@ -86,7 +100,7 @@ func flatten(r brain.Resource) flat {
 	f := flat{values: make(map[string]string)}
 	v := reflect.ValueOf(r).Elem()
 	for _, field := range fields[r.ResourceKind()] {
-		if !slices.Contains(hidden, field.name) {
+		if !isHidden(r.ResourceKind(), field.name) {
 			f.add(field.name, v.Field(field.index))
 		}
 	}
@@ -99,7 +113,15 @@ func (f *flat) add(path string, v reflect.Value) {
 		if !v.IsNil() {
 			f.add(path, v.Elem())
 		}
+	case reflect.Map:
+		for _, key := range sortedKeys(v.Interface().(brain.Vars)) {
+			f.add(path+"."+key, v.MapIndex(reflect.ValueOf(key)))
+		}
 	case reflect.Slice:
+		if raw, ok := v.Interface().(json.RawMessage); ok {
+			f.put(path, string(raw))
+			return
+		}
 		for i := range v.Len() {
 			f.add(fmt.Sprintf("%s[%d]", path, i), v.Index(i))
 		}
@@ -108,16 +130,20 @@ func (f *flat) add(path string, v reflect.Value) {
 			f.add(path+"."+jsonName(v.Type().Field(i)), v.Field(i))
 		}
 	default:
-		f.paths = append(f.paths, path)
-		f.values[path] = text(v)
+		f.put(path, text(v))
 	}
+}
+
+func (f *flat) put(path, value string) {
+	f.paths = append(f.paths, path)
+	f.values[path] = value
 }
 
 func text(v reflect.Value) string {
 	switch v.Kind() {
 	case reflect.Bool:
 		return strconv.FormatBool(v.Bool())
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		return strconv.FormatInt(v.Int(), 10)
 	}
 	return v.String()

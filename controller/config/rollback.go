@@ -11,7 +11,8 @@ import (
 // Rollback returns the configuration to what it was after revision rev, as a revision of its own. API
 // keys are left as they are: a key that was revoked stays revoked; only those of accounts that did not
 // exist then go with them. So are the passwords of devices that still have their identity: a password that was
-// changed because it had leaked does not come back. It returns what changes and the version after it; with dryRun nothing is
+// changed because it had leaked does not come back. PINs stay likewise, and so do messages of mailboxes, which are no
+// configuration, and what is known of uploaded files. It returns what changes and the version after it; with dryRun nothing is
 // changed. ENotFound: no such revision.
 func (s *Store) Rollback(ctx context.Context, actor string, rev int64, dryRun bool) (brain.Plan, int64, error) {
 	var plan brain.Plan
@@ -38,16 +39,31 @@ func (s *Store) Rollback(ctx context.Context, actor string, rev int64, dryRun bo
 	return plan, version, nil
 }
 
-// keepDigests returns the past row of a device with the digests of the present one, when both are of one identity.
-func keepDigests(now, past brain.Resource) brain.Resource {
-	is, _ := now.(*brain.SIPDevice)
-	was, _ := past.(*brain.SIPDevice)
-	if is == nil || was == nil || brain.AuthKey(is.AuthUsername, is.Realm) != brain.AuthKey(was.AuthUsername, was.Realm) {
+// keep returns the past row with what does not go back: credentials, PINs, and what the platform writes. The
+// graph that calls run does go back, as a new version of the flow.
+func keep(now, past brain.Resource) brain.Resource {
+	if now == nil || past == nil {
 		return past
 	}
-	kept := *was
-	kept.HA1MD5, kept.HA1SHA256 = is.HA1MD5, is.HA1SHA256
-	return &kept
+	kept := brain.Clone(past)
+	keepReadOnly(now, kept)
+	switch kept := kept.(type) {
+	case *brain.SIPDevice:
+		if is := now.(*brain.SIPDevice); brain.AuthKey(is.AuthUsername, is.Realm) == brain.AuthKey(kept.AuthUsername, kept.Realm) {
+			kept.HA1MD5, kept.HA1SHA256 = is.HA1MD5, is.HA1SHA256
+		}
+	case *brain.Voicemail:
+		kept.PINHash = now.(*brain.Voicemail).PINHash
+	case *brain.Conference:
+		is := now.(*brain.Conference)
+		kept.PINHash, kept.ModeratorPINHash = is.PINHash, is.ModeratorPINHash
+	case *brain.CallFlow:
+		if was := past.(*brain.CallFlow).LiveGraph; !was.Equal(kept.LiveGraph) {
+			kept.LiveGraph = was.Clone()
+			kept.Version++
+		}
+	}
+	return kept
 }
 
 // opsBack lists what has to change for every row to be as it was: creates and updates in the order of
@@ -56,7 +72,7 @@ func opsBack(base *state, past []pastRow) []op {
 	var writes, deletes []op
 	for _, p := range past {
 		now := base.get(p.kind, p.owner, p.id)
-		p.row = keepDigests(now, p.row)
+		p.row = keep(now, p.row)
 		switch {
 		case now == nil && p.row == nil || now != nil && p.row != nil && same(now, p.row):
 		case p.row != nil:

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/sipio/sipio/brain"
@@ -32,20 +33,51 @@ var fields = func() map[brain.Kind][]field {
 	return all
 }()
 
-// columns lists the fields of a kind that are columns of its table: all but the password, which is
-// never stored, and the members, which have a table of their own.
+// unstored fields have no column: secrets as they were given, and the members, which have a table of their own.
+var unstored = []string{"password", "pin", "moderator_pin", "members"}
+
+// columns lists the fields of a kind that are columns of its table.
 func columns(k brain.Kind) []field {
 	var cols []field
 	for _, f := range fields[k] {
-		if f.name != "password" && f.name != "members" {
+		if !slices.Contains(unstored, f.name) {
 			cols = append(cols, f)
 		}
 	}
 	return cols
 }
 
-// cell carries one field of a resource to and from its column: booleans as 0 and 1, lists as JSON,
-// an absent reference as NULL.
+// readOnly lists the fields of a kind that only the store or the platform writes, never a document.
+var readOnly = func() map[brain.Kind][]field {
+	all := make(map[brain.Kind][]field)
+	for k, list := range fields {
+		t := reflect.TypeOf(brain.NewResource(k)).Elem()
+		for _, f := range list {
+			if t.Field(f.index).Tag.Get("readOnly") == "true" && f.name != "id" && f.name != "account_id" {
+				all[k] = append(all[k], f)
+			}
+		}
+	}
+	return all
+}()
+
+func isReadOnly(k brain.Kind, name string) bool {
+	return slices.ContainsFunc(readOnly[k], func(f field) bool { return f.name == name })
+}
+
+// keepReadOnly gives a resource what only the platform writes: as before has it, else the default.
+func keepReadOnly(before, r brain.Resource) {
+	if before == nil {
+		before = brain.NewResource(r.ResourceKind())
+	}
+	from, to := reflect.ValueOf(brain.Clone(before)).Elem(), reflect.ValueOf(r).Elem()
+	for _, f := range readOnly[r.ResourceKind()] {
+		to.Field(f.index).Set(from.Field(f.index))
+	}
+}
+
+// cell carries one field of a resource to and from its column: booleans as 0 and 1, an absent reference as
+// NULL, lists, maps and structs as JSON.
 type cell struct {
 	reflect.Value
 	nullable bool // "" is NULL
@@ -64,7 +96,7 @@ func (c *cell) column() (driver.Value, error) {
 			return nil, nil
 		}
 		return c.String(), nil
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		return c.Int(), nil
 	case reflect.Bool:
 		if c.Bool() {
@@ -79,6 +111,12 @@ func (c *cell) column() (driver.Value, error) {
 	case reflect.Slice:
 		if c.Len() == 0 {
 			return "[]", nil
+		}
+		text, err := json.Marshal(c.Interface())
+		return string(text), err
+	case reflect.Map, reflect.Struct:
+		if c.IsZero() {
+			return "{}", nil // not null
 		}
 		text, err := json.Marshal(c.Interface())
 		return string(text), err
@@ -112,6 +150,11 @@ func (c *cell) Scan(src any) error {
 				return nil
 			}
 			return json.Unmarshal([]byte(v), c.Addr().Interface())
+		case reflect.Map, reflect.Struct:
+			if v == "{}" {
+				return nil
+			}
+			return json.Unmarshal([]byte(v), c.Addr().Interface())
 		}
 	}
 	return fmt.Errorf("a column of type %T does not fit", src)
@@ -138,6 +181,24 @@ func nameOf(r brain.Resource) string {
 		return r.Name
 	case *brain.CallLimit:
 		return r.Name
+	case *brain.DID:
+		return r.E164
+	case *brain.TimeSchedule:
+		return r.Name
+	case *brain.CallFlow:
+		return r.Name
+	case *brain.SIPTrunk:
+		return r.Name
+	case *brain.Voicemail:
+		return r.Name
+	case *brain.Conference:
+		return r.Name
+	case *brain.MediaFile:
+		return r.Name
+	case *brain.MediaPlaylist:
+		return r.Name
+	case *brain.VoicemailMessage:
+		return r.ID // nobody names messages
 	}
 	return ""
 }
@@ -162,6 +223,22 @@ func setName(r brain.Resource, name string) {
 		r.Name = name
 	case *brain.CallLimit:
 		r.Name = name
+	case *brain.DID:
+		r.E164 = name
+	case *brain.TimeSchedule:
+		r.Name = name
+	case *brain.CallFlow:
+		r.Name = name
+	case *brain.SIPTrunk:
+		r.Name = name
+	case *brain.Voicemail:
+		r.Name = name
+	case *brain.Conference:
+		r.Name = name
+	case *brain.MediaFile:
+		r.Name = name
+	case *brain.MediaPlaylist:
+		r.Name = name
 	}
 }
 
@@ -176,6 +253,8 @@ func isName(k brain.Kind, field string) bool {
 		return field == "auth_username" || field == "realm"
 	case brain.KindExtension:
 		return field == "digits"
+	case brain.KindDID:
+		return field == "e164"
 	}
 	return field == "name"
 }
@@ -190,47 +269,6 @@ func nameKey(k brain.Kind, name string) string {
 		return name[:at] + strings.ToLower(name[at:])
 	}
 	return name
-}
-
-// eachReference calls visit for each field of the resource that names another one: its path, the kind
-// it names, and the field itself.
-func eachReference(r brain.Resource, visit func(path string, kind brain.Kind, ref *string)) {
-	dest := func(prefix string, kind brain.DestKind, id *string) {
-		switch kind {
-		case brain.DestUser:
-			visit(prefix+"dest_id", brain.KindSIPUser, id)
-		case brain.DestExtension:
-			visit(prefix+"dest_id", brain.KindExtension, id)
-		case brain.DestRingGroup:
-			visit(prefix+"dest_id", brain.KindRingGroup, id)
-		}
-	}
-	switch r := r.(type) {
-	case *brain.Account:
-		if r.ParentID != nil {
-			visit("parent_id", brain.KindAccount, r.ParentID)
-		}
-	case *brain.SIPUser:
-		dest("fwd_always_", r.FwdAlwaysDestKind, &r.FwdAlwaysDestID)
-		dest("fwd_busy_", r.FwdBusyDestKind, &r.FwdBusyDestID)
-		dest("fwd_noanswer_", r.FwdNoanswerDestKind, &r.FwdNoanswerDestID)
-	case *brain.SIPDevice:
-		visit("user_id", brain.KindSIPUser, &r.UserID)
-	case *brain.Extension:
-		dest("", r.DestKind, &r.DestID)
-	case *brain.RingGroup:
-		for i := range r.Members {
-			visit(fmt.Sprintf("members[%d].user_id", i), brain.KindSIPUser, &r.Members[i].UserID)
-		}
-		dest("overflow_", r.OverflowDestKind, &r.OverflowDestID)
-	case *brain.CallLimit:
-		switch r.ScopeKind {
-		case brain.LimitUser:
-			visit("scope_id", brain.KindSIPUser, &r.ScopeID)
-		case brain.LimitAccount:
-			visit("scope_id", brain.KindAccount, &r.ScopeID)
-		}
-	}
 }
 
 // setOwner writes the account of a tenant row.

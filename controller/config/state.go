@@ -17,6 +17,8 @@ type state struct {
 	keyByHash map[string]*brain.APIKey
 	nodes     map[string]*brain.Node // by name
 	active    int                    // of nodes
+	numbers   map[string]string      // account id by E.164 number
+	trunks    sources
 }
 
 // tenant is everything of one account, or of the platform.
@@ -45,7 +47,30 @@ func (s *state) ByAccount(id string) *brain.AccountConfig {
 
 func (s *state) Version() int64 { return s.version }
 
+func (s *state) ByDID(e164 string) (*brain.AccountConfig, *brain.DID) {
+	c := s.ByAccount(s.numbers[e164])
+	if c == nil {
+		return nil, nil
+	}
+	return c, c.DIDByE164[e164]
+}
+
+func (s *state) TrunkBySource(ip string) (*brain.AccountConfig, *brain.SIPTrunk) {
+	found := s.trunks.find(ip)
+	c := s.ByAccount(found.owner)
+	if c == nil {
+		return nil, nil
+	}
+	return c, c.Trunks[found.trunk]
+}
+
+func (s *state) TrunkSources() []string { return slices.Clone(s.trunks.texts) }
+
 func (s *state) NodeByName(name string) *brain.Node { return s.nodes[name] }
+
+func (s *state) Nodes() []*brain.Node {
+	return slices.SortedFunc(maps.Values(s.nodes), func(a, b *brain.Node) int { return strings.Compare(a.Name, b.Name) })
+}
 
 func (s *state) ActiveNodes() int { return s.active }
 
@@ -101,6 +126,8 @@ func emptyResource(k brain.Kind) brain.Resource {
 		r.Weight = 0
 	case *brain.CallLimit:
 		r.Hard = false
+	case *brain.DID:
+		r.AllowAnonymous = false
 	}
 	return r
 }
@@ -222,6 +249,16 @@ func (d *draft) accountRows(owner string) (brain.AccountRows, bool) {
 		Extensions: values[brain.Extension](d.rows(brain.KindExtension, owner)),
 		RingGroups: values[brain.RingGroup](d.rows(brain.KindRingGroup, owner)),
 		Limits:     values[brain.CallLimit](d.rows(brain.KindCallLimit, owner)),
+
+		DIDs:        values[brain.DID](d.rows(brain.KindDID, owner)),
+		Schedules:   values[brain.TimeSchedule](d.rows(brain.KindTimeSchedule, owner)),
+		Flows:       pointers[brain.CallFlow](d.rows(brain.KindCallFlow, owner)),
+		Trunks:      values[brain.SIPTrunk](d.rows(brain.KindSIPTrunk, owner)),
+		Voicemails:  values[brain.Voicemail](d.rows(brain.KindVoicemail, owner)),
+		Messages:    pointers[brain.VoicemailMessage](d.rows(brain.KindVoicemailMessage, owner)),
+		Conferences: values[brain.Conference](d.rows(brain.KindConference, owner)),
+		MediaFiles:  values[brain.MediaFile](d.rows(brain.KindMediaFile, owner)),
+		Playlists:   values[brain.MediaPlaylist](d.rows(brain.KindMediaPlaylist, owner)),
 	}, true
 }
 
@@ -229,6 +266,15 @@ func values[T any](rows []brain.Resource) []T {
 	list := make([]T, len(rows))
 	for i, r := range rows {
 		list[i] = *any(r).(*T)
+	}
+	return list
+}
+
+// pointers hands out the rows themselves: nobody may change them.
+func pointers[T any](rows []brain.Resource) []*T {
+	list := make([]*T, len(rows))
+	for i, r := range rows {
+		list[i] = any(r).(*T)
 	}
 	return list
 }
@@ -255,11 +301,29 @@ func (d *draft) build(version int64, versions map[string]int64) *state {
 				v = version
 			}
 			t.config = brain.NewAccountConfig(v, account)
+			t.config.Zones = zonesOf(&account)
 		}
 		next.tenants[owner] = t
 	}
 	next.index()
+	next.numbers, next.trunks = d.base.numbers, d.base.trunks
+	if d.writes(brain.KindDID) {
+		next.indexNumbers()
+	}
+	if d.writes(brain.KindSIPTrunk) {
+		next.trunks = sourcesOf(next)
+	}
 	return next
+}
+
+// writes says whether any resource of the kind changes.
+func (d *draft) writes(k brain.Kind) bool {
+	for _, sets := range d.touched {
+		if sets[k].byID != nil {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *state) index() {
@@ -275,6 +339,15 @@ func (s *state) index() {
 		for _, r := range t.rows[brain.KindAPIKey] {
 			k := r.(*brain.APIKey)
 			s.keyByHash[k.Hash] = k
+		}
+	}
+}
+
+func (s *state) indexNumbers() {
+	s.numbers = make(map[string]string)
+	for owner, t := range s.tenants {
+		for _, r := range t.rows[brain.KindDID] {
+			s.numbers[r.(*brain.DID).E164] = owner
 		}
 	}
 }

@@ -26,15 +26,17 @@ const (
 	maxMistakes      = 1000 // listed; a file with more is wrong in a way that a list does not help with
 )
 
-// declared is the kinds that a document may declare. API keys are not: their secret is shown once.
-var declared = []brain.Kind{brain.KindAccount, brain.KindSIPDomain, brain.KindNode, brain.KindSIPUser,
-	brain.KindSIPDevice, brain.KindRingGroup, brain.KindExtension, brain.KindCallLimit}
+// declared is the kinds that a document may declare. API keys are not: their secret is shown once. Messages of
+// mailboxes are not: the platform makes them.
+var declared = []brain.Kind{brain.KindAccount, brain.KindSIPDomain, brain.KindNode, brain.KindTimeSchedule, brain.KindMediaFile,
+	brain.KindMediaPlaylist, brain.KindVoicemail, brain.KindConference, brain.KindSIPUser, brain.KindSIPDevice, brain.KindRingGroup,
+	brain.KindCallFlow, brain.KindExtension, brain.KindDID, brain.KindSIPTrunk, brain.KindCallLimit}
 
 // document is one resource as a file declares it:
 //
 //	kind: sip_device
 //	account: acme            # absent for account and node
-//	name: 1001@acme.test     # the name people use: domain, username, auth_username@realm, digits, name
+//	name: 1001@acme.test     # the name people use: domain, username, auth_username@realm, digits, e164, name
 //	spec:                    # the other fields, named as in JSON; what is left out has its default
 //	  user_id: "1001"        # a reference is the name of the resource, in the same account
 //	  password: secret

@@ -194,7 +194,7 @@ func TestNodes_ListTheLastHeartbeat(t *testing.T) {
 	b.Now = func() time.Time { return now }
 	for _, body := range []string{`{"node":"edge2","protocol":"1.0"}`, `{"node":"edge1","protocol":"1.0","dialogs":1}`,
 		`{"node":"edge1","protocol":"1.0","dialogs":2,"versions":{"kamailio":"5.6.3"},"healthy":{"kamailio":true}}`} {
-		if w := b.ask("POST", api.PathHeartbeat, typeJSON, body); w.Code != 200 || reading[HeartbeatReply](t, w).Version != api.Version {
+		if w := b.ask("POST", api.PathHeartbeat, typeJSON, body); w.Code != 200 || reading[api.HeartbeatReply](t, w).Version != api.Version {
 			t.Fatalf("%d %s", w.Code, w.Body)
 		}
 	}

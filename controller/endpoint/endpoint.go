@@ -67,6 +67,7 @@ type Server struct {
 	Config   Config
 	Presence Presence
 	Operator Operator // nil: those questions are not answered
+	Nodes    Nodes    // nil: conferences and recordings cannot be changed
 
 	Allow        []netip.Prefix // peers that may ask at all; nobody else, whatever their credential
 	Version      string         // of this build, shown by /health
@@ -110,6 +111,11 @@ func (s *Server) Register(mux *http.ServeMux) {
 		mux.Handle(api.PathCluster, s.gate(http.MethodGet, forPlatform, s.cluster))
 		mux.Handle(api.PathJournal, s.gate(http.MethodGet, forPlatform, s.journal))
 		mux.HandleFunc(api.PathJournalDump, s.dump)
+	}
+	if s.Nodes != nil {
+		mux.Handle("GET "+api.PathConference, s.gate(http.MethodGet, forCalls, s.conference))
+		mux.Handle(api.PathConference, s.gate(http.MethodPost, forCallsWrite, s.changeConference))
+		mux.Handle(api.PathRecording, s.gate(http.MethodPost, forCallsWrite, s.recording))
 	}
 	mux.Handle(PathNodes, s.gate(http.MethodGet, forPlatform, s.listNodes))
 	mux.Handle(api.PathCalls, s.gate(http.MethodGet, forCalls, s.calls))

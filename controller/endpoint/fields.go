@@ -25,6 +25,10 @@ var (
 			text("ruri", func(r *api.RouteRequest) *string { return &r.RURI }),
 			text("ruri_user", func(r *api.RouteRequest) *string { return &r.RURIUser }),
 			text("ruri_domain", func(r *api.RouteRequest) *string { return &r.RURIDomain }),
+			id("peer", func(r *api.RouteRequest) *string { return &r.Peer }),
+			text("asserted", func(r *api.RouteRequest) *string { return &r.Asserted }),
+			id("account_id", func(r *api.RouteRequest) *string { return &r.AccountID }),
+			id("dial", func(r *api.RouteRequest) *string { return &r.Dial }),
 		})
 )
 

@@ -279,3 +279,8 @@ func reading[T any](t *testing.T, w *httptest.ResponseRecorder) T {
 	}
 	return v
 }
+
+func (*configuration) ByDID(string) (*brain.AccountConfig, *brain.DID)              { return nil, nil }
+func (*configuration) TrunkBySource(string) (*brain.AccountConfig, *brain.SIPTrunk) { return nil, nil }
+func (*configuration) TrunkSources() []string                                       { return nil }
+func (*configuration) Nodes() []*brain.Node                                         { return nil }

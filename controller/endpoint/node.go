@@ -28,11 +28,6 @@ type NodeList struct {
 	Nodes []NodeSeen `json:"nodes"`
 }
 
-// HeartbeatReply tells a node agent which protocol this brain speaks.
-type HeartbeatReply struct {
-	Version string `json:"version"`
-}
-
 // nodes holds the last heartbeat of each node. Not on the call path, so a plain lock will do.
 type nodes struct {
 	mu   sync.Mutex
@@ -48,7 +43,7 @@ func (s *Server) heartbeat(r *http.Request, _ brain.APIKey) (any, error) {
 	if !s.nodes.keep(NodeSeen{Heartbeat: beat, SeenMS: s.Now().UnixMilli()}) {
 		return nil, brain.Errorf(brain.EUnavailable, "more than %d nodes", maxNodes)
 	}
-	return &HeartbeatReply{Version: api.Version}, nil
+	return &api.HeartbeatReply{Version: api.Version, TrunkSources: s.Config.Directory().TrunkSources()}, nil
 }
 
 // listNodes answers GET /node.

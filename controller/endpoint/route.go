@@ -3,6 +3,7 @@ package endpoint
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/sipio/sipio/brain"
@@ -31,19 +32,18 @@ func (s *Server) route(r *http.Request, _ brain.APIKey) (any, error) {
 
 // direct decides a call and admits it. A caller who is not known gets the same refusal whatever was dialed.
 func (s *Server) direct(ctx context.Context, dir brain.Directory, req *api.RouteRequest) (api.Directive, error) {
-	res := auth.Check(dir, req.Method, auth.Digest(req.Digest))
-	if !res.OK {
+	caller, why := s.caller(dir, req)
+	if why != "" {
 		return api.Directive{Action: api.ActionReject, Version: api.Version, ConfigVersion: dir.Version(),
-			Refusal: forbidden(res.Why)}, nil
+			Refusal: forbidden(why)}, nil
 	}
-	caller := route.Caller{Account: res.Account, User: res.User, Device: res.Device}
 	d := route.Decide(dir, caller, *req)
 	if d.Action != api.ActionProxy {
 		return d, nil
 	}
-	callee := route.Callee(res.Account, req.RURIUser)
+	callee := route.Callee(caller, req)
 	v, err := s.admitCall(ctx, dir, &caller, callee, req, &d)
-	if err == nil && !v.Admitted && v.Kind == cac.User && callee != nil && v.ID == callee.ID && callee != res.User {
+	if err == nil && !v.Admitted && v.Kind == cac.User && callee != nil && v.ID == callee.ID && callee != caller.User {
 		// No line of the callee is free: the call goes where it goes when he is busy.
 		caller.Busy = callee.ID
 		if d = route.Decide(dir, caller, *req); d.Action != api.ActionProxy {
@@ -53,13 +53,39 @@ func (s *Server) direct(ctx context.Context, dir brain.Directory, req *api.Route
 	}
 	switch {
 	case brain.CodeOf(err) == brain.EUnavailable:
-		return route.Unavailable(res.Account, err.Error()), nil
+		return route.Unavailable(caller.Account, err.Error()), nil
 	case err != nil:
 		return d, err
 	case !v.Admitted:
-		return route.Refused(res.Account, v), nil
+		return route.Refused(caller.Account, v), nil
 	}
 	return d, nil
+}
+
+// caller finds out who calls: by the digest, or, for what the edge knows by its address, by that. why is set when
+// nobody is known.
+func (s *Server) caller(dir brain.Directory, req *api.RouteRequest) (caller route.Caller, why string) {
+	caller.NowMS = s.Now().UnixMilli()
+	switch req.Peer {
+	case api.PeerMedia:
+		caller.Account, caller.Media = dir.ByAccount(req.AccountID), true
+		if caller.Account == nil {
+			return caller, "a leg of account " + strconv.QuoteToASCII(req.AccountID) + ", which is not known"
+		}
+		return caller, ""
+	case api.PeerTrunk:
+		caller.Account, caller.Trunk = dir.TrunkBySource(req.SourceIP)
+		if caller.Trunk == nil {
+			return caller, "no trunk has the address " + req.SourceIP
+		}
+		return caller, ""
+	}
+	res := auth.Check(dir, req.Method, auth.Digest(req.Digest))
+	if !res.OK {
+		return caller, res.Why
+	}
+	caller.Account, caller.User, caller.Device = res.Account, res.User, res.Device
+	return caller, ""
 }
 
 // admitCall asks for everything the call takes. callee is nil when the call rings no single user.
@@ -67,14 +93,16 @@ func (s *Server) admitCall(ctx context.Context, dir brain.Directory, caller *rou
 	a := presence.Admission{AccountID: d.AccountID, Policy: caller.Account.Account.AdmissionPolicy, Nodes: dir.ActiveNodes()}
 	a.Call = presence.Admit{
 		Call: cac.Call{Token: d.Call.Token, CallID: req.CallID, Node: req.Node, AskedMS: req.TimeMS,
-			Takes:   route.Takes(caller.Account, caller.User, callee),
-			Windows: route.Windows(caller.Account, caller.User, callee, req.RURIUser)},
-		From: d.Call.From, To: d.Call.To, CallerUser: caller.User.ID,
+			Takes: route.Takes(caller, callee, req), Windows: route.Windows(caller, callee, req)},
+		From: d.Call.From, To: d.Call.To,
+	}
+	if caller.User != nil {
+		a.Call.CallerUser = caller.User.ID
 	}
 	if callee != nil {
 		a.Call.CalleeUser = callee.ID
 	}
-	if n := dir.NodeByName(req.Node); n != nil {
+	if n := dir.NodeByName(req.Node); n != nil && !caller.Media {
 		a.NodeCapacity = n.Capacity
 	}
 	return s.Presence.Admit(ctx, &a)

@@ -168,3 +168,8 @@ func TestSurvival_ReportsAreCountedOnce(t *testing.T) {
 
 func (offices) NodeByName(string) *brain.Node { return nil }
 func (offices) ActiveNodes() int              { return 0 }
+
+func (offices) ByDID(string) (*brain.AccountConfig, *brain.DID)              { return nil, nil }
+func (offices) TrunkBySource(string) (*brain.AccountConfig, *brain.SIPTrunk) { return nil, nil }
+func (offices) TrunkSources() []string                                       { return nil }
+func (offices) Nodes() []*brain.Node                                         { return nil }

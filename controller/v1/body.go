@@ -84,7 +84,9 @@ func (s *shape[T, P]) overlay(onto T, body []byte) (T, error) {
 	if err := json.Unmarshal(body, &from); err != nil {
 		return onto, invalid(brain.FieldError{Text: err.Error()})
 	}
-	dst, src := reflect.ValueOf(&onto).Elem(), reflect.ValueOf(&from).Elem()
+	normal := brain.Clone(P(&from))
+	brain.ApplyDefaults(normal) // one spelling, to compare what is read-only
+	dst, src, same := reflect.ValueOf(&onto).Elem(), reflect.ValueOf(&from).Elem(), reflect.ValueOf(normal).Elem()
 	var wrong []brain.FieldError
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		i, ok := s.field[name]
@@ -93,7 +95,7 @@ func (s *shape[T, P]) overlay(onto T, body []byte) (T, error) {
 			wrong = append(wrong, brain.FieldError{Path: name, Text: "unknown field"})
 		case !s.readOnly[name]:
 			dst.Field(i).Set(src.Field(i))
-		case !src.Field(i).Equal(dst.Field(i)):
+		case !reflect.DeepEqual(same.Field(i).Interface(), dst.Field(i).Interface()):
 			wrong = append(wrong, brain.FieldError{Path: name, Text: "is read-only"})
 		}
 	}

@@ -71,15 +71,21 @@ type deleteReply struct {
 // collectionPath is the plural of a kind under Prefix.
 func collectionPath(kind brain.Kind) string { return Prefix + "/" + string(kind) + "s" }
 
-func registerCollection[T any, P row[T]](a *API, kind brain.Kind, who rights) {
-	shape := shapeOf[T, P](a.huma.OpenAPI().Components.Schemas, kind)
-	c := &collection[T, P]{API: a, kind: kind, rights: who, shape: shape}
+// registerRecords registers what can be done with resources that the platform makes: see them and delete them.
+func registerRecords[T any, P row[T]](a *API, kind brain.Kind, who rights) *collection[T, P] {
+	c := &collection[T, P]{API: a, kind: kind, rights: who, shape: shapeOf[T, P](a.huma.OpenAPI().Components.Schemas, kind)}
 	path := collectionPath(kind)
 	huma.Register(a.huma, c.operation(http.MethodGet, path, "List", nil), c.list)
 	huma.Register(a.huma, c.operation(http.MethodGet, path+"/{id}", "Get", nil), c.get)
+	huma.Register(a.huma, c.operation(http.MethodDelete, path+"/{id}", "Delete", nil), c.delete)
+	return c
+}
+
+func registerCollection[T any, P row[T]](a *API, kind brain.Kind, who rights) {
+	c := registerRecords[T, P](a, kind, who)
+	path, shape := collectionPath(kind), c.shape
 	register(a.huma, c.operation(http.MethodPut, path+"/{id}", "Replace", shape.whole), c.replace)
 	register(a.huma, c.operation(http.MethodPatch, path+"/{id}", "Change", shape.part), c.change)
-	huma.Register(a.huma, c.operation(http.MethodDelete, path+"/{id}", "Delete", nil), c.delete)
 	if kind != brain.KindAPIKey { // see registerKeyCreation
 		create := c.operation(http.MethodPost, path, "Create", shape.whole)
 		create.DefaultStatus = http.StatusCreated
@@ -125,7 +131,7 @@ func (c *collection[T, P]) list(ctx context.Context, in *listRequest) (*page[P],
 	out := &page[P]{}
 	out.Body.Items = make([]P, 0, len(found))
 	for _, r := range found {
-		out.Body.Items = append(out.Body.Items, shown(r).(P))
+		out.Body.Items = append(out.Body.Items, brain.Redact(r).(P))
 	}
 	if len(found) == in.Limit { // a last page that happens to be full is followed by an empty one
 		out.Body.Next = found[len(found)-1].ResourceID()
@@ -142,7 +148,7 @@ func (c *collection[T, P]) get(ctx context.Context, in *oneRequest) (*oneReply[P
 	if err != nil {
 		return nil, refuse(c.doing("get"), err)
 	}
-	return &oneReply[P]{shown(r).(P)}, nil
+	return &oneReply[P]{brain.Redact(r).(P)}, nil
 }
 
 func (c *collection[T, P]) create(ctx context.Context, in *createRequest) (*changeReply[P], error) {
@@ -156,7 +162,7 @@ func (c *collection[T, P]) create(ctx context.Context, in *createRequest) (*chan
 	}
 	made, err := c.shape.overlay(fresh, in.RawBody)
 	if err == nil {
-		err = invalid(bothSecrets(P(&made))...)
+		err = invalid(twoSecrets(P(&made))...)
 	}
 	if err != nil {
 		return nil, refuse(c.doing("create"), err)
@@ -167,7 +173,7 @@ func (c *collection[T, P]) create(ctx context.Context, in *createRequest) (*chan
 	if err != nil {
 		return nil, refuse(c.doing("create"), err)
 	}
-	return &changeReply[P]{version, collectionPath(c.kind) + "/" + P(&made).ResourceID(), shown(P(&made)).(P)}, nil
+	return &changeReply[P]{version, collectionPath(c.kind) + "/" + P(&made).ResourceID(), brain.Redact(P(&made)).(P)}, nil
 }
 
 // setOwner gives a new resource its account; accounts and nodes belong to the platform.
@@ -186,6 +192,22 @@ func setOwner(r brain.Resource, accountID string) error {
 	case *brain.RingGroup:
 		r.AccountID = accountID
 	case *brain.CallLimit:
+		r.AccountID = accountID
+	case *brain.TimeSchedule:
+		r.AccountID = accountID
+	case *brain.MediaFile:
+		r.AccountID = accountID
+	case *brain.MediaPlaylist:
+		r.AccountID = accountID
+	case *brain.Voicemail:
+		r.AccountID = accountID
+	case *brain.Conference:
+		r.AccountID = accountID
+	case *brain.CallFlow:
+		r.AccountID = accountID
+	case *brain.DID:
+		r.AccountID = accountID
+	case *brain.SIPTrunk:
 		r.AccountID = accountID
 	default:
 		return fmt.Errorf("no owner known for a %s", r.ResourceKind())
@@ -232,7 +254,7 @@ func (c *collection[T, P]) update(ctx context.Context, in *changeRequest, base f
 		}
 		version, err := c.store.Change(ctx, who.actor(), brain.Change{Op: brain.OpUpdate, Resource: after, Before: before})
 		if err == nil {
-			return &changeReply[P]{Version: version, Body: shown(after).(P)}, nil
+			return &changeReply[P]{Version: version, Body: brain.Redact(after).(P)}, nil
 		}
 		if attempt == maxMerges || !c.overtaken(ctx, accountID, before, err) {
 			return nil, refuse(c.doing("change"), err)
@@ -254,12 +276,12 @@ func (c *collection[T, P]) overtaken(ctx context.Context, accountID string, befo
 
 func (c *collection[T, P]) merge(who caller, before brain.Resource, body []byte, base func(T) T) (P, error) {
 	onto := base(*brain.Clone(before).(P))
-	hideDigests(P(&onto))
+	hideSecrets(P(&onto))
 	after, err := c.shape.overlay(onto, body)
 	if err != nil {
 		return nil, err
 	}
-	return P(&after), invalid(append(who.regrant(before, P(&after)), bothSecrets(P(&after))...)...)
+	return P(&after), invalid(append(who.regrant(before, P(&after)), twoSecrets(P(&after))...)...)
 }
 
 func (c *collection[T, P]) delete(ctx context.Context, in *oneRequest) (*deleteReply, error) {

@@ -3,6 +3,7 @@ package v1_test
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"testing"
 
 	"github.com/sipio/sipio/brain"
@@ -12,8 +13,6 @@ import (
 func TestOpenAPI_PromisesTheRealDefaults(t *testing.T) {
 	doc := newBench(t).want(200, "", "GET", "/v1/openapi.json", "")
 	schemas := doc.body["components"].(map[string]any)["schemas"].(map[string]any)
-	names := map[brain.Kind]string{brain.KindAccount: "Account", brain.KindSIPDomain: "SIPDomain", brain.KindSIPUser: "SIPUser", brain.KindSIPDevice: "SIPDevice",
-		brain.KindExtension: "Extension", brain.KindRingGroup: "RingGroup", brain.KindNode: "Node", brain.KindAPIKey: "APIKey", brain.KindCallLimit: "CallLimit"}
 	promises := 0
 	for _, kind := range brain.Kinds {
 		raw, err := json.Marshal(brain.NewResource(kind))
@@ -24,7 +23,7 @@ func TestOpenAPI_PromisesTheRealDefaults(t *testing.T) {
 		if err := json.Unmarshal(raw, &real); err != nil {
 			t.Fatal(err)
 		}
-		for member, schema := range schemas[names[kind]].(map[string]any)["properties"].(map[string]any) {
+		for member, schema := range schemas[reflect.TypeOf(brain.NewResource(kind)).Elem().Name()].(map[string]any)["properties"].(map[string]any) {
 			promised, ok := schema.(map[string]any)["default"]
 			if !ok {
 				continue

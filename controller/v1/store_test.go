@@ -147,26 +147,28 @@ func (m *memory) fill(r brain.Resource) error {
 	if id == "" {
 		id = m.id(r.ResourceKind())
 	}
+	reflect.ValueOf(r).Elem().FieldByName("ID").SetString(id)
 	switch r := r.(type) {
-	case *brain.Account:
-		r.ID = id
-	case *brain.SIPDomain:
-		r.ID = id
-	case *brain.SIPUser:
-		r.ID = id
 	case *brain.SIPDevice:
-		r.ID = id
 		return m.seal(r)
-	case *brain.Extension:
-		r.ID = id
-	case *brain.RingGroup:
-		r.ID = id
-	case *brain.Node:
-		r.ID = id
-	case *brain.CallLimit:
-		r.ID = id
+	case *brain.Voicemail:
+		m.sealPIN(r)
+	case *brain.CallFlow:
+		old, _ := m.rows[r.ID].(*brain.CallFlow)
+		brain.ApplyDefaults(r)
+		r.Publish(old)
 	}
 	return nil
+}
+
+func (m *memory) sealPIN(v *brain.Voicemail) {
+	old, _ := m.rows[v.ID].(*brain.Voicemail)
+	switch {
+	case v.PIN != "":
+		v.PINHash, v.PIN = "hash-of-"+v.PIN, ""
+	case old != nil && v.PINHash == "":
+		v.PINHash = old.PINHash
+	}
 }
 
 func (m *memory) seal(d *brain.SIPDevice) error {

@@ -46,6 +46,9 @@ type Edge struct {
 	Dir                 string
 	IP                  string
 	SIP, TLS, WSS       string // host:port
+	MediaSIP            string // host:port of the media server's SIP, whether one runs or not
+	MediaESL            string // host:port of its event socket
+	MediaListen         string // host:port where the node agent takes its calls
 	BrainURL            string
 	AdminKey            string // platform key with every scope
 	DoorAddr            string // where Kamailio asks
@@ -55,6 +58,7 @@ type Edge struct {
 	KamailioSocket      string
 	Brain, Node         *Proc
 	Kamailio, RTPEngine *Proc
+	Media               *Proc // the media server; nil = none
 
 	opt  Options
 	edit func(path, content string) string // of Kamailio's configuration; nil = none
@@ -209,12 +213,14 @@ func (e *Edge) prepare() (err error) {
 	e.WSS = fmt.Sprintf("%s:%d", e.IP, cmpOr(e.opt.WSSPort, ports[2]))
 	e.BrainURL = fmt.Sprintf("http://127.0.0.1:%d", cmpOr(e.opt.BrainPort, ports[3]))
 	e.NG = fmt.Sprintf("127.0.0.1:%d", ports[4])
-	more, err := freePorts("127.0.0.1", 2)
+	more, err := freePorts("127.0.0.1", 5)
 	if err != nil {
 		return err
 	}
 	e.DoorAddr = fmt.Sprintf("127.0.0.1:%d", cmpOr(e.opt.DoorPort, more[0]))
 	e.NodeHealth = fmt.Sprintf("http://127.0.0.1:%d/health", cmpOr(e.opt.OpPort, more[1]))
+	e.MediaSIP, e.MediaESL = fmt.Sprintf("127.0.0.1:%d", more[2]), fmt.Sprintf("127.0.0.1:%d", more[3])
+	e.MediaListen = fmt.Sprintf("127.0.0.1:%d", more[4])
 	e.KamailioSocket = filepath.Join(e.Dir, "kamailio.sock")
 	e.RTPMin, e.RTPMax = rtpRange()
 	return nil

@@ -3,6 +3,7 @@ package edge
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -46,11 +47,29 @@ func (e *Edge) kamailio(name string, at listeners, edit func(path, content strin
 			return nil, err
 		}
 	}
-	if err := locationDB(at.db); err != nil {
+	if err := errors.Join(locationDB(at.db), touch(e.trunkFile())); err != nil {
 		return nil, err
 	}
 	return newProc(e.Dir, name, nil, "kamailio", "-DD", "-E", "-x", "tlsf", "-X", "tlsf",
 		"-m", "1024", "-M", "16", "-Y", dir, "-f", filepath.Join(dir, "kamailio.cfg")), nil
+}
+
+// trunkFile is where Kamailio reads the addresses of trunks.
+func (e *Edge) trunkFile() string { return filepath.Join(e.Dir, "trunks") }
+
+// touch makes an empty file when there is none.
+func touch(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// port is the port of host:port.
+func port(addr string) string {
+	_, p, _ := net.SplitHostPort(addr)
+	return p
 }
 
 // locationDB makes the file that keeps contacts over a restart, when it is not there yet.
@@ -134,6 +153,7 @@ func (e *Edge) nodeCfg(at listeners) string {
 	_, wss, _ := net.SplitHostPort(at.wss)
 	for _, d := range [][2]string{
 		{"NODE_NAME", "node-1"}, {"DOOR_URL", "http://" + e.DoorAddr}, {"RTPENGINE_SOCK", "udp:" + e.NG},
+		{"MEDIA_IP", "127.0.0.1"}, {"MEDIA_PORT", port(e.MediaSIP)}, {"TRUNK_FILE", e.trunkFile()},
 		{"RPC_SOCK", at.rpc}, {"CTL_SOCK", at.rpc + ".ctl"}, {"LOCATION_DB", at.db},
 		{"TLS_CERT", filepath.Join(e.Dir, "node.pem")}, {"TLS_KEY", filepath.Join(e.Dir, "node.pem.key")},
 		{"EDGE_SECRET", randomHex(20)}, {"WSS_PORT", wss}, {"NONCE_EXPIRE", fmt.Sprint(nonce)},

@@ -1,0 +1,224 @@
+package route
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/schedule"
+)
+
+// answerMS is how long the node's media server has to answer an INVITE with more than 100. Its own guard ends a
+// call that nobody takes after 8 seconds.
+const answerMS = 15000
+
+// answered adds the step that hands the call to the node's media server, and with it to a session. It is the last
+// step of its chain: what follows is the session's to say.
+func (p *plan) answered(target brain.RouteTarget) outcome {
+	if !p.exists(target) {
+		return p.dead("does not exist")
+	}
+	return p.app(target)
+}
+
+func (p *plan) exists(t brain.RouteTarget) bool {
+	switch t.Kind {
+	case brain.DestFlow:
+		f := p.acct.Flows[t.ID]
+		return f != nil && f.Version > 0
+	case brain.DestVoicemail:
+		return p.acct.Voicemails[t.ID] != nil || t.ID == "" && p.vars["action"] == "retrieve"
+	case brain.DestConference:
+		return p.acct.Conferences[t.ID] != nil
+	}
+	return true
+}
+
+// app adds the step itself.
+func (p *plan) app(target brain.RouteTarget) outcome {
+	switch {
+	case p.caller.Media && target.Kind != brain.DestVoicemail:
+		return p.dead("is not for a leg of an answered call") // flows that call each other for ever
+	case p.offline:
+		return outcome{code: 503}
+	case !p.room():
+		return outcome{code: 480}
+	}
+	p.steps++
+	p.routes = append(p.routes, api.Route{Step: p.steps, App: string(target.Kind) + "/" + target.ID,
+		Vars: form(p.vars), FrInvTimer: answerMS, Headers: p.headers})
+	p.say(", answered by the platform")
+	return outcome{step: p.steps, code: 480}
+}
+
+// recorded tells whether a call to u must be recorded, by his policy or the caller's. u is nil for a group. The leg
+// of a call that is recorded already is not.
+func (p *plan) recorded(u *brain.SIPUser) bool {
+	if p.caller.Media || p.offline {
+		return false
+	}
+	if c := p.caller.User; c != nil && (c.RecordPolicy == brain.RecordOutbound || c.RecordPolicy == brain.RecordAll) {
+		return true
+	}
+	return u != nil && (u.RecordPolicy == brain.RecordInbound || u.RecordPolicy == brain.RecordAll)
+}
+
+// record has the media server call the target, so that it hears both sides.
+func (p *plan) record(target brain.RouteTarget) outcome {
+	p.say(", recorded")
+	before := p.vars
+	p.vars = maps.Clone(before)
+	p.vars["record"] = "1"
+	out := p.app(target)
+	p.vars = before
+	return out
+}
+
+// extension follows an extension: by the hours it keeps, with what it hands on.
+func (p *plan) extension(e *brain.Extension) outcome {
+	if e.Status != brain.StatusActive {
+		return p.dead("is disabled")
+	}
+	next, via := p.byHours(e.ScheduleID, e.Dest(), e.ClosedDest(), e.HolidayDest())
+	if !next.IsSet() {
+		return p.dead("leads nowhere")
+	}
+	p.hand(e.DestXform)
+	return outcome{next: next, via: via}
+}
+
+// hand adds what a route hands to what comes next.
+func (p *plan) hand(vars brain.Vars) {
+	if len(vars) == 0 {
+		return
+	}
+	p.vars = maps.Clone(p.vars)
+	maps.Copy(p.vars, vars)
+}
+
+// byHours chooses among the targets of a number by its schedule.
+func (p *plan) byHours(scheduleID string, open, closed, holiday brain.RouteTarget) (target brain.RouteTarget, via string) {
+	switch p.state(scheduleID) {
+	case schedule.Holiday:
+		if holiday.IsSet() {
+			return holiday, "holiday"
+		}
+		return closed, "holiday"
+	case schedule.Closed:
+		return closed, "closed"
+	}
+	return open, ""
+}
+
+// closed says why a place is not open now, "" when it is.
+func (p *plan) closed(scheduleID string) string {
+	if s := p.state(scheduleID); s != schedule.Open {
+		return "is " + string(s)
+	}
+	return ""
+}
+
+func (p *plan) state(scheduleID string) schedule.Status {
+	s := p.acct.Schedules[scheduleID]
+	if s == nil {
+		return schedule.Open
+	}
+	return schedule.State(s, p.acct.Zone(scheduleID), p.caller.NowMS)
+}
+
+// inbound finds the number of the account that a trunk's call is for.
+func (p *plan) inbound(req *api.RouteRequest) destination {
+	number := E164(req.RURIUser)
+	did := p.acct.DIDByE164[number]
+	switch {
+	case did == nil:
+		return destination{code: 404, why: "no number " + cmp.Or(number, "that can be read") + " in the account of trunk " + p.caller.Trunk.Name}
+	case did.Status != brain.StatusActive:
+		return destination{code: 404, why: "number " + number + " is " + string(did.Status)}
+	case !did.AllowAnonymous && callerNumber(&p.caller, req) == "":
+		return destination{code: 433, why: "number " + number + " takes no anonymous calls"}
+	}
+	target := did.Dest()
+	if !target.IsSet() {
+		target = p.acct.Account.DIDDefault()
+	}
+	target, via := p.byHours(did.ScheduleID, target, did.ClosedDest(), did.HolidayDest())
+	if !target.IsSet() {
+		return destination{code: 480, why: strings.TrimRight("number "+number+" leads nowhere "+via, " ")}
+	}
+	p.vars["did_label"] = did.Label
+	p.hand(did.DestXform)
+	if via != "" {
+		p.say(via, ": ")
+	}
+	return destination{number: number, target: target}
+}
+
+// E164 is a dialed number without + or 00 in front, "" when it is not 3 to 15 digits.
+func E164(s string) string {
+	if rest, ok := strings.CutPrefix(s, "+"); ok {
+		s = rest
+	} else if rest, ok := strings.CutPrefix(s, "00"); ok {
+		s = rest
+	}
+	if len(s) < 3 || len(s) > 15 || strings.Trim(s, "0123456789") != "" {
+		return ""
+	}
+	return s
+}
+
+// routeVars is what every answered call knows.
+func routeVars(caller *Caller, req *api.RouteRequest) brain.Vars {
+	vars := brain.Vars{
+		"caller_number": callerNumber(caller, req), "called_number": req.RURIUser,
+		"account_name": caller.Account.Account.Name, "direction": caller.direction(),
+	}
+	if u := caller.User; u != nil {
+		vars["caller_name"], vars["caller_user_id"] = sanitize(u.DisplayName), u.ID
+	} else {
+		vars["caller_name"] = sanitize(unquote(req.FromName))
+	}
+	if caller.Trunk != nil {
+		vars["called_number"] = E164(req.RURIUser)
+	}
+	return vars
+}
+
+// form writes variables as application/x-www-form-urlencoded, by name, as much of them as api.MaxVars has room for.
+func form(vars brain.Vars) string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		if vars[name] == "" {
+			continue
+		}
+		pair := escape(name) + "=" + escape(vars[name])
+		if b.Len()+len(pair)+1 > api.MaxVars {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(pair)
+	}
+	return b.String()
+}
+
+// escape writes every byte that is not a letter, a digit or one of - . _ ~ as %XX (RFC 3986).
+func escape(s string) string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		if c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("-._~", c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			b.WriteByte('%')
+			b.WriteByte(hex[c>>4])
+			b.WriteByte(hex[c&15])
+		}
+	}
+	return b.String()
+}

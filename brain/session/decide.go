@@ -1,0 +1,166 @@
+package session
+
+import (
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/flow"
+)
+
+// Decide says what a question leads to. op is the record that Apply takes to bring the machine there, nil when
+// nothing changes: the same outcome again, an outcome of a command that is not the current one, a PIN that
+// must be checked first. Decide itself changes nothing.
+func (m *Machine) Decide(nowMS int64, env *Env, req *Request) (op []byte, reply Reply) {
+	m.fresh = nil
+	if m.image != nil {
+		m.Renew(nowMS)
+	}
+	t := &turn{m: m, env: env, now: nowMS}
+	if m.image != nil {
+		t.im = m.read()
+	}
+	moved, refused := t.take(req)
+	switch {
+	case refused != nil:
+		return nil, *refused
+	case t.check != nil:
+		reply = t.reply()
+		reply.Command, reply.Params, reply.Sounds = "", api.CommandParams{}, nil
+		reply.Need = &Need{PIN: t.check}
+		return nil, reply
+	case !moved:
+		return nil, t.reply()
+	}
+	op = t.op()
+	m.fresh = t.flows
+	return op, t.reply()
+}
+
+// take does what a question asks for. moved: the image is another one now.
+func (t *turn) take(req *Request) (moved bool, refused *Reply) {
+	switch {
+	case t.m.image == nil && (req.Flow == nil || req.Flow.Outcome != "" || req.Flow.Start == nil):
+		return false, &Reply{Unknown: true}
+	case req.Flow != nil:
+		return t.asked(req.Flow, req.Checked)
+	case req.Result != nil:
+		return t.result(req.Result), nil
+	case req.Done != 0:
+		return t.done(req.Done), nil
+	}
+	return false, nil
+}
+
+// asked takes a node agent's question.
+func (t *turn) asked(f *api.FlowRequest, checked *Checked) (moved bool, refused *Reply) {
+	if err := CheckFlow(f); err != nil {
+		return false, &Reply{Refused: err.Error()}
+	}
+	im := &t.im
+	gone := f.Outcome == api.OutcomeHangup || f.Outcome == api.OutcomeLost
+	switch {
+	case f.Outcome == "":
+		if t.m.image != nil && (f.Start == nil || f.Start.Channel == im.Channel) {
+			return false, nil
+		}
+		t.begin(f)
+		return true, nil
+	case im.Over || im.Gone:
+		return false, nil
+	case gone && (f.Seq == 0 || f.Seq >= im.FirstSeq && f.Seq <= im.Seq):
+		t.turn()
+		t.gone(f.Outcome, f.Data)
+		return true, nil
+	case f.Seq != im.Seq || im.HTTP != nil:
+		return false, nil
+	}
+	if checked != nil && checked.Turn != im.Turn {
+		return false, nil
+	}
+	t.checked = checked
+	before := im.Turn
+	t.turn()
+	t.input(flow.Input{Outcome: f.Outcome, Data: f.Data})
+	if t.check != nil { // nothing has happened yet
+		im.Turn = before
+		return false, nil
+	}
+	return true, nil
+}
+
+// begin makes the session, or lets another channel of the same call take its place: one that was not answered went
+// on to the next target of its directive.
+func (t *turn) begin(f *api.FlowRequest) {
+	old := t.im
+	t.im = image{Token: f.Token, CallID: f.CallID, Node: f.Node, Channel: f.Start.Channel, Vars: f.Start.Vars,
+		SinceMS: t.now, FirstSeq: old.Seq + 1, Seq: old.Seq, Turn: old.Turn}
+	t.im.Turn++
+	if t.m.image != nil {
+		t.im.Effects = old.Effects
+		if !old.Over {
+			t.im.Effects = append(t.im.Effects, Effect{ID: t.effectID(), Kind: EffectEnded, Why: "another channel of the call"})
+		}
+	}
+	t.enter(brain.RouteTarget{Kind: brain.DestKind(f.Start.TargetKind), ID: f.Start.TargetID}, nil, false)
+}
+
+// result takes what became of an HTTP call.
+func (t *turn) result(r *Result) bool {
+	im := &t.im
+	if im.HTTP == nil || r.Turn != im.Turn || im.Over {
+		return false
+	}
+	t.turn()
+	im.HTTP = nil
+	t.step(flow.Input{Outcome: r.Outcome, Data: r.Data})
+	return true
+}
+
+// done forgets the effects of a turn.
+func (t *turn) done(turn int64) bool {
+	if turn != t.im.Turn || len(t.im.Effects) == 0 {
+		return false
+	}
+	t.im.Effects = nil
+	return true
+}
+
+// input gives the outcome of the current command to whatever asked for it.
+func (t *turn) input(in flow.Input) {
+	im := &t.im
+	switch {
+	case im.Ending:
+		t.overNow(im.Why)
+	case im.Then != nil: // also when the announcement could not be played: the call matters more
+		p := *im.Then
+		im.Then = nil
+		t.command(api.CommandDial, p)
+	case im.App != nil:
+		t.application(in)
+	case im.Flow != nil:
+		t.recorded(in.Data)
+		t.step(in)
+	default:
+		t.end(flow.End{Why: "nothing is left to do"})
+	}
+}
+
+// gone takes the caller's hang-up: what he left is kept, and a flow runs what it has for this.
+func (t *turn) gone(outcome string, data map[string]string) {
+	im := &t.im
+	im.Gone, im.HTTP, im.Then = true, nil, nil
+	im.Why = outcome
+	if outcome == api.OutcomeLost {
+		im.Why = "the media server is gone"
+	}
+	if a := im.App; a != nil && a.Leave != nil {
+		a.Leave.hangup(t, data)
+	} else {
+		t.recorded(data)
+	}
+	im.App = nil
+	if im.Ending || im.Flow == nil {
+		t.overNow(im.Why)
+		return
+	}
+	t.step(flow.Input{Outcome: api.OutcomeHangup, Data: data})
+}

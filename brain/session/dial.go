@@ -1,0 +1,114 @@
+package session
+
+import (
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/flow"
+)
+
+// ringMS is how long a dialed target may ring at most. The directive of the leg says how long each of its devices
+// does, and ends it earlier.
+const ringMS = 300_000
+
+// dial calls a user, extension or ring group for the caller, recorded when the route says so. The leg gets a
+// directive of its own, as an internal call. Of the exits of a user who is busy or does not answer, those that the
+// platform itself answers are taken here: voicemail, flow, conference, hangup. The others are steps of the directive.
+type dial struct {
+	Kind brain.DestKind `json:"kind"`
+	ID   string         `json:"id"`
+}
+
+func (d *dial) begin(t *turn, target brain.RouteTarget, vars map[string]string) {
+	d.Kind, d.ID = target.Kind, target.ID
+	if !d.known(t) {
+		t.finish(api.OutcomeFailed, flow.End{SIPCode: 404, Cause: "UNALLOCATED_NUMBER", Why: "there is no " + string(target.Kind) + " " + target.ID})
+		return
+	}
+	t.dialed(api.CommandParams{DestKind: string(d.Kind), DestID: d.ID, TimeoutMS: ringMS}, vars["record"] == "1")
+}
+
+// dialed calls somebody, recorded when that is asked for or the called user's policy. Where the account wants it,
+// the caller hears so first.
+func (t *turn) dialed(p api.CommandParams, record bool) {
+	if record || t.policy(p) {
+		p.Key = t.recordingKey()
+	}
+	if p.Key == "" || !t.env.Account.Account.RecordConsent {
+		t.command(api.CommandDial, p)
+		return
+	}
+	t.im.Then = &p
+	t.command(api.CommandPlay, api.CommandParams{NoAnswer: true}, prompt("recording-consent"))
+}
+
+// policy tells whether calls to a user are recorded.
+func (t *turn) policy(p api.CommandParams) bool {
+	u := t.env.Account.Users[p.DestID]
+	return p.DestKind == string(brain.DestUser) && u != nil && (u.RecordPolicy == brain.RecordInbound || u.RecordPolicy == brain.RecordAll)
+}
+
+func (d *dial) known(t *turn) bool {
+	acct := t.env.Account
+	switch d.Kind {
+	case brain.DestUser:
+		return acct.Users[d.ID] != nil
+	case brain.DestExtension:
+		return acct.ExtensionByID[d.ID] != nil
+	}
+	return acct.RingGroups[d.ID] != nil
+}
+
+func (d *dial) input(t *turn, in flow.Input) {
+	t.recorded(in.Data)
+	switch in.Outcome {
+	case api.OutcomeAnswered:
+		t.finish(in.Outcome, flow.End{Why: "the called side hung up"})
+	case api.OutcomeBusy:
+		d.exit(t, in.Outcome, flow.End{SIPCode: 486, Cause: "USER_BUSY", Why: "busy"})
+	case api.OutcomeNoAnswer:
+		d.exit(t, in.Outcome, flow.End{SIPCode: 480, Cause: "NO_ANSWER", Why: "no answer"})
+	default:
+		code := number(in.Data["sip_code"])
+		if code < 400 || code > 699 {
+			code = 480
+		}
+		t.finish(api.OutcomeFailed, flow.End{SIPCode: code, Cause: causeFailure, Why: "the leg failed: " + clip(in.Data["reason"])})
+	}
+}
+
+// exit takes the target's way out, or ends.
+func (d *dial) exit(t *turn, outcome string, e flow.End) {
+	if t.im.App.Returns { // the flow decides
+		t.finish(outcome, e)
+		return
+	}
+	out := d.forward(t, outcome)
+	switch out.Kind {
+	case brain.DestVoicemail, brain.DestFlow, brain.DestConference, brain.DestHangup:
+		t.enter(out, nil, false)
+		return
+	}
+	t.finish(outcome, e)
+}
+
+// forward is where the target's calls go after an outcome.
+func (d *dial) forward(t *turn, outcome string) brain.RouteTarget {
+	acct := t.env.Account
+	target := brain.RouteTarget{Kind: d.Kind, ID: d.ID}
+	for range MaxHops {
+		e := acct.ExtensionByID[target.ID]
+		if target.Kind != brain.DestExtension || e == nil {
+			break
+		}
+		target = e.Dest()
+	}
+	switch u, g := acct.Users[target.ID], acct.RingGroups[target.ID]; {
+	case target.Kind == brain.DestRingGroup && g != nil:
+		return g.Overflow()
+	case target.Kind == brain.DestUser && u != nil && outcome == api.OutcomeBusy:
+		return u.FwdBusy()
+	case target.Kind == brain.DestUser && u != nil:
+		return u.FwdNoanswer()
+	}
+	return brain.RouteTarget{}
+}

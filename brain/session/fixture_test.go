@@ -1,0 +1,242 @@
+package session
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/flow"
+)
+
+// beginMS is when every dialogue begins: Friday, 2026-05-01 10:00 UTC. Each step is a second later.
+var beginMS = time.Date(2026, 5, 1, 10, 0, 0, 0, time.UTC).UnixMilli()
+
+// menuGraph asks for a digit: 1 leaves a message, 2 joins the conference, 3 dials, 4 asks a server, 5 goes to the
+// other flow, 6 records. Whoever hangs up is reported to a server.
+const menuGraph = `{"start":"in","nodes":[
+ {"id":"in","data":{"kind":"entry"}},
+ {"id":"menu","data":{"kind":"menu","promptText":"VERSION","maxDigits":1,"maxFailures":2,"maxTimeouts":2}},
+ {"id":"vm","data":{"kind":"voicemail","mailboxId":"vm_1"}},
+ {"id":"conf","data":{"kind":"conference","conferenceId":"conf_pin"}},
+ {"id":"dial","data":{"kind":"dial","destKind":"user","destId":"us_2","timeoutSec":20,"record":true}},
+ {"id":"ask","data":{"kind":"http","method":"POST","url":"https://crm.example.com/who","body":"{\"n\":\"{{ caller_number }}\"}","saveAs":{"name":"$.name"}}},
+ {"id":"tag","data":{"kind":"tag","label":"who","value":"{{ name }}"}},
+ {"id":"go","data":{"kind":"transfer","destKind":"flow","destId":"flow_2"}},
+ {"id":"rec","data":{"kind":"record","maxSec":10}},
+ {"id":"bye","data":{"kind":"http","method":"POST","url":"https://crm.example.com/bye","body":"{}"}},
+ {"id":"end","data":{"kind":"hangup","cause":"NORMAL_CLEARING"}}],
+ "edges":[
+ {"source":"in","target":"menu"},{"source":"in","target":"bye","sourceHandle":"hangup"},
+ {"source":"menu","target":"vm","sourceHandle":"digit:1"},{"source":"menu","target":"conf","sourceHandle":"digit:2"},
+ {"source":"menu","target":"dial","sourceHandle":"digit:3"},{"source":"menu","target":"ask","sourceHandle":"digit:4"},
+ {"source":"menu","target":"go","sourceHandle":"digit:5"},{"source":"menu","target":"rec","sourceHandle":"digit:6"},
+ {"source":"menu","target":"end"},{"source":"vm","target":"menu"},{"source":"conf","target":"menu"},{"source":"dial","target":"end"},
+ {"source":"ask","target":"tag","sourceHandle":"success"},{"source":"ask","target":"end","sourceHandle":"error"},
+ {"source":"tag","target":"menu"},{"source":"rec","target":"menu"}]}`
+
+// otherGraph says one word and ends.
+const otherGraph = `{"start":"in","nodes":[{"id":"in","data":{"kind":"entry"}},{"id":"say","data":{"kind":"say","text":"other"}}],
+ "edges":[{"source":"in","target":"say"}]}`
+
+// circleGraph asks a mailbox that does not exist for ever.
+const circleGraph = `{"start":"in","nodes":[{"id":"in","data":{"kind":"entry"}},{"id":"vm","data":{"kind":"voicemail","mailboxId":"vm_none"}}],
+ "edges":[{"source":"in","target":"vm"},{"source":"vm","target":"vm"}]}`
+
+// published makes a flow of the configuration.
+func published(t testing.TB, id string, version int64, source string) *Flow {
+	t.Helper()
+	var g brain.FlowGraph
+	if err := json.Unmarshal([]byte(source), &g); err != nil {
+		t.Fatal(err)
+	}
+	compiled, faults := flow.Compile(g)
+	if len(faults) > 0 {
+		t.Fatalf("%s: %v", id, faults)
+	}
+	text, err := json.Marshal(&g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Flow{ID: id, Version: version, Graph: compiled, Source: text}
+}
+
+// office is an account with everything that answered calls need.
+func office(t testing.TB) *brain.AccountConfig {
+	t.Helper()
+	user := func(id, name, box string) brain.SIPUser {
+		return brain.SIPUser{ID: id, AccountID: "acc_1", Username: name, Status: brain.StatusActive, RingTimeoutSec: 20, VoicemailID: box}
+	}
+	ann, bob, cat := user("us_1", "101", "vm_1"), user("us_2", "102", "vm_2"), user("us_3", "103", "")
+	bob.FwdBusyDestKind, bob.FwdBusyDestID = brain.DestVoicemail, "vm_2"
+	bob.FwdNoanswerDestKind, bob.FwdNoanswerDestID = brain.DestHangup, "480"
+	cat.FwdNoanswerDestKind, cat.FwdNoanswerDestID = brain.DestUser, "us_1"
+	message := func(id, box string, ts, bytes int, read bool, caller string) *brain.VoicemailMessage {
+		return &brain.VoicemailMessage{ID: id, AccountID: "acc_1", VoicemailID: box, Caller: caller, DurationMS: 4000, CreatedTS: ts,
+			ObjectKey: "acc_1/vm/" + box + "/" + id + ".wav", Bytes: bytes, Read: read}
+	}
+	day := int(beginMS/1000) - 3600
+	return brain.NewAccountConfig(1, brain.AccountRows{
+		Account: brain.Account{ID: "acc_1", Name: "office", Status: brain.StatusActive, RecordConsent: true},
+		Users:   []brain.SIPUser{ann, bob, cat},
+		Voicemails: []brain.Voicemail{
+			{ID: "vm_1", AccountID: "acc_1", Name: "one", QuotaMB: 200, MaxMessageSec: 180, PINHash: "hash:1234"},
+			{ID: "vm_2", AccountID: "acc_1", Name: "two", QuotaMB: 200, MaxMessageSec: 60, GreetingMediaID: "media_1", SkipInstructions: true},
+			{ID: "vm_full", AccountID: "acc_1", Name: "full", QuotaMB: 1, MaxMessageSec: 60},
+		},
+		Messages: []*brain.VoicemailMessage{
+			message("msg_a", "vm_1", day-90000, 9000, true, "4930111"), message("msg_b", "vm_1", day, 9000, false, "4930222"),
+			message("msg_c", "vm_1", day+60, 9000, false, ""), message("msg_d", "vm_full", day, 1<<20, false, ""),
+		},
+		Conferences: []brain.Conference{
+			{ID: "conf_open", AccountID: "acc_1", Name: "open", MaxMembers: 5, AnnounceJoinLeave: true},
+			{ID: "conf_pin", AccountID: "acc_1", Name: "pin", PINHash: "hash:1111", ModeratorPINHash: "hash:9999", WaitForModerator: true, Record: true},
+			{ID: "conf_mod", AccountID: "acc_1", Name: "mod", ModeratorPINHash: "hash:9999"},
+		},
+	})
+}
+
+// stage is a call and what it is played against. Every step is held against what must hold for all of them.
+type stage struct {
+	t     testing.TB
+	env   *Env
+	flows map[string]*Flow
+	locks *Locks
+	m     *Machine
+	twin  *Machine // brought along by records alone, as a journal does
+	now   int64
+	last  Reply
+	ids   map[string]bool // of effects
+	calls int
+}
+
+func newStage(t testing.TB) *stage {
+	t.Helper()
+	s := &stage{t: t, locks: NewLocks(), now: beginMS, ids: map[string]bool{}}
+	s.call()
+	s.flows = map[string]*Flow{"flow_1": published(t, "flow_1", 3, strings.ReplaceAll(menuGraph, "VERSION", "three")),
+		"flow_2": published(t, "flow_2", 1, otherGraph), "flow_circle": published(t, "flow_circle", 1, circleGraph)}
+	s.env = &Env{Account: office(t), Flow: func(id string) *Flow { return s.flows[id] },
+		Locked: func(target string) bool { return s.locks.Locked(s.now, target) }}
+	return s
+}
+
+// call begins another call of the same account.
+func (s *stage) call() {
+	s.calls++
+	id := fmt.Sprintf("acc_1/call/tok%d", s.calls)
+	s.m, s.twin, s.last = New(id), New(id), Reply{}
+}
+
+// ask puts a question, applies what it leads to, and answers the PINs that are asked for.
+func (s *stage) ask(req *Request) Reply {
+	s.t.Helper()
+	before := slices.Clone(s.m.image)
+	op, reply := s.m.Decide(s.now, s.env, req)
+	if string(before) != string(s.m.image) {
+		s.t.Fatal("Decide has changed the machine")
+	}
+	if op != nil {
+		s.apply(op)
+	}
+	if reply.Wrong != "" {
+		if _, _, err := s.locks.Apply(s.now, WrongOp(reply.Wrong)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	if reply.Need != nil && reply.Need.PIN != nil {
+		if op != nil {
+			s.t.Fatal("a PIN to be checked was written down")
+		}
+		match := slices.Index(reply.Need.PIN.Hashes, "hash:"+reply.Need.PIN.Digits)
+		return s.ask(&Request{Flow: req.Flow, Checked: &Checked{Turn: reply.Turn, Match: match}})
+	}
+	s.invariants(op, reply)
+	s.last = reply
+	return reply
+}
+
+func (s *stage) apply(op []byte) {
+	s.t.Helper()
+	described, err := Describe(op)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	text, err := json.Marshal(described)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	again, err := OpFromJSON(text)
+	if err != nil {
+		s.t.Fatalf("OpFromJSON(%s): %v", text, err)
+	}
+	for m, op := range map[*Machine][]byte{s.m: op, s.twin: again} {
+		if _, changed, err := m.Apply(s.now, op); err != nil || !changed {
+			s.t.Fatalf("Apply: %v, changed %v", err, changed)
+		}
+	}
+}
+
+// invariants hold after every question.
+func (s *stage) invariants(op []byte, r Reply) {
+	s.t.Helper()
+	if len(s.m.image) > MaxState {
+		s.t.Fatalf("an image of %d bytes", len(s.m.image))
+	}
+	if string(s.m.image) != string(s.twin.image) {
+		s.t.Fatalf("replayed, the machine is another one:\n%s\n%s", s.m.image, s.twin.image)
+	}
+	if restored, err := Restore(s.m.id, s.m.AppendSnapshot(nil)); err != nil || string(restored.image) != string(s.m.image) ||
+		restored.over != s.m.over || restored.work != s.m.work || restored.endMS != s.m.endMS || len(restored.flows) != len(s.m.flows) {
+		s.t.Fatalf("restored, the machine is another one: %v", err)
+	}
+	if r.Seq != s.last.Seq && r.Seq != s.last.Seq+1 {
+		s.t.Fatalf("seq went from %d to %d", s.last.Seq, r.Seq)
+	}
+	if op == nil {
+		return
+	}
+	for _, e := range r.Effects {
+		if known := slices.ContainsFunc(s.last.Effects, func(o Effect) bool { return reflect.DeepEqual(o, e) }); s.ids[e.ID] && !known {
+			s.t.Fatalf("effect %s a second time", e.ID)
+		}
+		s.ids[e.ID] = true
+	}
+}
+
+// question makes a node agent's question about the current command.
+func (s *stage) question(outcome string, data map[string]string) *api.FlowRequest {
+	return &api.FlowRequest{AccountID: "acc_1", Token: strings.TrimPrefix(s.m.id, "acc_1/call/"), CallID: "c1@phone", Node: "edge1",
+		Seq: s.last.Seq, Outcome: outcome, Data: data}
+}
+
+// start begins the call at a target.
+func (s *stage) start(target string, vars map[string]string) Reply {
+	s.t.Helper()
+	kind, id, _ := strings.Cut(target, "/")
+	q := s.question("", nil)
+	q.Seq, q.Start = 0, &api.FlowStart{TargetKind: kind, TargetID: id, Vars: vars, Channel: "ch-1"}
+	return s.ask(&Request{Flow: q})
+}
+
+// outcome tells what became of the current command.
+func (s *stage) outcome(outcome string, data map[string]string) Reply {
+	s.t.Helper()
+	s.now += 1000
+	if data["bytes"] != "" && data["key"] == "" {
+		data["key"] = s.last.Params.Key
+	}
+	return s.ask(&Request{Flow: s.question(outcome, data)})
+}
+
+// answered tells what became of an HTTP call.
+func (s *stage) answered(outcome string, data map[string]string) Reply {
+	s.t.Helper()
+	s.now += 1000
+	return s.ask(&Request{Result: &Result{Turn: s.last.Turn, Outcome: outcome, Data: data}})
+}

@@ -1,0 +1,64 @@
+package config
+
+import (
+	"fmt"
+
+	"github.com/sipio/sipio/brain"
+)
+
+// eachReference calls visit for each field of the resource that names another one: its path, the kind
+// it names, and the field itself. Of a flow those are the references inside its graph.
+func eachReference(r brain.Resource, visit func(path string, kind brain.Kind, ref *string)) {
+	dest := func(prefix string, kind brain.DestKind, id *string) {
+		if named := kind.ResourceKind(); named != "" {
+			visit(prefix+"dest_id", named, id)
+		}
+	}
+	switch r := r.(type) {
+	case *brain.Account:
+		if r.ParentID != nil {
+			visit("parent_id", brain.KindAccount, r.ParentID)
+		}
+		dest("did_default_", r.DIDDefaultDestKind, &r.DIDDefaultDestID)
+	case *brain.SIPUser:
+		dest("fwd_always_", r.FwdAlwaysDestKind, &r.FwdAlwaysDestID)
+		dest("fwd_busy_", r.FwdBusyDestKind, &r.FwdBusyDestID)
+		dest("fwd_noanswer_", r.FwdNoanswerDestKind, &r.FwdNoanswerDestID)
+		visit("voicemail_id", brain.KindVoicemail, &r.VoicemailID)
+	case *brain.SIPDevice:
+		visit("user_id", brain.KindSIPUser, &r.UserID)
+	case *brain.Extension:
+		dest("", r.DestKind, &r.DestID)
+		visit("schedule_id", brain.KindTimeSchedule, &r.ScheduleID)
+		dest("closed_", r.ClosedDestKind, &r.ClosedDestID)
+		dest("holiday_", r.HolidayDestKind, &r.HolidayDestID)
+	case *brain.RingGroup:
+		for i := range r.Members {
+			visit(fmt.Sprintf("members[%d].user_id", i), brain.KindSIPUser, &r.Members[i].UserID)
+		}
+		dest("overflow_", r.OverflowDestKind, &r.OverflowDestID)
+		visit("schedule_id", brain.KindTimeSchedule, &r.ScheduleID)
+	case *brain.CallLimit:
+		switch r.ScopeKind {
+		case brain.LimitUser:
+			visit("scope_id", brain.KindSIPUser, &r.ScopeID)
+		case brain.LimitAccount:
+			visit("scope_id", brain.KindAccount, &r.ScopeID)
+		}
+	case *brain.DID:
+		dest("", r.DestKind, &r.DestID)
+		visit("schedule_id", brain.KindTimeSchedule, &r.ScheduleID)
+		dest("closed_", r.ClosedDestKind, &r.ClosedDestID)
+		dest("holiday_", r.HolidayDestKind, &r.HolidayDestID)
+	case *brain.CallFlow:
+		eachGraphReference(&r.Graph, visit)
+	case *brain.Voicemail:
+		visit("greeting_media_id", brain.KindMediaFile, &r.GreetingMediaID)
+	case *brain.VoicemailMessage:
+		visit("voicemail_id", brain.KindVoicemail, &r.VoicemailID)
+	case *brain.MediaPlaylist:
+		for i := range r.MediaIDs {
+			visit(fmt.Sprintf("media_ids[%d]", i), brain.KindMediaFile, &r.MediaIDs[i])
+		}
+	}
+}

@@ -1,0 +1,334 @@
+package flow
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sipio/sipio/brain/api"
+)
+
+// maxVars bounds the variables that a call brings.
+const maxVars = 32
+
+// notGiven is how FreeSWITCH's uuid_getvar says that a variable is not set.
+const notGiven = "_undef_"
+
+// call is one call being served. Its fields belong to the goroutine of Run, but for those behind mu.
+type call struct {
+	of  *Calls
+	ch  Channel
+	log *slog.Logger
+
+	uuid, account, token, callID string
+	number, name                 string // of the caller, as the phone wrote them
+	start                        api.FlowStart
+	inBand                       bool  // the caller's phone sends its digits as tones
+	before                       Event // what the channel knew when it came, if an agent had it before; nil once used
+	known                        bool  // what the channel does is this agent's doing
+	early                        bool  // early media is open
+
+	events   chan arrival
+	answered bool
+	gone     bool // the caller hung up, or the channel cannot be there any more
+	closed   bool // the connection has ended
+	stopping bool // this process ends
+	gap      bool // events were lost
+	cause    string
+	keys     keypad
+	from     time.Time // when what the next order answers came: a digit, or the brain's reply
+	fromKey  bool
+	ended    map[string]Event // applications that have ended and that somebody waits for
+	stopped  map[string]Event // recordings that have ended
+	leg      string           // Call-ID of the leg that a dial makes
+	bridged  time.Time
+	seat     seat // in a conference
+
+	mu      sync.Mutex
+	rec     recording
+	message string // file that record writes
+}
+
+// arrival is an event with the time it came, or the end of the connection.
+type arrival struct {
+	event Event
+	at    time.Time
+	err   error
+}
+
+// Run serves one call until it has ended, its connection was lost or ctx ends. connect is what FreeSWITCH told
+// with the connection. It hangs up calls that the brain ended and those that no brain answered for; it leaves all
+// others alone.
+func (c *Calls) Run(ctx context.Context, ch Channel, connect Event) {
+	k := newCall(c, ch, connect)
+	if k.account == "" || k.token == "" || k.start.TargetKind == "" {
+		k.log.Warn("a call without account, token or target is refused", "app", connect.Variable("sip_h_"+api.HeaderApp))
+		k.kill(ctx, "CALL_REJECTED")
+		return
+	}
+	if !c.add(k) {
+		k.log.Error("a call is refused: this node serves as many as it may", "limit", c.cfg.MaxCalls)
+		k.kill(ctx, "SWITCH_CONGESTION")
+		return
+	}
+	defer c.remove(k)
+	ctx, stop := context.WithCancel(ctx)
+	var reader sync.WaitGroup
+	reader.Go(func() { k.read(ctx) })
+	defer func() { stop(); reader.Wait() }()
+	if err := k.prepare(ctx); err != nil {
+		k.log.Warn("a call could not be taken over", "error", err)
+		k.closed, k.gone = true, true // read on in lost: it asks whether the channel is there
+	}
+	k.serve(ctx)
+}
+
+func newCall(c *Calls, ch Channel, connect Event) *call {
+	header := func(name string) string { return connect.Variable("sip_h_" + name) }
+	kind, id, _ := strings.Cut(header(api.HeaderApp), "/")
+	k := &call{
+		of: c, ch: ch, uuid: connect.UUID(), account: header(api.HeaderAccount), token: header(api.HeaderCall),
+		callID: connect.Variable("sip_call_id"), answered: connect.Get("Answer-State") == "answered",
+		number: connect.Get("Caller-Caller-ID-Number"), name: connect.Get("Caller-Caller-ID-Name"),
+		start:  api.FlowStart{TargetKind: kind, TargetID: id, Vars: formVars(header(api.HeaderVars)), Channel: connect.UUID()},
+		events: make(chan arrival), ended: map[string]Event{}, stopped: map[string]Event{},
+	}
+	sdp := connect.Variable("switch_r_sdp")
+	k.inBand = sdp != "" && !strings.Contains(sdp, "telephone-event") && connect.Variable("sipio_inband") == ""
+	if connect.Variable(markVariable) != "" {
+		k.before = connect
+	}
+	if file, key, ok := strings.Cut(connect.Variable(recordingVariable), "|"); ok {
+		k.rec = recording{file: file, key: key}
+	}
+	k.log = c.log.With("call", k.token, "account", k.account, "channel", k.uuid)
+	return k
+}
+
+// formVars reads the variables of a route. What is wrong in them is left out: the call comes first.
+func formVars(form string) map[string]string {
+	if len(form) > api.MaxVars {
+		return nil
+	}
+	values, _ := url.ParseQuery(form) // with what it could read
+	vars := map[string]string{}
+	for name := range values {
+		if len(vars) < maxVars {
+			vars[name] = values.Get(name)
+		}
+	}
+	return vars
+}
+
+// read takes events as they come. While the call is busy they wait in the connection's queue, which is bounded.
+func (k *call) read(ctx context.Context) {
+	for {
+		event, err := k.ch.Next(ctx)
+		select {
+		case k.events <- arrival{event, time.Now(), err}:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// prepare takes the call over: no guard of the dialplan ends it any more, and its events come.
+func (k *call) prepare(ctx context.Context) error {
+	if _, err := k.api(ctx, "sched_del "+k.uuid); err != nil && !strings.HasPrefix(err.Error(), "-ERR") {
+		k.log.Debug("no guard to delete", "error", err) // there is none after a take-over
+	}
+	for _, command := range []string{"linger 5", "myevents", "event plain RECORD_STOP CUSTOM conference::maintenance"} {
+		if err := k.order(ctx, func(ctx context.Context) error { return k.ch.Send(ctx, command) }); err != nil {
+			return err
+		}
+	}
+	return k.execute(ctx, "multiset", "^^|socket_resume=true|playback_terminators=none|RECORD_STEREO=true|record_waste_resources=true"+
+		"|hangup_after_bridge=false|continue_on_fail=true|sip_copy_custom_headers=false", "")
+}
+
+// order gives FreeSWITCH an order, within its time.
+func (k *call) order(ctx context.Context, give func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
+	defer cancel()
+	return give(ctx)
+}
+
+func (k *call) api(ctx context.Context, command string) (body string, err error) {
+	err = k.order(ctx, func(ctx context.Context) error {
+		body, err = k.ch.API(ctx, command)
+		return err
+	})
+	return strings.TrimSpace(body), err
+}
+
+// execute starts an application of FreeSWITCH's. The first one after a digit or a reply is timed.
+func (k *call) execute(ctx context.Context, app, arg, uuid string) error {
+	err := k.order(ctx, func(ctx context.Context) error { return k.ch.Execute(ctx, app, arg, uuid) })
+	k.observe()
+	return err
+}
+
+func (k *call) observe() {
+	if k.from.IsZero() {
+		return
+	}
+	step := "command"
+	if k.fromKey {
+		step = "digit"
+	}
+	k.of.cfg.Observe(step, time.Since(k.from))
+	k.from, k.fromKey = time.Time{}, false
+}
+
+// kill ends the channel.
+func (k *call) kill(ctx context.Context, cause string) {
+	if _, err := k.api(ctx, "uuid_kill "+k.uuid+" "+cause); err != nil && !k.gone {
+		k.log.Warn("the channel could not be hung up", "cause", cause, "error", err)
+	}
+}
+
+// wake is why a wait ended.
+type wake int
+
+const (
+	wakeEvent wake = iota // something was taken in
+	wakeTimer
+	wakeGone // the caller has gone, or this process ends: nothing more to wait for
+)
+
+// next waits for one event, the timer (nil: none), or the end.
+func (k *call) next(ctx context.Context, timer <-chan time.Time) (Event, wake) {
+	if k.gone || k.stopping {
+		return nil, wakeGone
+	}
+	event, why := k.listen(ctx, timer)
+	if k.gone || k.stopping {
+		why = wakeGone
+	}
+	return event, why
+}
+
+// listen is next, also after the caller hung up: the last events of a call tell what became of it.
+func (k *call) listen(ctx context.Context, timer <-chan time.Time) (Event, wake) {
+	if k.closed || k.stopping {
+		return nil, wakeGone
+	}
+	select {
+	case a := <-k.events:
+		if a.err != nil {
+			k.closed, k.gone = true, true
+			k.stopping = ctx.Err() != nil || errors.Is(a.err, context.Canceled)
+			return nil, wakeGone
+		}
+		k.take(ctx, a)
+		return a.event, wakeEvent
+	case <-timer:
+		return nil, wakeTimer
+	case <-ctx.Done():
+		k.stopping = true
+		return nil, wakeGone
+	}
+}
+
+// take notes what an event says, whatever the call waits for.
+func (k *call) take(ctx context.Context, a arrival) {
+	e := a.event
+	if e.Lost() > 0 {
+		k.resync(ctx, e.Lost())
+		return
+	}
+	if id := e.UUID(); id != "" && id != k.uuid {
+		return
+	}
+	switch e.Name() {
+	case "DTMF":
+		k.keys.press(e.Get("DTMF-Digit"), a.at)
+	case "CHANNEL_ANSWER":
+		k.answered = true
+	case "CHANNEL_BRIDGE":
+		if k.bridged.IsZero() {
+			k.bridged = a.at
+			k.startRecording(ctx)
+		}
+	case "CHANNEL_EXECUTE_COMPLETE":
+		if id := e.Get("Application-UUID"); id != "" {
+			if _, waited := k.ended[id]; waited {
+				k.ended[id] = e
+			}
+		}
+	case "RECORD_STOP":
+		if file := e.Get("Record-File-Path"); len(k.stopped) < maxStopped {
+			k.stopped[file] = e
+		}
+	case "CHANNEL_HANGUP", "CHANNEL_HANGUP_COMPLETE":
+		k.gone = true
+		if k.cause == "" {
+			k.cause = e.Get("Hangup-Cause")
+		}
+	case "CUSTOM":
+		k.takeConference(ctx, e)
+	}
+}
+
+// maxStopped bounds the ends of recordings that nobody has asked for.
+const maxStopped = 16
+
+// resync asks what lost events may have said: whether the call is still there. The command that runs looks after
+// the rest (gap).
+func (k *call) resync(ctx context.Context, lost int) {
+	k.log.Warn("events of a call were lost", "events", lost)
+	k.gap = true
+	if there, err := k.api(ctx, "uuid_exists "+k.uuid); err == nil && there == "false" {
+		k.gone = true
+	}
+}
+
+// newID names an application for its events.
+func newID() string { return strings.ToLower(rand.Text()) }
+
+// begin starts an application under a name of its own and has its end noted.
+func (k *call) begin(ctx context.Context, app, arg string) (id string, err error) {
+	id = newID()
+	k.ended[id] = nil
+	if err := k.execute(ctx, app, arg, id); err != nil {
+		delete(k.ended, id)
+		return "", err
+	}
+	return id, nil
+}
+
+// over returns the last event of an application that has ended, once.
+func (k *call) over(id string) (Event, bool) {
+	e := k.ended[id]
+	if e == nil {
+		return nil, false
+	}
+	delete(k.ended, id)
+	return e, true
+}
+
+// settle waits, also after the caller hung up, until something holds; false when it does not in time.
+func (k *call) settle(ctx context.Context, holds func() bool) bool {
+	limit := time.NewTimer(settleTimeout)
+	defer limit.Stop()
+	for !holds() {
+		if _, why := k.listen(ctx, limit.C); why != wakeEvent {
+			return holds()
+		}
+	}
+	return true
+}
+
+// breakOff ends what is heard, and what is queued behind it.
+func (k *call) breakOff(ctx context.Context) error {
+	_, err := k.api(ctx, "uuid_break "+k.uuid+" all")
+	return err
+}

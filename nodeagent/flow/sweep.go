@@ -1,0 +1,227 @@
+package flow
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sipio/sipio/brain/api"
+)
+
+// orphan is a channel of ours that no runner serves.
+type orphan struct {
+	since time.Time
+	token string // of its call; "" while unknown
+	acct  string
+	alone bool // it does what the caller wants without an agent: a conversation, a conference
+}
+
+// Of recordings that an agent left behind.
+const (
+	recoverEvery = time.Minute
+	recoverAfter = 2 * time.Minute // not written for so long
+	maxRecovered = 100             // at once
+)
+
+// Keep tells the brain which calls live here, and looks for channels that nobody serves, until ctx ends.
+// A channel without a runner that is in a conversation or a conference goes on, and is told as alive: it comes back
+// to an agent when that ends. Any other is hung up after orphanAfter.
+func (c *Calls) Keep(ctx context.Context) {
+	alive, sweep, recovery := time.NewTicker(aliveEvery), time.NewTicker(sweepEvery), time.NewTicker(recoverEvery)
+	defer alive.Stop()
+	defer sweep.Stop()
+	defer recovery.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-alive.C:
+			c.tellAlive(ctx)
+		case <-sweep.C:
+			if err := c.sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
+				c.log.Debug("the channels could not be listed", "error", err)
+			}
+		case <-recovery.C:
+			c.recoverRecordings(ctx, time.Now())
+		}
+	}
+}
+
+// tellAlive names every call that lives here, and says so also when there is none.
+func (c *Calls) tellAlive(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
+	defer cancel()
+	err := c.cfg.Brain.Alive(ctx, api.FlowAlive{Node: c.cfg.Node, Calls: c.Alive()})
+	if err != nil && ctx.Err() == nil {
+		c.log.Warn("the brain could not be told of the calls that live here", "error", err)
+	}
+}
+
+// Alive returns every call of this node's media server, those included that go on without a runner.
+func (c *Calls) Alive() []api.AliveCall {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := make([]api.AliveCall, 0, len(c.live))
+	for _, k := range c.live {
+		list = append(list, api.AliveCall{AccountID: k.account, Token: k.token})
+	}
+	for _, o := range c.orphans {
+		if o.token != "" {
+			list = append(list, api.AliveCall{AccountID: o.acct, Token: o.token})
+		}
+	}
+	return list
+}
+
+// channelRow is what is read of one channel in `show channels as json`.
+type channelRow struct {
+	UUID        string `json:"uuid"`
+	Direction   string `json:"direction"`
+	Context     string `json:"context"`
+	Application string `json:"application"`
+}
+
+// sweep lists FreeSWITCH's channels and ends those that nobody serves for too long.
+func (c *Calls) sweep(ctx context.Context, now time.Time) error {
+	body, err := c.order(ctx, "show channels as json")
+	if err != nil {
+		return err
+	}
+	var list struct {
+		Rows []channelRow `json:"rows"`
+	}
+	if err := json.Unmarshal([]byte(body), &list); err != nil {
+		return fmt.Errorf("read the list of channels: %w", err)
+	}
+	seen := map[string]bool{}
+	for _, row := range list.Rows {
+		if row.UUID == "" || row.Direction != "inbound" {
+			continue // legs that a dial made go with their caller
+		}
+		seen[row.UUID] = true
+		c.look(ctx, row, now)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for uuid := range c.orphans {
+		if !seen[uuid] {
+			delete(c.orphans, uuid)
+		}
+	}
+	return nil
+}
+
+// look judges one channel.
+func (c *Calls) look(ctx context.Context, row channelRow, now time.Time) {
+	c.mu.Lock()
+	_, served := c.live[row.UUID]
+	o, known := c.orphans[row.UUID]
+	if served {
+		delete(c.orphans, row.UUID)
+	}
+	c.mu.Unlock()
+	if served {
+		return
+	}
+	if !known {
+		o = orphan{since: now, token: c.variable(ctx, row.UUID, api.HeaderCall), acct: c.variable(ctx, row.UUID, api.HeaderAccount)}
+	}
+	o.alone = row.Application == "bridge" || row.Application == "conference"
+	if o.alone {
+		o.since = now
+	}
+	c.mu.Lock()
+	if _, served := c.live[row.UUID]; !served {
+		c.orphans[row.UUID] = o
+	}
+	c.mu.Unlock()
+	if now.Sub(o.since) < orphanAfter {
+		return
+	}
+	c.log.Warn("a channel that nobody serves is hung up", "channel", row.UUID, "call", o.token, "account", o.acct, "application", row.Application, "for", now.Sub(o.since))
+	if _, err := c.order(ctx, "uuid_kill "+row.UUID+" NORMAL_TEMPORARY_FAILURE"); err != nil {
+		c.log.Warn("it could not be hung up", "channel", row.UUID, "error", err)
+	}
+}
+
+// variable reads a header of the INVITE of a channel.
+func (c *Calls) variable(ctx context.Context, uuid, header string) string {
+	value, err := c.order(ctx, "uuid_getvar "+uuid+" sip_h_"+header)
+	if err != nil || value == notGiven || strings.HasPrefix(value, "-ERR") {
+		return ""
+	}
+	return value
+}
+
+// order gives FreeSWITCH an order over the inbound connection.
+func (c *Calls) order(ctx context.Context, command string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
+	defer cancel()
+	body, err := c.cfg.Switch.API(ctx, command)
+	return strings.TrimSpace(body), err
+}
+
+// recoverRecordings stores recordings that were finished without an agent, or could not be stored then: those with a
+// note of their key that no call here writes, and that have not grown for a while.
+func (c *Calls) recoverRecordings(ctx context.Context, now time.Time) {
+	notes, err := filepath.Glob(filepath.Join(c.cfg.Dir, "*"+keySuffix))
+	if err != nil {
+		c.log.Error("recordings left behind cannot be looked for", "error", err)
+		return
+	}
+	writing := c.writing()
+	done := 0
+	for _, note := range notes {
+		file := strings.TrimSuffix(note, keySuffix)
+		if writing[file] || !quietSince(note, now.Add(-recoverAfter)) || !quietSince(file, now.Add(-recoverAfter)) {
+			continue
+		}
+		if done++; done > maxRecovered || ctx.Err() != nil {
+			return
+		}
+		key, err := os.ReadFile(note)
+		if err == nil {
+			_, err = c.store(ctx, string(key), file)
+		}
+		if err != nil && err != errEmpty {
+			c.log.Warn("a recording left behind could not be stored", "file", file, "key", string(key), "error", err)
+			continue
+		}
+		c.log.Info("a recording left behind was stored", "file", file, "key", string(key))
+	}
+}
+
+// quietSince says that a file was not written since then; one that is not there was not.
+func quietSince(file string, then time.Time) bool {
+	info, err := os.Stat(file)
+	if err != nil {
+		return os.IsNotExist(err)
+	}
+	return info.Mode()&fs.ModeType == 0 && info.ModTime().Before(then)
+}
+
+// writing returns the files that calls here record into.
+func (c *Calls) writing() map[string]bool {
+	files := map[string]bool{}
+	c.mu.Lock()
+	calls := slices.Collect(maps.Values(c.live))
+	c.mu.Unlock()
+	for _, k := range calls {
+		k.mu.Lock() // it may wait for FreeSWITCH, and so not with all calls locked
+		files[k.rec.file], files[k.message] = true, true
+		k.mu.Unlock()
+	}
+	c.rooms.mu.Lock()
+	for _, in := range c.rooms.byName {
+		files[in.file] = true
+	}
+	c.rooms.mu.Unlock()
+	return files
+}
