@@ -27,6 +27,13 @@ type Config struct {
 	KamailioClient    string        // our own socket, where Kamailio's answers arrive
 	RTPEngineNG       string        // UDP address of rtpengine's ng protocol
 	TrunkFile         string        // where Kamailio reads the addresses of trunks; "" = calls of trunks are challenged
+	OpKeyFile         string        // holds the key by which the brain gives orders; "" = systemd credential CredentialOp, or nobody does
+	MediaKeyFile      string        // holds the password of FreeSWITCH's event socket; "" = this node answers no calls
+	MediaESL          string        // FreeSWITCH's event socket
+	MediaListen       string        // loopback address where FreeSWITCH brings its calls
+	MediaProxy        string        // Kamailio, as FreeSWITCH calls phones through it
+	MediaDir          string        // sounds, and recordings until the brain has them; FreeSWITCH reads and writes there
+	MediaCacheMB      int           // MiB of sounds kept there
 	SpoolDir          string        // keeps events while the brain is away; made when missing
 	SpoolMaxMB        int           // MiB; past it the oldest events are dropped
 	Deadline          time.Duration // a decision is answered by then; Kamailio gives up after 1 s
@@ -58,6 +65,9 @@ type Addrs struct {
 // CredentialKey is the systemd credential that holds the node key when BrainKeyFile is empty.
 const CredentialKey = "node-key"
 
+// CredentialOp is the systemd credential that holds the brain's key when OpKeyFile is empty.
+const CredentialOp = "op-key"
+
 // maxKeyBytes bounds the node key file.
 const maxKeyBytes = 4 << 10
 
@@ -72,6 +82,11 @@ func DefaultConfig() Config {
 		KamailioClient:    "/run/sipio/sipio-node.sock",
 		RTPEngineNG:       "127.0.0.1:2223",
 		TrunkFile:         "/var/lib/sipio/kamailio/trunks",
+		MediaESL:          "127.0.0.1:8021",
+		MediaListen:       "127.0.0.1:8484",
+		MediaProxy:        "127.0.0.1:5060",
+		MediaDir:          "/var/lib/sipio/media",
+		MediaCacheMB:      2048,
 		SpoolDir:          "/var/lib/sipio/spool",
 		SpoolMaxMB:        256,
 		Deadline:          800 * time.Millisecond,
@@ -121,6 +136,13 @@ func (c *Config) Settings() []Setting {
 		text("kamailio-client", "our own socket, where Kamailio's answers arrive", &c.KamailioClient),
 		text("rtpengine-ng", "UDP address of rtpengine's ng protocol", &c.RTPEngineNG),
 		text("trunk-file", "file from which Kamailio knows the addresses of trunks; empty: trunks are challenged as phones are", &c.TrunkFile),
+		text("op-key-file", "file that holds the key by which the brain gives orders (/op); empty for the systemd credential "+CredentialOp+", without which nobody does", &c.OpKeyFile),
+		text("media-key-file", "file that holds the password of FreeSWITCH's event socket; empty on a node that answers no calls itself", &c.MediaKeyFile),
+		text("media-esl", "address of FreeSWITCH's event socket", &c.MediaESL),
+		text("media-listen", "loopback address where FreeSWITCH brings its calls", &c.MediaListen),
+		text("media-proxy", "address of Kamailio, as FreeSWITCH calls phones through it", &c.MediaProxy),
+		text("media-dir", "folder of sounds, and of recordings until the brain has them; FreeSWITCH must be able to read and write there", &c.MediaDir),
+		number("media-cache-mb", "bound of the sounds in that folder in MiB", &c.MediaCacheMB),
 		text("spool-dir", "folder that keeps events while the brain is away", &c.SpoolDir),
 		number("spool-max-mb", "bound of that folder in MiB; past it the oldest events are dropped", &c.SpoolMaxMB),
 		duration("deadline", "a decision is answered by then, below Kamailio's 1 s", &c.Deadline),
@@ -182,6 +204,8 @@ func (c *Config) Check() error {
 		return errors.New("spool-dir, kamailio-socket, kamailio-client and rtpengine-ng must be set")
 	case c.SpoolMaxMB < 1:
 		return fmt.Errorf("spool-max-mb is %d, want at least 1", c.SpoolMaxMB)
+	case c.MediaCacheMB < 1:
+		return fmt.Errorf("media-cache-mb is %d, want at least 1", c.MediaCacheMB)
 	case c.Deadline >= time.Second:
 		return fmt.Errorf("deadline is %v: Kamailio gives up after 1s", c.Deadline)
 	case c.StallAfter >= c.Deadline:
@@ -193,7 +217,7 @@ func (c *Config) Check() error {
 	case c.SurvivalRefresh < 100*time.Millisecond || c.SurvivalMaxAge < c.SurvivalRefresh:
 		return fmt.Errorf("survival-refresh is %v and survival-max-age %v, want at least 100ms and no less than that", c.SurvivalRefresh, c.SurvivalMaxAge)
 	}
-	for name, addr := range map[string]string{"door-listen": c.DoorListen, "op-listen": c.OpListen} {
+	for name, addr := range map[string]string{"door-listen": c.DoorListen, "op-listen": c.OpListen, "media-listen": c.MediaListen} {
 		host, _, err := net.SplitHostPort(addr)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -205,33 +229,44 @@ func (c *Config) Check() error {
 	return nil
 }
 
-// key reads the node key. A file that everybody on the machine can read is refused: the key alone
-// makes a node.
+// key reads the node key.
 func (c *Config) key() (string, error) {
-	path := c.BrainKeyFile
+	key, err := readKey("node key", c.BrainKeyFile, CredentialKey)
+	if err == nil && key == "" {
+		err = fmt.Errorf("no node key: set brain-key-file, or give the unit the credential %s", CredentialKey)
+	}
+	return key, err
+}
+
+// readKey reads a secret from a file, or with path "" from a systemd credential; "" when there is neither. A file
+// that everybody on the machine can read is refused: the key alone opens the door it is for.
+func readKey(what, path, credential string) (string, error) {
 	if path == "" {
 		dir := os.Getenv("CREDENTIALS_DIRECTORY")
-		if dir == "" {
-			return "", fmt.Errorf("no node key: set brain-key-file, or give the unit the credential %s", CredentialKey)
+		if dir == "" || credential == "" {
+			return "", nil
 		}
-		path = filepath.Join(dir, CredentialKey)
+		path = filepath.Join(dir, credential)
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return "", nil
+		}
 	}
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("node key: %w", err)
+		return "", fmt.Errorf("%s: %w", what, err)
 	case info.Mode().Perm()&0o007 != 0:
-		return "", fmt.Errorf("node key %s is open to every user: chmod 600 it", path)
+		return "", fmt.Errorf("%s %s is open to every user: chmod 600 it", what, path)
 	case info.Size() > maxKeyBytes:
-		return "", fmt.Errorf("node key %s is longer than %d bytes: %w", path, maxKeyBytes, fs.ErrInvalid)
+		return "", fmt.Errorf("%s %s is longer than %d bytes: %w", what, path, maxKeyBytes, fs.ErrInvalid)
 	}
 	raw, err := os.ReadFile(path)
 	if err != nil {
-		return "", fmt.Errorf("node key: %w", err)
+		return "", fmt.Errorf("%s: %w", what, err)
 	}
 	key := strings.TrimSpace(string(raw))
 	if key == "" {
-		return "", fmt.Errorf("node key %s is empty", path)
+		return "", fmt.Errorf("%s %s is empty", what, path)
 	}
 	return key, nil
 }

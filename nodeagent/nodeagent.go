@@ -22,6 +22,7 @@ import (
 	"github.com/sipio/sipio/nodeagent/door"
 	"github.com/sipio/sipio/nodeagent/kam"
 	"github.com/sipio/sipio/nodeagent/ng"
+	"github.com/sipio/sipio/nodeagent/op"
 	"github.com/sipio/sipio/nodeagent/spool"
 )
 
@@ -46,6 +47,8 @@ type agent struct {
 	lists  *dialogs.Reporter
 	report *reporter
 	trunks *trunks
+	answer *answering // nil: no media server
+	ops    *op.Handler
 }
 
 // Run is the node agent from start to end: it returns nil after a graceful stop by ctx, or the error
@@ -99,10 +102,18 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
+	answer, err := newAnswering(cfg, report, kamailio, log)
+	if err != nil {
+		return err
+	}
+	ops, err := newOps(cfg, answer, kamailio, log)
+	if err != nil {
+		return err
+	}
 	a := &agent{
 		cfg: cfg, log: log, spool: store, door: doorway, reaper: reaper, lister: lister, lists: lists,
 		probes: &probes{kamailio: kamailio, rtpengine: rtpengine, log: log},
-		report: report, trunks: &trunks{path: cfg.TrunkFile, kamailio: kamailio, log: log},
+		answer: answer, ops: ops, report: report, trunks: &trunks{path: cfg.TrunkFile, kamailio: kamailio, log: log},
 	}
 	return a.run(ctx)
 }
@@ -173,12 +184,21 @@ func (a *agent) run(ctx context.Context) error {
 		_ = doorLn.Close()
 		return fmt.Errorf("op-listen: %w", err)
 	}
+	var mediaLn net.Listener
+	if a.answer != nil {
+		if mediaLn, err = net.Listen("tcp", a.cfg.MediaListen); err != nil {
+			return errors.Join(fmt.Errorf("media-listen: %w", err), doorLn.Close(), opLn.Close())
+		}
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	var serving, background sync.WaitGroup
 	serving.Go(func() { failed <- a.door.Serve(ctx, doorLn) })
 	serving.Go(func() { failed <- a.serveOp(ctx, opLn) })
+	if a.answer != nil {
+		serving.Go(func() { failed <- a.answer.run(ctx, mediaLn) })
+	}
 	behind, stopBehind := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBehind()
 	background.Go(func() { a.spool.Forward(behind, a.report.postEvents) })
@@ -260,6 +280,13 @@ func (a *agent) heartbeat() api.Heartbeat {
 		beat.SurvivalAnswers = stats.Survival.Answers
 	}
 	a.probes.heartbeat(&beat)
+	if a.answer != nil {
+		status := a.answer.status()
+		beat.Healthy["freeswitch"] = status.Healthy
+		if status.Version != "" {
+			beat.Versions["freeswitch"] = status.Version
+		}
+	}
 	return beat
 }
 
@@ -273,6 +300,10 @@ type Health struct {
 	Kamailio  DaemonStatus `json:"kamailio"`
 	RTPEngine DaemonStatus `json:"rtpengine"`
 	Brain     BrainStatus  `json:"brain"`
+
+	FreeSWITCH *DaemonStatus `json:"freeswitch,omitempty"` // absent on a node without
+	Answered   int           `json:"answered_calls"`       // that this agent drives now
+
 	Reaped    int64        `json:"media_sessions_reaped"` // since start
 
 	Reports  dialogs.Stats `json:"dialog_reports"`
@@ -286,7 +317,11 @@ func (a *agent) health() Health {
 		Reports: a.lists.Stats(), Nameless: a.lister.Nameless(),
 	}
 	h.Kamailio, h.RTPEngine, h.Brain = a.probes.status()
-	well := h.Kamailio.Healthy && h.RTPEngine.Healthy && h.Brain.Reported
+	if a.answer != nil {
+		status := a.answer.status()
+		h.FreeSWITCH, h.Answered = &status, a.answer.calls.Count()
+	}
+	well := (h.FreeSWITCH == nil || h.FreeSWITCH.Healthy) && h.Kamailio.Healthy && h.RTPEngine.Healthy && h.Brain.Reported
 	for _, b := range h.Door.Brains {
 		well = well && !b.Open
 	}
@@ -305,6 +340,7 @@ func (a *agent) serveOp(ctx context.Context, ln net.Listener) error {
 			a.log.Debug("health not delivered", "error", err)
 		}
 	})
+	mux.Handle(api.PathOp, a.ops)
 	srv := &http.Server{
 		Handler: mux, ReadTimeout: opReadTimeout, WriteTimeout: opReadTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),

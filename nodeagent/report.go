@@ -24,14 +24,18 @@ type reporter struct {
 	urls   []string
 	key    string
 	client *http.Client
+
+	objects *http.Client // for what takes as long as it takes
 }
 
 func newReporter(urls []string, key string, tlsConfig *tls.Config) *reporter {
-	return &reporter{urls: urls, key: key, client: &http.Client{
-		Timeout:       reportTimeout,
-		Transport:     &http.Transport{TLSClientConfig: tlsConfig, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	transport := &http.Transport{TLSClientConfig: tlsConfig, ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute,
+		MaxIdleConnsPerHost: 64, ResponseHeaderTimeout: 2 * reportTimeout}
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &reporter{urls: urls, key: key,
+		client:  &http.Client{Timeout: reportTimeout, Transport: transport, CheckRedirect: stay},
+		objects: &http.Client{Transport: transport, CheckRedirect: stay},
+	}
 }
 
 // statusError is an answer other than 200.

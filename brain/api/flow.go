@@ -18,6 +18,9 @@ const (
 	HeaderDial    = "X-Sipio-Dial"    // on a leg that the media server makes: KIND/ID that it is for
 )
 
+// HeaderSHA256 is the sum of an object's content in a reply or a request of /media/, as 64 hex digits.
+const HeaderSHA256 = "X-Sipio-Sha256"
+
 // MaxVars bounds HeaderVars in bytes.
 const MaxVars = 2048
 

@@ -119,8 +119,8 @@ func (p *decoding) structure(n *yaml.Node, v reflect.Value, path string) {
 	}
 }
 
-// value fills one field. Where text is wanted a whole number will do as it is written, because
-// extension numbers look like one.
+// value fills one field. Where text is wanted a whole number or a date will do as it is written, because
+// extension numbers and holidays look like one.
 func (p *decoding) value(n *yaml.Node, v reflect.Value, path string) {
 	switch v.Kind() {
 	case reflect.Struct:
@@ -151,7 +151,7 @@ func (p *decoding) value(n *yaml.Node, v reflect.Value, path string) {
 	tag := n.ShortTag()
 	switch v.Kind() {
 	case reflect.String:
-		if tag != "!!str" && tag != "!!int" {
+		if tag != "!!str" && tag != "!!int" && tag != "!!timestamp" {
 			p.wrong(n, path, "text (in quotes)")
 			return
 		}

@@ -38,13 +38,6 @@ type Store struct {
 	scratch string
 }
 
-// Object is an open object. It reads at any position.
-type Object struct {
-	io.ReadSeekCloser
-	Ref     api.MediaRef
-	Changed time.Time
-}
-
 // Entry is one object of a listing.
 type Entry struct {
 	Key     string
@@ -176,25 +169,20 @@ func scratchFile(folder string) (*os.File, error) {
 
 // Stat returns what an object is, ENotFound when there is none.
 func (s *Store) Stat(ctx context.Context, key string) (api.MediaRef, error) {
-	ref, _, err := s.stat(ctx, key)
-	return ref, err
-}
-
-func (s *Store) stat(ctx context.Context, key string) (api.MediaRef, time.Time, error) {
 	if err := CheckKey(key); err != nil {
-		return api.MediaRef{}, time.Time{}, err
+		return api.MediaRef{}, err
 	}
 	a, err := s.bucket.Attributes(ctx, key)
 	if err != nil {
-		return api.MediaRef{}, time.Time{}, told(key, err)
+		return api.MediaRef{}, told(key, err)
 	}
 	ref := api.MediaRef{Key: key, SHA256: a.Metadata[sumName], Bytes: a.Size}
 	if ref.SHA256 == "" { // put into the bucket by somebody else
 		if ref.SHA256, err = s.sum(ctx, key); err != nil {
-			return api.MediaRef{}, time.Time{}, err
+			return api.MediaRef{}, err
 		}
 	}
-	return ref, a.ModTime, nil
+	return ref, nil
 }
 
 func (s *Store) sum(ctx context.Context, key string) (string, error) {
@@ -211,16 +199,16 @@ func (s *Store) sum(ctx context.Context, key string) (string, error) {
 }
 
 // Get opens an object, ENotFound when there is none. Who reads it holds it against its sum.
-func (s *Store) Get(ctx context.Context, key string) (*Object, error) {
-	ref, changed, err := s.stat(ctx, key)
+func (s *Store) Get(ctx context.Context, key string) (io.ReadSeekCloser, api.MediaRef, error) {
+	ref, err := s.Stat(ctx, key)
 	if err != nil {
-		return nil, err
+		return nil, ref, err
 	}
 	r, err := s.bucket.NewReader(ctx, key, nil)
 	if err != nil {
-		return nil, told(key, err)
+		return nil, ref, told(key, err)
 	}
-	return &Object{r, ref, changed}, nil
+	return r, ref, nil
 }
 
 // Delete removes an object, ENotFound when there is none.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,6 +38,7 @@ type upload struct {
 	Key    string `json:"key"`
 	SHA256 string `json:"sha256"`
 	Bytes  int64  `json:"bytes"`
+	From   string `json:"from"` // where the file was before
 
 	id    string        // name of the file and the note
 	done  chan struct{} // closed when it is over; err says how
@@ -58,8 +60,7 @@ func (u *upload) ref() api.MediaRef {
 
 func (c *Cache) uploadPath(id string) string { return c.path(uploadFolder, id) }
 
-// loadQueue finds the files that waited when the process ended. A note without its file was over; a file without a
-// note was never promised to anybody, and Store's caller still had it.
+// loadQueue finds the files that waited when the process ended.
 func (c *Cache) loadQueue() error {
 	entries, err := os.ReadDir(c.path(uploadFolder))
 	if err != nil {
@@ -79,14 +80,32 @@ func (c *Cache) loadQueue() error {
 			c.cfg.Log.Error("a note of an upload cannot be read; its file stays where it is", "note", c.uploadPath(e.Name()), "err", err)
 			continue
 		}
-		if info, err := os.Stat(c.uploadPath(id)); err != nil || info.Size() != u.Bytes {
-			c.cfg.Log.Error("a recording that waited for the brain is gone or cut short", "key", u.Key, "err", err)
+		if there, err := c.recover(u); err != nil || !there {
+			c.cfg.Log.Warn("an upload that was begun has no file: it was over, or the file is gone", "key", u.Key, "err", err)
+			if err := os.Remove(c.uploadPath(e.Name())); err != nil {
+				return err
+			}
 			continue
 		}
 		c.queue.list = append(c.queue.list, u)
 		c.queue.bytes += u.Bytes
 	}
 	return nil
+}
+
+// recover says whether the file of a note is there, and moves it here if the process ended before it had.
+func (c *Cache) recover(u *upload) (bool, error) {
+	if info, err := os.Stat(c.uploadPath(u.id)); err == nil && info.Size() == u.Bytes {
+		return true, nil
+	}
+	sum, _, err := sumFile(u.From)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil || sum != u.SHA256:
+		return false, err
+	}
+	return true, moveFile(u.From, c.uploadPath(u.id))
 }
 
 // Waiting is how many files, and bytes, the brain does not have yet.
@@ -130,7 +149,7 @@ func (c *Cache) accept(key, file string) (*upload, error) {
 		return nil, fmt.Errorf("the file has %d bytes, more than %d", size, maxObject)
 	}
 	id := sha256.Sum256([]byte(key + " " + sum))
-	u := &upload{Key: key, SHA256: sum, Bytes: size, id: hex.EncodeToString(id[:]), done: make(chan struct{})}
+	u := &upload{Key: key, SHA256: sum, Bytes: size, From: file, id: hex.EncodeToString(id[:]), done: make(chan struct{})}
 	if old, err := c.reserve(u); old != nil || err != nil {
 		if old != nil {
 			err = os.Remove(file) // the same file again
@@ -163,18 +182,18 @@ func (c *Cache) reserve(u *upload) (*upload, error) {
 	return nil, nil
 }
 
-// secure has the file and its note on disk.
+// secure has the note on disk, which says where the file is, and then the file.
 func (c *Cache) secure(u *upload, file string) error {
-	to := c.uploadPath(u.id)
-	if err := moveFile(file, to); err != nil {
+	note, err := json.Marshal(u)
+	if err != nil {
 		return err
 	}
-	note, err := json.Marshal(u)
-	if err == nil {
-		err = writeFile(to+noteSuffix, note)
+	to := c.uploadPath(u.id)
+	if err := writeFile(to+noteSuffix, note); err != nil {
+		return err
 	}
-	if err != nil {
-		return errors.Join(err, moveFile(to, file))
+	if err := moveFile(file, to); err != nil {
+		return errors.Join(err, os.Remove(to+noteSuffix))
 	}
 	return nil
 }

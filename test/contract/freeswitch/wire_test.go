@@ -264,7 +264,7 @@ func TestWire_AnIndependentBuilderIsUnderstood(t *testing.T) {
 			command.Auth{Password: s.password}, command.Event{Format: "plain", Listen: []string{"BACKGROUND_JOB"}},
 			&built.Execute{UUID: c.uuid, AppName: "set", AppArgs: "built_by=another", Loops: 1}, built.Set{UUID: c.uuid, Key: "and_so", Value: "is this"},
 		} {
-			w.write(t, message.BuildMessage()+command.EndOfMessage)
+			w.write(t, message.BuildMessage()+"\r\n\r\n")
 			if got := w.read(t).Get("Reply-Text"); !strings.HasPrefix(got, "+OK") {
 				t.Errorf("%T: %q", message, got)
 			}
@@ -275,7 +275,7 @@ func TestWire_AnIndependentBuilderIsUnderstood(t *testing.T) {
 		if got := c.variable(t, "built_by"); got != "another" {
 			t.Errorf("variable is %q", got)
 		}
-		w.write(t, built.Hangup{UUID: c.uuid, Cause: "NORMAL_CLEARING"}.BuildMessage()+command.EndOfMessage)
+		w.write(t, built.Hangup{UUID: c.uuid, Cause: "NORMAL_CLEARING"}.BuildMessage()+"\r\n\r\n")
 		over(t, c.ear, patience)
 	})
 }

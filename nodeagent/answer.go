@@ -1,0 +1,144 @@
+package nodeagent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/nodeagent/esl"
+	"github.com/sipio/sipio/nodeagent/flow"
+	"github.com/sipio/sipio/nodeagent/kam"
+	"github.com/sipio/sipio/nodeagent/media"
+	"github.com/sipio/sipio/nodeagent/op"
+)
+
+// answering is the part of the agent that drives the node's FreeSWITCH. nil: the node has none.
+type answering struct {
+	cfg    Config
+	log    *slog.Logger
+	calls  *flow.Calls
+	cache  *media.Cache
+	client *esl.Client
+
+	mu      sync.Mutex
+	version string // of FreeSWITCH, as of the last connection
+}
+
+// musicKey is the platform's music on hold, and musicName its stream at FreeSWITCH.
+const musicKey = "system/moh/default.wav"
+
+func newAnswering(cfg Config, report *reporter, kamailio *kam.Client, log *slog.Logger) (*answering, error) {
+	password, err := readKey("media key", cfg.MediaKeyFile, "")
+	if err != nil || password == "" {
+		return nil, err
+	}
+	dir, err := filepath.Abs(cfg.MediaDir) // FreeSWITCH has another working folder
+	if err != nil {
+		return nil, fmt.Errorf("media-dir: %w", err)
+	}
+	a := &answering{cfg: cfg, log: log}
+	a.cache, err = media.Open(media.Config{Folder: filepath.Join(dir, "store"), MaxBytes: int64(cfg.MediaCacheMB) << 20, Log: log}, report)
+	if err != nil {
+		return nil, err
+	}
+	a.client = esl.NewClient(cfg.MediaESL, password, esl.Options{Log: log, OnConnect: a.connected})
+	a.calls = flow.New(flow.Config{
+		Node: cfg.Name, Proxy: cfg.MediaProxy, Dir: filepath.Join(dir, "recordings"),
+		Brain: report, Media: a.cache, Edge: kamailio, Switch: a, Log: log,
+	})
+	return a, nil
+}
+
+// connected asks a FreeSWITCH that was just reached what it is.
+func (a *answering) connected(ctx context.Context, c *esl.Conn) error {
+	version, err := c.API(ctx, "version short")
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.version = version
+	a.mu.Unlock()
+	a.log.Info("freeswitch answers", "version", version)
+	return nil
+}
+
+// API runs a command of FreeSWITCH that belongs to no call.
+func (a *answering) API(ctx context.Context, command string) (string, error) {
+	c, ok := a.client.Conn()
+	if !ok {
+		return "", errors.New("FreeSWITCH is away")
+	}
+	return c.API(ctx, command)
+}
+
+// status is FreeSWITCH as it is now.
+func (a *answering) status() DaemonStatus {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, ok := a.client.Conn(); !ok {
+		return DaemonStatus{Version: a.version, Error: "no connection to the event socket at " + a.cfg.MediaESL}
+	}
+	return DaemonStatus{Healthy: true, Version: a.version}
+}
+
+// run takes calls until ctx ends or the listener fails.
+func (a *answering) run(ctx context.Context, ln net.Listener) error {
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	parts.Go(func() { a.client.Run(ctx) })
+	parts.Go(func() { a.cache.Run(ctx) })
+	parts.Go(func() { a.calls.Keep(ctx) })
+	return esl.Serve(ctx, ln, esl.Options{Log: a.log}, func(ctx context.Context, c *esl.Conn, channel *esl.Event) {
+		a.calls.Run(ctx, channelConn{c}, channel)
+	})
+}
+
+// channelConn is the event socket of one call, as its runner knows it.
+type channelConn struct{ conn *esl.Conn }
+
+func (c channelConn) Next(ctx context.Context) (flow.Event, error) {
+	e, err := c.conn.Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (c channelConn) Send(ctx context.Context, command string) error {
+	_, err := c.conn.Send(ctx, command)
+	return err
+}
+
+func (c channelConn) API(ctx context.Context, command string) (string, error) {
+	return c.conn.API(ctx, command)
+}
+
+func (c channelConn) Execute(ctx context.Context, app, arg, uuid string) error {
+	return c.conn.Execute(ctx, "", app, arg, esl.Execute{EventUUID: uuid})
+}
+
+// newOps is the handler of the brain's orders.
+func newOps(cfg Config, a *answering, kamailio *kam.Client, log *slog.Logger) (*op.Handler, error) {
+	key, err := readKey("op key", cfg.OpKeyFile, CredentialOp)
+	if err != nil {
+		return nil, err
+	}
+	lamp, err := kam.NewLamp(kamailio, "sipio.invalid")
+	if err != nil {
+		return nil, err
+	}
+	kinds := map[string]op.Func{api.OpMWI: func(ctx context.Context, o api.Op) (api.OpReply, error) {
+		return api.OpReply{OK: true}, lamp.Set(ctx, o.AOR, o.New, o.Old)
+	}}
+	if a != nil {
+		kinds[api.OpConference], kinds[api.OpRecording], kinds[api.OpHangup] = a.calls.Conference, a.calls.Recording, a.calls.Hangup
+	}
+	return op.New(op.Config{Key: key, Kinds: kinds, Log: log}), nil
+}

@@ -1,0 +1,109 @@
+package nodeagent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/nodeagent/media"
+)
+
+// Flow asks a brain what to do next with a call.
+func (r *reporter) Flow(ctx context.Context, req api.FlowRequest) (reply api.FlowReply, err error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return reply, fmt.Errorf("encode question: %w", err)
+	}
+	err = r.post(ctx, api.PathFlow, body, &reply)
+	if refused, ok := errors.AsType[*statusError](err); ok && (refused.malformed() || refused.status == http.StatusNotFound || refused.status == http.StatusForbidden) {
+		// The brain is there and has no such call: nobody will ever command it.
+		return api.FlowReply{Seq: req.Seq, Command: api.CommandHangup, Params: api.CommandParams{Cause: "NORMAL_TEMPORARY_FAILURE", Reason: refused.Error()}}, nil
+	}
+	return reply, err
+}
+
+// Alive names the calls that live on this node.
+func (r *reporter) Alive(ctx context.Context, alive api.FlowAlive) error {
+	body, err := json.Marshal(alive)
+	if err != nil {
+		return fmt.Errorf("encode list of calls: %w", err)
+	}
+	var reply struct{}
+	return r.post(ctx, api.PathFlowAlive, body, &reply)
+}
+
+// Get opens an object of the brain's media store. media.ErrRefused: it has none.
+func (r *reporter) Get(ctx context.Context, key string) (io.ReadCloser, api.MediaRef, error) {
+	var errs []error
+	for _, base := range r.urls {
+		resp, err := r.object(ctx, http.MethodGet, base, key, nil, 0, "")
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if resp.StatusCode == http.StatusOK {
+			return resp.Body, api.MediaRef{Key: key, SHA256: resp.Header.Get(api.HeaderSHA256), Bytes: resp.ContentLength}, nil
+		}
+		errs = append(errs, objectError(resp))
+	}
+	return nil, api.MediaRef{}, errors.Join(errs...)
+}
+
+// Put stores an object. media.ErrRefused: the brain will never take it.
+func (r *reporter) Put(ctx context.Context, key string, body io.Reader, size int64, sum string) error {
+	var last error
+	for _, base := range r.urls {
+		resp, err := r.object(ctx, http.MethodPut, base, key, body, size, sum)
+		if err != nil {
+			return err // part of the body is gone: whoever has it begins again
+		}
+		if resp.StatusCode < 300 {
+			_ = resp.Body.Close()
+			return nil
+		}
+		if last = objectError(resp); resp.StatusCode < 500 {
+			return last
+		}
+		if seeker, ok := body.(io.Seeker); !ok {
+			return last
+		} else if _, err := seeker.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+	}
+	return last
+}
+
+func (r *reporter) object(ctx context.Context, method, base, key string, body io.Reader, size int64, sum string) (*http.Response, error) {
+	path := (&url.URL{Path: api.PathMedia + key}).EscapedPath()
+	if body != nil {
+		body = io.NopCloser(body)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(base, "/")+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	req.Header.Set("Authorization", "Bearer "+r.key)
+	if method == http.MethodPut {
+		req.ContentLength = size
+		req.Header.Set(api.HeaderSHA256, sum)
+	}
+	return r.objects.Do(req)
+}
+
+// objectError is an answer other than the one hoped for.
+func objectError(resp *http.Response) error {
+	defer func() { _ = resp.Body.Close() }()
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
+	err := error(&statusError{resp.StatusCode, strings.TrimSpace(string(text))})
+	switch resp.StatusCode {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType:
+		return fmt.Errorf("%w: %w", media.ErrRefused, err)
+	}
+	return err
+}
