@@ -65,7 +65,7 @@ func plainNumbers(value any) any {
 			return n
 		}
 		if n, err := v.Float64(); err == nil {
-			return n
+			return n + 0 // no negative zero
 		}
 	case []any:
 		for i := range v {

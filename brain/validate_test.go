@@ -14,6 +14,9 @@ func paths(errs []FieldError) []string {
 	return list
 }
 
+// phc has the form of an argon2id hash.
+const phc = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
+
 // valid returns a resource of each kind that has nothing wrong with it.
 func valid() map[Kind]Resource {
 	list := map[Kind]Resource{
@@ -26,6 +29,19 @@ func valid() map[Kind]Resource {
 		KindNode:      &Node{Name: "edge-1", AgentURL: "http://[::1]:8481", SIPAddresses: []string{"192.0.2.1:5060", "[2001:db8::1]"}},
 		KindAPIKey:    &APIKey{Name: "ci", Scopes: []Scope{ScopeConfigRead}, Hash: strings.Repeat("0a", 32)},
 		KindCallLimit: &CallLimit{Name: "premium", ScopeKind: LimitNumber, NumberPattern: "+1900?*", PeriodSec: 60, MaxCount: 1},
+
+		KindTimeSchedule: &TimeSchedule{Name: "office", Timezone: "Europe/Berlin", Rules: []ScheduleRule{{Kind: "weekly", DOW: 6, StartTime: "22:00", EndTime: "06:00"},
+			{Kind: "date", StartDate: "2028-02-29", IsClosed: true}, {Kind: "date_range", StartDate: "2026-12-24", EndDate: "2026-12-24", EndTime: "24:00"}}},
+		KindMediaFile:     &MediaFile{Name: "hello", Text: "one\ntwo", Language: "de-DE", ObjectKey: "acc_1/media/media_1.wav", Format: "wav"},
+		KindMediaPlaylist: &MediaPlaylist{Name: "songs", MediaIDs: []string{"media_1", "media_1"}},
+		KindVoicemail:     &Voicemail{Name: "box", NotifyEmail: "a.b+c@acme.test", NotifyURL: "https://acme.test/x", PINHash: phc},
+		KindConference:    &Conference{Name: "room", PINHash: phc, ModeratorPINHash: phc, MaxMembers: 1000},
+		KindCallFlow: &CallFlow{Name: "main", Graph: FlowGraph{Start: "a", Nodes: []FlowStep{{ID: "a", Position: []byte(`{"x": 1}`), Data: []byte(`{"kind": "entry"}`)}},
+			Edges: []FlowEdge{{Source: "a", Target: "a"}}}},
+		KindDID: &DID{E164: "493012345", Label: "Vertrieb Süd", DestKind: DestVoicemail, DestXform: Vars{"action": "retrieve", "_x1": ""}, ScheduleID: "sch_1",
+			ClosedDestKind: DestFlow, ClosedDestID: "flow_1", HolidayDestKind: DestHangup},
+		KindSIPTrunk:         &SIPTrunk{Name: "carrier", InboundACL: []string{"192.0.2.0/24", "2001:db8::1"}, MaxChannels: 30},
+		KindVoicemailMessage: &VoicemailMessage{VoicemailID: "vm_1", Caller: "+4930", ObjectKey: "acc_1/vm/vm_1/msg_1.wav", SHA256: strings.Repeat("0a", 32)},
 	}
 	for _, r := range list {
 		ApplyDefaults(r)
@@ -200,6 +216,17 @@ func validAccount() AccountRows {
 		RingGroups: []RingGroup{{ID: "rg_1", Name: "g", Members: []RingGroupMember{{UserID: "us_1"}, {UserID: "us_2"}}, OverflowDestKind: DestExtension, OverflowDestID: "ext_1"}},
 		Limits: []CallLimit{{ID: "lim_1", Name: "all", ScopeKind: LimitAccount}, {ID: "lim_2", Name: "own", ScopeKind: LimitAccount, ScopeID: "acc_1"},
 			{ID: "lim_3", Name: "user", ScopeKind: LimitUser, ScopeID: "us_1"}, {ID: "lim_4", Name: "number", ScopeKind: LimitNumber, NumberPattern: "1*"}},
+
+		Schedules:   []TimeSchedule{{ID: "sch_1", Name: "office"}},
+		MediaFiles:  []MediaFile{{ID: "media_1", Name: "hello"}},
+		Playlists:   []MediaPlaylist{{ID: "pl_1", Name: "songs", MediaIDs: []string{"media_1"}}},
+		Voicemails:  []Voicemail{{ID: "vm_1", Name: "box", GreetingMediaID: "media_1"}},
+		Messages:    []*VoicemailMessage{{ID: "msg_1", VoicemailID: "vm_1"}},
+		Conferences: []Conference{{ID: "conf_1", Name: "room"}},
+		Flows:       []*CallFlow{{ID: "flow_1", Name: "main"}},
+		Trunks:      []SIPTrunk{{ID: "tr_1", Name: "carrier"}},
+		DIDs: []DID{{ID: "did_1", E164: "4930", DestKind: DestFlow, DestID: "flow_1", ScheduleID: "sch_1", ClosedDestKind: DestVoicemail, ClosedDestID: "vm_1",
+			HolidayDestKind: DestConference, HolidayDestID: "conf_1"}, {ID: "did_2", E164: "4931", DestKind: DestVoicemail, DestXform: Vars{"action": "retrieve"}}},
 	}
 }
 

@@ -32,6 +32,17 @@ type Config struct {
 	BusCAFile    string   // PEM of the authority of its certificates; "" = the system's
 	AcceptLoss   bool     // start although the journal has lost acknowledged messages; says which in the log
 
+	MediaStore      string         // folder, or s3://bucket?…, of prompts, messages and recordings; "" = media in DataDir
+	PromptLanguages []string       // whose prompts are spoken ahead of need; "all" = every language of the engine
+	SpeechURL       string         // template of the URL of a speech server; "" = espeak-ng of this machine
+	SpeechBody      string         // template of what is posted to it; "" = GET
+	SpeechKeyFile   string         // holds its bearer token; "" = none
+	FlowCAFile      string         // PEM; trusted beside the system's by http steps and notifications
+	FlowAllowNets   []netip.Prefix // private networks that those may reach
+	OpKeyFile       string         // holds the key that node agents want with orders; "" = none is given
+	MailServer      string         // relay for mail of new messages, host:port; "" = no mail
+	MailFrom        string         // its sender
+
 	LogLevel     slog.Level
 	LogDecisions bool // a line for every decision at info; otherwise they are debug
 
@@ -56,6 +67,10 @@ func DefaultConfig() Config {
 		Listen:     "127.0.0.1:8080",
 		AllowPeers: endpoint.Loopback(),
 		Name:       "brain-1",
+		MailFrom:   "sipio@localhost",
+
+		PromptLanguages: []string{"en"},
+
 		LogLevel:   slog.LevelInfo,
 		Version:    "dev",
 	}
@@ -96,6 +111,18 @@ func (c *Config) Settings() []Setting {
 		{"accept-journal-loss", "start although acknowledged messages of the journal are lost; the log says which", "bool",
 			func() string { return strconv.FormatBool(c.AcceptLoss) },
 			func(s string) (err error) { c.AcceptLoss, err = strconv.ParseBool(s); return err }, ""},
+		text("media-store", "folder of prompts, messages and recordings, or s3://bucket?region=…&endpoint=…; empty for media in the data-dir", &c.MediaStore),
+		list("prompt-languages", "languages whose prompts are spoken at the start, comma between; all for every one that the engine has", &c.PromptLanguages),
+		text("speech-url", "URL of a speech server, a template over .Text, .Language, .Gender and .Voice; empty for espeak-ng on this machine", &c.SpeechURL),
+		text("speech-body", "template of what is posted to it; empty for GET", &c.SpeechBody),
+		text("speech-key-file", "file of its bearer token", &c.SpeechKeyFile),
+		text("flow-ca-file", "PEM file of authorities that http steps and notifications trust beside the system's", &c.FlowCAFile),
+		{"flow-allow-nets", "private networks that http steps and notifications may reach: CIDRs, comma between", "string",
+			func() string { return joinPrefixes(c.FlowAllowNets) },
+			func(s string) (err error) { c.FlowAllowNets, err = parsePrefixes(s); return err }, ""},
+		text("op-key-file", "file of the key that node agents want with orders (their op-key-file)", &c.OpKeyFile),
+		text("mail-server", "relay that takes mail about new voice messages without a password, host:port; empty for no mail", &c.MailServer),
+		text("mail-from", "sender of that mail", &c.MailFrom),
 		{"log-level", "debug, info, warn or error", "string",
 			func() string { return strings.ToLower(c.LogLevel.String()) },
 			func(s string) error { return c.LogLevel.UnmarshalText([]byte(s)) }, ""},

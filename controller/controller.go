@@ -46,6 +46,11 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := ensureAdminKey(ctx, store, filepath.Join(cfg.DataDir, adminKeyFile), log); err != nil {
 		return fmt.Errorf("first key: %w", err)
 	}
+	answer, err := openAnswering(ctx, cfg, store, live, log)
+	if err != nil {
+		return err
+	}
+	defer answer.close()
 	background, stop := context.WithCancel(ctx)
 	defer stop()
 	go follow(background, store, log)
@@ -56,8 +61,12 @@ func Run(ctx context.Context, cfg Config) error {
 	ask := endpoint.New(store, live.presence)
 	ask.Allow, ask.Version, ask.LogDecisions, ask.Log = cfg.AllowPeers, cfg.Version, cfg.LogDecisions, log
 	ask.Done, ask.Operator = ctx.Done(), &operator{cfg.Name, live, store}
+	ask.Nodes, ask.Delivered = answer.nodes, answer.registered
 	mux := http.NewServeMux()
 	ask.Register(mux)
+	ask.RegisterFlow(mux, answer.calls)
+	ask.RegisterMedia(mux, answer.store)
+	go answer.run(background)
 	mux.Handle(v1.Prefix+"/", v1.New(store))
 	return serve(ctx, cfg, log, mux)
 }

@@ -97,8 +97,9 @@ func readFlow(f *fields) action {
 
 func (i *inner) exits() []exit { return nil }
 
-func (i *inner) begin(w *walk, _ *step) move {
+func (i *inner) begin(w *walk, st *step) move {
 	w.assign(i.vars)
+	w.note(st, "", "goes into flow "+quote(i.id))
 	w.push(i.id)
 	return goOn
 }

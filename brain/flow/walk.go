@@ -329,7 +329,7 @@ func (w *walk) trace(st *step, t Trace) {
 	if c, ok := st.act.(*choice); ok && strings.HasPrefix(t.Outcome, "case:") && slices.ContainsFunc(c.value.names(), w.isSecret) {
 		t.Outcome = "case:" + masked
 	}
-	if t.Outcome != "" && len(w.changed) > 0 {
+	if (t.Outcome != "" || t.Note != "") && len(w.changed) > 0 {
 		t.Changed, w.changed = maps.Clone(w.changed), nil
 	}
 	w.out.Trace = append(w.out.Trace, t)

@@ -53,7 +53,7 @@ func (o offices) admission(id, token, node string) *presence.Admission {
 	c := o[id]
 	from, to := c.UserByName["1001"], c.UserByName["1002"]
 	a := &presence.Admission{AccountID: id, Policy: c.Account.AdmissionPolicy, Nodes: o.ActiveNodes()}
-	a.Call = presence.Admit{Call: cac.Call{Token: token, CallID: "call-" + token, Node: node, AskedMS: 1, Takes: route.Takes(c, from, to)},
+	a.Call = presence.Admit{Call: cac.Call{Token: token, CallID: "call-" + token, Node: node, AskedMS: 1, Takes: route.Takes(&route.Caller{Account: c, User: from}, to, &api.RouteRequest{})},
 		From: "1001", To: "1002", CallerUser: from.ID, CalleeUser: to.ID}
 	if n := o.NodeByName(node); n != nil {
 		a.NodeCapacity = n.Capacity

@@ -69,6 +69,9 @@ type Server struct {
 	Operator Operator // nil: those questions are not answered
 	Nodes    Nodes    // nil: conferences and recordings cannot be changed
 
+	// Delivered is shown each batch of events once it is in the journal; it must not wait. nil = nobody.
+	Delivered func(*api.EventBatch)
+
 	Allow        []netip.Prefix // peers that may ask at all; nobody else, whatever their credential
 	Version      string         // of this build, shown by /health
 	LogDecisions bool           // decisions are logged at info instead of debug

@@ -27,6 +27,9 @@ func (s *Server) presenceEvent(r *http.Request, _ brain.APIKey) (any, error) {
 		return nil, err
 	}
 	s.counts.add(countEventsTaken)
+	if s.Delivered != nil {
+		s.Delivered(&batch)
+	}
 	reply.LastSeq = max(reply.LastSeq, last)
 	return &reply, nil
 }

@@ -23,8 +23,8 @@ type Client struct {
 	o              Options
 
 	mu      sync.Mutex
-	conn    *Conn
-	changed chan struct{} // closed, and made anew, when conn changes
+	conn    *Conn         // the latest, which may have ended
+	changed chan struct{} // closed, and made anew, when there is a new one
 }
 
 // NewClient makes a Client; Run connects it. With each new connection FreeSWITCH has forgotten all
@@ -75,7 +75,6 @@ func (c *Client) session(ctx context.Context) (connected bool, err error) {
 		}
 	}
 	c.set(conn)
-	defer c.set(nil)
 	c.o.Log.Info("FreeSWITCH's event socket is connected", "addr", c.addr)
 	select {
 	case <-conn.Done():

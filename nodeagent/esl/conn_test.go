@@ -311,6 +311,50 @@ func TestConn_CommandsLookAsFreeSWITCHWantsThem(t *testing.T) {
 	check(err, "event json BACKGROUND_JOB", "bgapi status\n")
 }
 
+func TestConn_EventsAfterLingerStillCome(t *testing.T) {
+	// Proves that the notice of linger, as recorded, ends nothing: commands and events work behind it, and the final
+	// notice then ends the connection.
+	const linger = "Content-Type: text/disconnect-notice\nControlled-Session-UUID: u\nContent-Disposition: linger\n" +
+		"Channel-Name: sofia/lab/x\nLinger-Time: 5\nContent-Length: 0\n\n"
+	c := connected(t, quick(), func(f *fakeSwitch) {
+		f.say(linger)
+		_, _ = f.command()
+		f.say(replyFrame("+OK") + numbered(1) + strings.Replace(goodbye, "Content-Length", "Content-Disposition: disconnect\nContent-Length", 1))
+		_, _ = io.Copy(io.Discard, f)
+	})
+	if _, err := c.Send(soon(t), "filter delete all"); err != nil {
+		t.Error(err)
+	}
+	if e, err := c.Next(soon(t)); err != nil || e.Get("N") != "1" {
+		t.Errorf("%v %v", e, err)
+	}
+	if _, err := c.Next(soon(t)); !errors.Is(err, ErrDisconnected) {
+		t.Errorf("the end: %v", err)
+	}
+}
+
+func TestConn_ResultThatComesTwiceBlocksNobody(t *testing.T) {
+	// Proves that the reader hands a result to its waiter once and goes on: the second copy goes to Next.
+	c := connected(t, quick(), func(f *fakeSwitch) {
+		f.answer(func(command string) string {
+			_, id, isJob := strings.Cut(command, "Job-UUID: ")
+			if !isJob {
+				return replyFrame("+OK")
+			}
+			job := plainFrame("Event-Name: BACKGROUND_JOB\nJob-UUID: " + id + "\n\n+OK")
+			return job + job + job + replyFrame("+OK")
+		})
+	})
+	if result, err := c.BgAPI(soon(t), "status"); err != nil || result != "+OK" {
+		t.Errorf("%q %v", result, err)
+	}
+	for range 2 {
+		if e, err := c.Next(soon(t)); err != nil || e.Name() != "BACKGROUND_JOB" {
+			t.Errorf("%v %v", e, err)
+		}
+	}
+}
+
 func TestConn_JobEndsWithTheConnectionOrItsTime(t *testing.T) {
 	// Proves that BgAPI never waits for ever: without a deadline of its own JobTimeout ends it, and the connection's end does.
 	synctest.Test(t, func(t *testing.T) {

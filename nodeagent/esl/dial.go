@@ -99,6 +99,7 @@ func (c *Conn) probe() error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.o.ProbeTimeout)
 	defer cancel()
 	_, err := c.API(ctx, "status")
+	// A long command may have gone out just before the probe: then its time counts.
 	if err == nil || c.heard.Load() != before || c.quietFor() > 0 {
 		return nil
 	}

@@ -71,8 +71,8 @@ func TestWatch_LeavesALivingConnection(t *testing.T) {
 		"answers": func(f *fakeSwitch) { f.answer(usual) },
 		"events": func(f *fakeSwitch) {
 			go f.answer(func(string) string { return "" })
-			for i := range 60 {
-				<-time.After(time.Second)
+			for i := range 10 {
+				<-time.After(6 * time.Second) // behind each probe, before it is given up
 				f.say(numbered(i))
 			}
 		},

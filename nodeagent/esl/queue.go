@@ -55,9 +55,6 @@ func (q *queue) take() *Event {
 	case q.count > 0:
 		e = q.shift()
 	}
-	if q.count > 0 {
-		q.wake()
-	}
 	return e
 }
 

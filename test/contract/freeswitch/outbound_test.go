@@ -20,8 +20,7 @@ func TestOutbound_ConnectTellsTheCall(t *testing.T) {
 			"Call-Direction": "inbound", "Caller-Caller-ID-Number": "1001", "Caller-Caller-ID-Name": "Phone 1001",
 			"Caller-Destination-Number": "4930", "Caller-Context": "sipio",
 			"variable_sip_h_X-Sipio-Call": c.token, "variable_sip_h_X-Sipio-Account": "acct_1", "variable_sip_h_X-Sipio-App": "flow/flow_1",
-			"variable_sip_h_X-Sipio-Vars": "caller_number=1001&caller_name=Z%C3%B6e",
-			"variable_sip_h_X-Multi":      "one", "variable_sip_h_X-Multi-1": "two", "variable_sip_h_x-lower": "kept",
+			"variable_sip_h_X-Multi": "one", "variable_sip_h_X-Multi-1": "two", "variable_sip_h_x-lower": "kept",
 			"variable_sip_h_X-Text": `Grüße; a=1, b="q"`, "variable_sip_call_id": c.ear.CallID(), "variable_sip_network_ip": "127.0.0.1",
 			"variable_sip_to_user": "4930", "variable_sip_from_user": "1001", "variable_endpoint_disposition": "DELAYED NEGOTIATION",
 			"variable_sofia_profile_name": "sipio", "variable_socket_resume": "true", "variable_sipio_resumed": "",
@@ -32,6 +31,21 @@ func TestOutbound_ConnectTellsTheCall(t *testing.T) {
 		}
 		if c.start.Variable("switch_r_sdp") == "" || c.start.Get("Unique-ID") != c.start.Variable("uuid") {
 			t.Error("no SDP, or no id")
+		}
+	})
+}
+
+// Proves the one lie in that data: what looks URL-encoded in a value is not encoded again, so it arrives decoded. A
+// display name could add a variable to the caller's. Only uuid_getvar gives the header as it was sent.
+func TestOutbound_EscapesInAValueAreLost(t *testing.T) {
+	each(t, func(t *testing.T, s *site) {
+		const sent = "caller_name=Z%C3%B6e%26did_label%3Dforged&n=%c3"
+		c := s.ring(t, phone.WithHeader("X-Text", sent))
+		if got := c.start.Variable("sip_h_X-Text"); got != "caller_name=Zöe&did_label=forged&n=%c3" {
+			t.Errorf("connect: %q", got)
+		}
+		if got := c.variable(t, "sip_h_X-Text"); got != sent {
+			t.Errorf("uuid_getvar: %q, want %q", got, sent)
 		}
 	})
 }

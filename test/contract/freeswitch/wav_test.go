@@ -58,6 +58,16 @@ func readRecording(t *testing.T, path string) recording {
 	return r
 }
 
+// canRead says whether a recording is there and whole enough to be read.
+func canRead(path string) bool {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	r, err := parseRecording(b)
+	return err == nil && len(r.channels[0]) > 0
+}
+
 func parseRecording(b []byte) (recording, error) {
 	var r recording
 	if len(b) < 12 || string(b[:4]) != "RIFF" || string(b[8:12]) != "WAVE" {
