@@ -117,7 +117,10 @@ func (a *answering) run(ctx context.Context) {
 	go a.calls.Run(ctx)
 	go a.keepRecordings(ctx)
 	languages := a.cfg.PromptLanguages
-	if slices.Equal(languages, []string{"all"}) {
+	switch {
+	case len(languages) == 0:
+		return // each is spoken when it is first heard
+	case slices.Equal(languages, []string{"all"}):
 		languages = nil
 	}
 	prepared, err := a.library.Prepare(ctx, languages)
@@ -180,6 +183,36 @@ func (a *answering) close() {
 	if err := a.store.Close(); err != nil {
 		a.log.Warn("media store", "err", err)
 	}
+}
+
+// content is the media store as operators use it.
+type content struct {
+	*media.Store
+	library *media.Library
+	config  *config.Store
+}
+
+// Accept stores the file of a media file and enters it in its row; what was there before is deleted.
+func (c content) Accept(ctx context.Context, who, accountID, mediaID string, r io.Reader) (*brain.MediaFile, error) {
+	row, err := c.config.Get(ctx, brain.KindMediaFile, accountID, mediaID)
+	if err != nil {
+		return nil, err
+	}
+	up, err := c.library.Upload(ctx, accountID, mediaID, r)
+	if err != nil {
+		return nil, err
+	}
+	before := row.(*brain.MediaFile)
+	file := *before
+	file.ObjectKey, file.Format, file.DurationMS = up.Ref.Key, up.Format, up.DurationMS
+	file.Bytes, file.SHA256, file.Text = int(up.Ref.Bytes), up.Ref.SHA256, ""
+	if _, err := c.config.Change(ctx, who, brain.Change{Op: brain.OpUpdate, Resource: &file, Before: before}); err != nil {
+		return nil, err
+	}
+	if before.ObjectKey != "" && before.ObjectKey != file.ObjectKey {
+		err = objects{c.Store}.Delete(ctx, before.ObjectKey)
+	}
+	return &file, err
 }
 
 // objects is the media store as mailboxes use it.

@@ -33,7 +33,7 @@ type Config struct {
 	AcceptLoss   bool     // start although the journal has lost acknowledged messages; says which in the log
 
 	MediaStore      string         // folder, or s3://bucket?…, of prompts, messages and recordings; "" = media in DataDir
-	PromptLanguages []string       // whose prompts are spoken ahead of need; "all" = every language of the engine
+	PromptLanguages []string       // whose prompts are spoken at the start; "all" = every language of the engine; none = when first heard
 	SpeechURL       string         // template of the URL of a speech server; "" = espeak-ng of this machine
 	SpeechBody      string         // template of what is posted to it; "" = GET
 	SpeechKeyFile   string         // holds its bearer token; "" = none
@@ -112,7 +112,7 @@ func (c *Config) Settings() []Setting {
 			func() string { return strconv.FormatBool(c.AcceptLoss) },
 			func(s string) (err error) { c.AcceptLoss, err = strconv.ParseBool(s); return err }, ""},
 		text("media-store", "folder of prompts, messages and recordings, or s3://bucket?region=…&endpoint=…; empty for media in the data-dir", &c.MediaStore),
-		list("prompt-languages", "languages whose prompts are spoken at the start, comma between; all for every one that the engine has", &c.PromptLanguages),
+		list("prompt-languages", "languages whose prompts are spoken at the start, comma between; all for every one that the engine has, empty for none: then when first heard", &c.PromptLanguages),
 		text("speech-url", "URL of a speech server, a template over .Text, .Language, .Gender and .Voice; empty for espeak-ng on this machine", &c.SpeechURL),
 		text("speech-body", "template of what is posted to it; empty for GET", &c.SpeechBody),
 		text("speech-key-file", "file of its bearer token", &c.SpeechKeyFile),

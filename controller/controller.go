@@ -66,6 +66,7 @@ func Run(ctx context.Context, cfg Config) error {
 	ask.Register(mux)
 	ask.RegisterFlow(mux, answer.calls)
 	ask.RegisterMedia(mux, answer.store)
+	ask.RegisterContent(mux, content{answer.store, answer.library, store})
 	go answer.run(background)
 	mux.Handle(v1.Prefix+"/", v1.New(store))
 	return serve(ctx, cfg, log, mux)

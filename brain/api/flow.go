@@ -14,7 +14,7 @@ const (
 	HeaderCall    = "X-Sipio-Call"    // token of the call
 	HeaderAccount = "X-Sipio-Account" // account id
 	HeaderApp     = "X-Sipio-App"     // route target: KIND/ID, ID may be empty
-	HeaderVars    = "X-Sipio-Vars"    // what the route knows, as application/x-www-form-urlencoded, at most MaxVars bytes
+	HeaderVars    = "X-Sipio-Vars"    // what the route knows: a form (application/x-www-form-urlencoded) in base64url without padding, at most MaxVars bytes; FreeSWITCH hands a value on decoded that looks URL-encoded, so a form as it stands would let a caller's name bring in variables
 	HeaderDial    = "X-Sipio-Dial"    // on a leg that the media server makes: KIND/ID that it is for
 )
 

@@ -26,6 +26,7 @@ const MaxScript = 10_000
 //	recorded key=acc/rec/1.wav
 //	http 200 {"a": 1}                            the answer to an http step: a status and a body, error, or timeout
 //	hangup                                       the caller hangs up
+//	outcome strange                              any outcome, also one that nobody knows
 //	# text                                       a remark
 type Script []Line
 
@@ -79,11 +80,21 @@ func parseLine(line string) (l Line, err error) {
 		l.Input, err = parseAnswer(rest)
 		return l, err
 	}
+	if word == "outcome" {
+		word, rest, _ = strings.Cut(rest, " ")
+	} else if !slices.Contains(scriptOutcomes, word) && !strings.HasPrefix(word, "option:") {
+		return l, fmt.Errorf("%s is no event that calls have; outcome %s would play it all the same", quote(word), cut(word, maxName))
+	}
 	bare := map[string]string{"digits": "digits", "timeout": "digits", "digit": "digit"}[word]
 	data, err := parsePairs(rest, bare)
 	l.Input = Input{Outcome: word, Data: data}
 	return l, err
 }
+
+// scriptOutcomes is what may stand for itself: a misspelt one is told, not played.
+var scriptOutcomes = append([]string{api.OutcomeDone, api.OutcomeDigit, api.OutcomeDigits, api.OutcomeTimeout, api.OutcomeAnswered, api.OutcomeBusy,
+	api.OutcomeNoAnswer, api.OutcomeFailed, api.OutcomeRecorded, api.OutcomeLeft, api.OutcomeEnded, api.OutcomeDenied, api.OutcomeHangup,
+	api.OutcomeLost, outcomeFull}, queueExits...)
 
 // parseAnswer reads what follows http.
 func parseAnswer(s string) (Input, error) {

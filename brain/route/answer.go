@@ -2,6 +2,7 @@ package route
 
 import (
 	"cmp"
+	"encoding/base64"
 	"maps"
 	"slices"
 	"strings"
@@ -187,7 +188,7 @@ func routeVars(caller *Caller, req *api.RouteRequest) brain.Vars {
 	return vars
 }
 
-// form writes variables as application/x-www-form-urlencoded, by name, as much of them as api.MaxVars has room for.
+// form writes variables as api.HeaderVars wants them, by name, as many as there is room for.
 func form(vars brain.Vars) string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
@@ -195,7 +196,7 @@ func form(vars brain.Vars) string {
 			continue
 		}
 		pair := escape(name) + "=" + escape(vars[name])
-		if b.Len()+len(pair)+1 > api.MaxVars {
+		if base64.RawURLEncoding.EncodedLen(b.Len()+len(pair)+1) > api.MaxVars {
 			continue
 		}
 		if b.Len() > 0 {
@@ -203,7 +204,7 @@ func form(vars brain.Vars) string {
 		}
 		b.WriteString(pair)
 	}
-	return b.String()
+	return base64.RawURLEncoding.EncodeToString([]byte(b.String()))
 }
 
 // escape writes every byte that is not a letter, a digit or one of - . _ ~ as %XX (RFC 3986).

@@ -13,6 +13,7 @@ import (
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/presence"
+	"github.com/sipio/sipio/brain/session"
 )
 
 // Bounds of one shard. What lies beyond is refused with brain.EUnavailable: a queue that grows answers
@@ -91,7 +92,8 @@ type request struct {
 	class Class
 	op    []byte
 	ask   func(s *shard, a *object, nowMS int64) ([]byte, error) // instead of op: reads, never changes
-	step  []byte                                                 // instead of op: a question to a session, decided in the loop
+	step  *session.Request                                       // instead of op: a question to a session, decided in the loop
+	said  session.Reply                                          // its answer
 
 	reply   []byte
 	err     error

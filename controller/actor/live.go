@@ -154,7 +154,7 @@ func (l *Live) Answer(ctx context.Context, shard int, msg []byte) []byte {
 	case verbIDs:
 		reply.Data, err = l.Host.ids(ctx, shard)
 	case verbStep:
-		reply, err = l.Host.step(ctx, id, body)
+		reply.Data, err = l.Host.stepped(ctx, id, body)
 	case verbRenew:
 		reply.Data, err = l.Host.renew(ctx, shard, body)
 	default:

@@ -23,16 +23,16 @@ type Sessions struct {
 // Step gives a question to a call's session and returns what it says once the journal has it. brain.EUnavailable:
 // the same question again later; nothing is done twice. brain.EForbidden: there is no such account.
 func (s *Sessions) Step(ctx context.Context, accountID, token string, req *session.Request) (session.Reply, error) {
-	var reply session.Reply
+	id := brain.CallObject(accountID, token)
+	reply, err := s.Live.Host.step(ctx, id, req)
+	if !s.Live.elsewhere(err) {
+		return reply, err
+	}
 	text, err := json.Marshal(req)
 	if err != nil {
 		return reply, fmt.Errorf("encode a question to a session: %w", err)
 	}
-	id := brain.CallObject(accountID, token)
-	answer, err := s.Live.Host.step(ctx, id, text)
-	if s.Live.elsewhere(err) {
-		answer, err = s.Live.pass(ctx, brain.ShardOfObject(id), verbStep, ClassStep, id, text)
-	}
+	answer, err := s.Live.pass(ctx, brain.ShardOfObject(id), verbStep, ClassStep, id, text)
 	if err != nil {
 		return reply, err
 	}
@@ -108,8 +108,25 @@ func (s *shard) late() []byte {
 }
 
 // step is Host.Do for a question that must be decided by the owner of the call.
-func (h *Host) step(ctx context.Context, id string, question []byte) (Reply, error) {
-	return h.send(ctx, &request{id: id, class: ClassStep, step: question})
+func (h *Host) step(ctx context.Context, id string, req *session.Request) (session.Reply, error) {
+	r := &request{id: id, class: ClassStep, step: req}
+	if _, err := h.send(ctx, r); err != nil {
+		return session.Reply{}, err // r may still be at work: it is not looked at
+	}
+	return r.said, nil
+}
+
+// stepped is step for a question that another brain has passed on.
+func (h *Host) stepped(ctx context.Context, id string, question []byte) ([]byte, error) {
+	req, err := session.ReadRequest(question)
+	if err != nil {
+		return json.Marshal(&session.Reply{Refused: err.Error()})
+	}
+	reply, err := h.step(ctx, id, req)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(&reply)
 }
 
 // renew begins the leases of calls anew.
@@ -145,9 +162,7 @@ func (s *shard) step(out []byte, r *request, o *object, now int64) []byte {
 		r.err = err
 		return out
 	}
-	if r.reply, r.err = json.Marshal(&reply); r.err != nil {
-		return out
-	}
+	r.said = reply
 	if op != nil {
 		out = s.force(out, o, now, op)
 		r.changed = true
@@ -169,10 +184,6 @@ func (s *shard) decide(c call, r *request, now int64) (op []byte, reply session.
 			op, err = nil, brain.Errorf(brain.EInternal, "a step of session %s failed", r.id)
 		}
 	}()
-	req, err := session.ReadRequest(r.step)
-	if err != nil {
-		return nil, session.Reply{Refused: err.Error()}, nil
-	}
 	accountID, _ := brain.IsCallObject(r.id)
 	env := s.host.Env(accountID)
 	if env == nil {
@@ -187,7 +198,7 @@ func (s *shard) decide(c call, r *request, now int64) (op []byte, reply session.
 		l, ok := o.machine.(locks)
 		return ok && l.Locked(now, target)
 	}
-	op, reply = c.Decide(now, &mine, req)
+	op, reply = c.Decide(now, &mine, r.step)
 	return op, reply, nil
 }
 

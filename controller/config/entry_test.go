@@ -10,7 +10,7 @@ import (
 	"github.com/sipio/sipio/brain"
 )
 
-// messages are what a log may hold: one of a device and a key, one that is packed, and one without rows.
+// messages are what a log may hold: one of a device and a key, one that is packed, one without rows, and one of maps and graphs.
 func messages(t testing.TB) [][]byte {
 	t.Helper()
 	device := &brain.SIPDevice{ID: "dev_1", AccountID: "acc_1", UserID: "us_1", AuthUsername: "1", Realm: "a.test", HA1MD5: strings.Repeat("a", 32)}
@@ -18,12 +18,15 @@ func messages(t testing.TB) [][]byte {
 	group := &brain.RingGroup{ID: "rg_1", AccountID: "acc_1", Name: "g"}
 	limit := brain.NewResource(brain.KindCallLimit).(*brain.CallLimit)
 	limit.ID, limit.AccountID, limit.Hard = "lim_1", "acc_1", false
+	did := &brain.DID{ID: "did_1", AccountID: "acc_1", E164: "4930", DestXform: brain.Vars{"a": "b"}}
+	flow := &brain.CallFlow{ID: "flow_1", AccountID: "acc_1", Name: "f", Version: 3, LiveGraph: brain.FlowGraph{Nodes: []brain.FlowStep{{ID: "a", Data: []byte(`{"kind":"<é>"}`)}}}}
+	box := &brain.Voicemail{ID: "vm_1", AccountID: "acc_1", Name: "v", PINHash: "$argon2id$"}
 	var many []op
 	for i := range 100 {
 		many = append(many, opOf(nil, &brain.SIPUser{ID: fmt.Sprint("us_", i), AccountID: "acc_1", Username: fmt.Sprint(i)}))
 	}
 	var list [][]byte
-	for _, ops := range [][]op{{opOf(nil, device), opOf(key, key), opOf(group, nil), opOf(nil, limit)}, many, nil} {
+	for _, ops := range [][]op{{opOf(nil, device), opOf(key, key), opOf(group, nil), opOf(nil, limit)}, many, nil, {opOf(nil, did), opOf(nil, flow), opOf(nil, box)}} {
 		for _, o := range ops {
 			brain.ApplyDefaults(o.resource())
 		}
@@ -50,6 +53,13 @@ func TestEntry_IsReadAsItWasWritten(t *testing.T) {
 	device, key, limit := e.Rows[0].after.(*brain.SIPDevice), e.Rows[1].after.(*brain.APIKey), e.Rows[3].after.(*brain.CallLimit)
 	if device.HA1MD5 == "" || device.RingOnFork || key.Hash == "" || limit.Hard || e.Rows[2].after != nil || e.Rows[2].AccountID != "acc_1" {
 		t.Errorf("rows: %+v %+v %+v %+v", device, key, limit, e.Rows[2])
+	}
+	if e, err = readEntry(7, list[3]); err != nil {
+		t.Fatal(err)
+	}
+	did, flow, box := e.Rows[0].after.(*brain.DID), e.Rows[1].after.(*brain.CallFlow), e.Rows[2].after.(*brain.Voicemail)
+	if did.AllowAnonymous || did.DestXform["a"] != "b" || flow.Version != 3 || string(flow.LiveGraph.Nodes[0].Data) != `{"kind":"\u003cé\u003e"}` || box.PINHash == "" {
+		t.Errorf("rows: %+v %+v %+v", did, flow, box)
 	}
 	if packed, err := readEntry(7, list[1]); err != nil || len(packed.Rows) != 100 || list[1][0] == '{' || list[0][0] != '{' || len(list[1]) > packFrom {
 		t.Errorf("packed: %d bytes, %v", len(list[1]), err)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/pressly/goose/v3"
@@ -34,7 +35,12 @@ func oldFile(t *testing.T) string {
 	}
 	for _, query := range []string{
 		`INSERT INTO account VALUES ('acc_1', NULL, 'acme', 'active', 'UTC', 'en-US')`,
-		`INSERT INTO sip_user VALUES ('us_1', 'acc_1', '1001', '', 25, 'simultaneous', 'active', 0, '', '', '', '', '', '')`,
+		`INSERT INTO sip_domain VALUES ('dom_1', 'acc_1', 'acme.test', 1)`,
+		`INSERT INTO sip_user VALUES ('us_1', 'acc_1', '1001', '', 25, 'simultaneous', 'active', 0, '', '', 'extension', 'ext_1', 'ring_group', 'rg_1')`,
+		`INSERT INTO sip_device VALUES ('dev_1', 'acc_1', 'us_1', '1001', 'acme.test', '00000000000000000000000000000000', '', 'udp', 0, 0, 1, 'active')`,
+		`INSERT INTO ring_group VALUES ('rg_1', 'acc_1', 'sales', 'sequential', 25, 'hangup', '486')`,
+		`INSERT INTO ring_group_member VALUES ('acc_1', 'rg_1', 0, 'us_1', 0)`,
+		`INSERT INTO extension VALUES ('ext_1', 'acc_1', '600', 'ring_group', 'rg_1', 'active')`,
 		`INSERT INTO node VALUES ('node_1', 'edge-1', '', '', '[]', 'active', 100)`,
 		`INSERT INTO change_set VALUES (1, 1000, 'apply', 'create 1 account, 1 sip_user, 1 node'), (2, 2000, 'apply', 'update account "acme"')`,
 		`INSERT INTO change_row VALUES (2, 0, 'update', 'account', 'acc_1', 'acc_1',
@@ -61,21 +67,32 @@ func TestOpen_BringsAFileOfTheFirstSchemaUpToDate(t *testing.T) {
 	if s.Directory().Version() != 2 || c == nil || c.Account.AdmissionPolicy != brain.AdmissionLocalShare || c.Account.MaxIn != 0 || c.UserByName["1001"].MaxSimultaneous != 0 {
 		t.Fatalf("version %d, %+v", s.Directory().Version(), c)
 	}
+	if u := c.UserByName["1001"]; u.FwdBusyDestKind != brain.DestExtension || u.FwdNoanswerDestKind != brain.DestRingGroup || u.RecordPolicy != brain.RecordNone || len(c.RingGroups["rg_1"].Members) != 1 ||
+		c.RingGroups["rg_1"].OverflowDestKind != brain.DestHangup || c.Extensions["600"].DestKind != brain.DestRingGroup || c.Account.VoiceGender != "male" || len(c.Devices) != 1 {
+		t.Errorf("targets and defaults: %+v, %+v, %+v", u, c.RingGroups["rg_1"], c.Extensions["600"])
+	}
 	a, u := c.Account, *c.UserByName["1001"]
 	a.MaxIn, u.MaxSimultaneous = 5, 2
 	mustChange(t, s, brain.OpUpdate, &a, &u)
 	mustChange(t, s, brain.OpCreate, &brain.CallLimit{AccountID: "acc_1", Name: "all", ScopeKind: brain.LimitAccount, PeriodSec: 1, MaxCount: 1})
+	box := &brain.Voicemail{AccountID: "acc_1", Name: "box"}
+	mustChange(t, s, brain.OpCreate, box)
+	u.FwdAlwaysDestKind, u.FwdAlwaysDestID = brain.DestVoicemail, box.ID
+	mustChange(t, s, brain.OpUpdate, &u)
 	if err := s.reload(ctx); err != nil {
 		t.Fatal(err)
 	}
 	c = s.Directory().ByAccount("acc_1")
+	if c.UserByName["1001"].FwdAlways() != u.FwdAlways() || c.Voicemails[box.ID].QuotaMB != 200 {
+		t.Errorf("the mailbox is %+v", c.Voicemails[box.ID])
+	}
 	if c.Account.MaxIn != 5 || c.UserByName["1001"].MaxSimultaneous != 2 || len(c.Limits) != 1 {
 		t.Errorf("read back: %+v", c)
 	}
 	if _, _, err := s.Rollback(ctx, "test", 1, false); err != nil {
 		t.Fatal(err)
 	}
-	if c = s.Directory().ByAccount("acc_1"); c.Account.Name != "old" || c.Account.MaxIn != 0 || len(c.Limits) != 0 {
+	if c = s.Directory().ByAccount("acc_1"); c.Account.Name != "old" || c.Account.MaxIn != 0 || len(c.Limits) != 0 || len(c.Voicemails) != 0 || c.UserByName["1001"].FwdAlways().IsSet() {
 		t.Errorf("after going back to the first revision: %+v, %d limits", c.Account, len(c.Limits))
 	}
 }
@@ -109,5 +126,40 @@ func TestSQLite_BoundsAdmissionByItself(t *testing.T) {
 	bad.MaxIn = -1
 	if err := writeRevision(context.Background(), s.db, brain.Revision{Version: 99}, []op{opOf(&acme, &bad)}, nil); brain.CodeOf(classify(err)) != brain.EConflict {
 		t.Errorf("max_in: got %v", err)
+	}
+}
+
+// Proves that the tables of what is answered hold their bounds by themselves: rows are written past the checks
+// and the file refuses them.
+func TestSQLite_BoundsWhatIsAnsweredByItself(t *testing.T) {
+	s := acmeStore(t)
+	acme, beta := account(t, s, "acme.test"), account(t, s, "beta.test").Account.ID
+	box := only[*brain.Voicemail](t, s, acme.Account.ID, brain.KindVoicemail, "alice")
+	message := &brain.VoicemailMessage{ID: "msg_x", AccountID: acme.Account.ID, VoicemailID: box.ID, ObjectKey: "k", SHA256: strings.Repeat("0", 64)}
+	for name, c := range map[string]struct {
+		row   brain.Resource
+		spoil func(r brain.Resource)
+	}{
+		"number taken":            {&brain.DID{ID: "did_x", AccountID: beta, E164: "4944", Status: "active"}, func(r brain.Resource) { r.(*brain.DID).E164 = "493012345" }},
+		"no number":               {&brain.DID{ID: "did_x", AccountID: beta, E164: "4944", Status: "active"}, func(r brain.Resource) { r.(*brain.DID).E164 = "49a4" }},
+		"target":                  {&brain.DID{ID: "did_x", AccountID: beta, E164: "4944", Status: "active"}, func(r brain.Resource) { r.(*brain.DID).ClosedDestKind = "moon" }},
+		"message of no box":       {message, func(r brain.Resource) { r.(*brain.VoicemailMessage).VoicemailID = "vm_x" }},
+		"message of other's box":  {message, func(r brain.Resource) { r.(*brain.VoicemailMessage).AccountID = beta }},
+		"message without object":  {message, func(r brain.Resource) { r.(*brain.VoicemailMessage).ObjectKey = "" }},
+		"flow name taken":         {&brain.CallFlow{ID: "flow_x", AccountID: beta, Name: "x", Status: "draft"}, func(r brain.Resource) { f := r.(*brain.CallFlow); f.AccountID, f.Name = acme.Account.ID, "main" }},
+		"flow status":             {&brain.CallFlow{ID: "flow_x", AccountID: beta, Name: "x", Status: "draft"}, func(r brain.Resource) { r.(*brain.CallFlow).Status = "active" }},
+		"trunk of nobody":         {&brain.SIPTrunk{ID: "tr_x", AccountID: beta, Name: "x", Status: "active"}, func(r brain.Resource) { r.(*brain.SIPTrunk).AccountID = "acc_x" }},
+		"quota":                   {&brain.Voicemail{ID: "vm_x", AccountID: beta, Name: "x", QuotaMB: 1, MaxMessageSec: 5}, func(r brain.Resource) { r.(*brain.Voicemail).QuotaMB = 0 }},
+		"members of a conference": {&brain.Conference{ID: "conf_x", AccountID: beta, Name: "x"}, func(r brain.Resource) { r.(*brain.Conference).MaxMembers = -1 }},
+		"kind of a file":          {&brain.MediaFile{ID: "media_x", AccountID: beta, Name: "x", Kind: "moh"}, func(r brain.Resource) { r.(*brain.MediaFile).Kind = "x" }},
+		"id of a schedule":        {&brain.TimeSchedule{ID: "sch_x", AccountID: beta, Name: "x"}, func(r brain.Resource) { r.(*brain.TimeSchedule).ID = "x_1" }},
+		"id of a playlist":        {&brain.MediaPlaylist{ID: "pl_x", AccountID: beta, Name: "x"}, func(r brain.Resource) { r.(*brain.MediaPlaylist).ID = "x_1" }},
+	} {
+		bad := brain.Clone(c.row)
+		c.spoil(bad)
+		err := writeRevision(context.Background(), s.db, brain.Revision{Version: 99}, []op{opOf(nil, bad)}, nil)
+		if brain.CodeOf(classify(err)) != brain.EConflict {
+			t.Errorf("%s: got %v", name, err)
+		}
 	}
 }

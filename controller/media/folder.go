@@ -76,6 +76,8 @@ func (f *folder) ErrorCode(err error) gcerrors.ErrorCode {
 		return gcerrors.Unimplemented
 	case errors.Is(err, context.Canceled):
 		return gcerrors.Canceled
+	case errors.Is(err, context.DeadlineExceeded):
+		return gcerrors.DeadlineExceeded
 	}
 	return gcerrors.Unknown
 }

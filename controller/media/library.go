@@ -22,7 +22,7 @@ import (
 // MaxUpload bounds a file that an operator uploads, in bytes.
 const MaxUpload = 100 << 20
 
-// maxUploads bounds uploads that are converted at once.
+// maxUploads bounds uploads that are converted at once; each may take 150 MB of memory.
 const maxUploads = 2
 
 // Library turns what a call is to hear into objects of the store, and makes those that are missing. It is safe for
@@ -254,13 +254,13 @@ type Uploaded struct {
 
 // Upload reads a WAV file that an operator sends for a media file and stores it at 8 kHz, one channel. The content
 // is part of the key: calls hear the old one until the row names the new, and whoever changed the row deletes the
-// old. EInvalid says what is wrong with the file.
+// old. EInvalid says what is wrong with the file; EUnavailable: other uploads are under way.
 func (l *Library) Upload(ctx context.Context, accountID, mediaID string, r io.Reader) (Uploaded, error) {
 	select {
 	case l.uploads <- struct{}{}:
 		defer func() { <-l.uploads }()
-	case <-ctx.Done():
-		return Uploaded{}, ctx.Err()
+	default:
+		return Uploaded{}, brain.Errorf(brain.EUnavailable, "%d uploads are being read already", maxUploads)
 	}
 	limited := &io.LimitedReader{R: r, N: MaxUpload + 1}
 	samples, err := wav.Decode(limited)

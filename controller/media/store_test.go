@@ -299,8 +299,8 @@ func FuzzCheckKey(f *testing.F) {
 		if CheckKey(key) != nil {
 			return
 		}
-		clean := filepath.Clean(filepath.Join("/root", key))
-		if clean != "/root/"+key || strings.Contains(key, "/.") || key[0] == '.' || len(key) > MaxKey {
+		clean := filepath.Clean(filepath.Join("/store", key))
+		if clean != "/store/"+key || strings.Contains(key, "/.") || key[0] == '.' || len(key) > MaxKey {
 			t.Errorf("%q is taken and leads to %s", key, clean)
 		}
 	})

@@ -100,6 +100,14 @@ func TestCollections_CarryAResourceThroughItsLife(t *testing.T) {
 		{"extension", `{"digits":"9","dest_kind":"hangup"}`, `{"digits":"*9"}`, "digits", "*9"},
 		{"ring_group", `{"name":"sales","members":[{"user_id":"us_1"}]}`, `{"strategy":"sequential"}`, "strategy", "sequential"},
 		{"call_limit", `{"name":"all","scope_kind":"account","period_sec":60,"max_count":5}`, `{"direction":"in"}`, "direction", "in"},
+		{"time_schedule", `{"name":"office","rules":[{"kind":"weekly","dow":1}]}`, `{"timezone":"Europe/Oslo"}`, "timezone", "Europe/Oslo"},
+		{"media_file", `{"name":"hello"}`, `{"text":"Hello"}`, "text", "Hello"},
+		{"media_playlist", `{"name":"songs","media_ids":["media_1"]}`, `{"name":"more songs"}`, "name", "more songs"},
+		{"voicemail", `{"name":"box"}`, `{"notify_email":"a@acme.test"}`, "notify_email", "a@acme.test"},
+		{"conference", `{"name":"room"}`, `{"name":"hall"}`, "name", "hall"},
+		{"call_flow", `{"name":"main","graph":{"nodes":[{"id":"a","data":{"kind":"entry"}}]}}`, `{"status":"draft"}`, "status", "draft"},
+		{"did", `{"e164":"493012345","dest_kind":"hangup","dest_xform":{"a":"b"}}`, `{"label":"sales"}`, "label", "sales"},
+		{"sip_trunk", `{"name":"carrier","inbound_acl":["192.0.2.0/24"]}`, `{"status":"disabled"}`, "status", "disabled"},
 		{"node", `{"name":"edge1"}`, `{"region":"eu"}`, "region", "eu"},
 	}
 	for _, c := range cases {

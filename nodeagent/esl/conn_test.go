@@ -145,7 +145,9 @@ func TestConn_BurstWithSlowReader(t *testing.T) {
 		f.answer(func(command string) string { return usual(command) + numbered(burst) })
 	})
 	before := heap()
-	if err := c.Subscribe(soon(t), "ALL"); err != nil { // its reply is behind all of the burst
+	patient, cancel := context.WithTimeout(context.Background(), 3*time.Minute) // the race detector is slow
+	defer cancel()
+	if err := c.Subscribe(patient, "ALL"); err != nil { // its reply is behind all of the burst
 		t.Fatal(err)
 	}
 	grown := heap() - before

@@ -87,7 +87,7 @@ func TestWatch_LeavesALivingConnection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := connected(t, Options{CommandTimeout: time.Minute}, drive)
+				c := connected(t, Options{CommandTimeout: time.Minute, ProbeTimeout: 13 * time.Second}, drive)
 				if name == "works" {
 					if _, err := c.API(t.Context(), "long"); err != nil {
 						t.Error(err)

@@ -150,8 +150,8 @@ func (k *call) prepare(ctx context.Context) error {
 			return err
 		}
 	}
-	return k.execute(ctx, "multiset", "^^|socket_resume=true|playback_terminators=none|RECORD_STEREO=true|record_waste_resources=true"+
-		"|hangup_after_bridge=false|continue_on_fail=true|sip_copy_custom_headers=false", "")
+	return k.set(ctx, "socket_resume=true", "playback_terminators=none", "RECORD_STEREO=true", "record_waste_resources=true",
+		"hangup_after_bridge=false", "continue_on_fail=true", "sip_copy_custom_headers=false")
 }
 
 // order gives FreeSWITCH an order, within its time.
@@ -167,6 +167,13 @@ func (k *call) api(ctx context.Context, command string) (body string, err error)
 		return err
 	})
 	return strings.TrimSpace(body), err
+}
+
+// set sets variables of the channel, each NAME=VALUE without a semicolon. It is done when it returns; an order to do it
+// could be swept away by the next breakOff.
+func (k *call) set(ctx context.Context, variables ...string) error {
+	_, err := k.api(ctx, "uuid_setvar_multi "+k.uuid+" "+strings.Join(variables, ";"))
+	return err
 }
 
 // execute starts an application of FreeSWITCH's. The first one after a digit or a reply is timed.

@@ -55,7 +55,7 @@ func (k *call) conference(ctx context.Context, seq int64, p api.CommandParams) (
 		return result{}, err
 	}
 	defer k.holdOn(ctx)
-	if err := k.execute(ctx, "multiset", k.roomVariables(ctx, p), ""); err != nil {
+	if err := k.set(ctx, k.roomVariables(ctx, p)...); err != nil {
 		return result{}, err
 	}
 	arg := p.Room + "@sipio"
@@ -77,17 +77,17 @@ func (k *call) conference(ctx context.Context, seq int64, p api.CommandParams) (
 }
 
 // roomVariables are the variables by which a member says what the room is to be like. The one that opens it decides.
-func (k *call) roomVariables(ctx context.Context, p api.CommandParams) string {
-	set := "^^|conference_max_members=" + strconv.Itoa(max(p.MaxMembers, 0))
+func (k *call) roomVariables(ctx context.Context, p api.CommandParams) []string {
+	set := []string{"conference_max_members=" + strconv.Itoa(max(p.MaxMembers, 0))}
 	if p.WaitModerator {
-		set += "|conference_flags=wait-mod"
+		set = append(set, "conference_flags=wait-mod")
 	}
 	if p.AnnounceMember {
-		set += "|conference_enter_sound=" + memberTone + "|conference_exit_sound=" + memberTone
+		set = append(set, "conference_enter_sound="+memberTone, "conference_exit_sound="+memberTone)
 	}
 	if p.MusicKey != "" {
 		if paths, _ := k.fetch(ctx, []api.MediaRef{{Key: p.MusicKey}}); len(paths) == 1 {
-			set += "|conference_moh_sound=" + paths[0]
+			set = append(set, "conference_moh_sound="+paths[0])
 		}
 	}
 	return set

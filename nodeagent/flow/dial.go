@@ -65,9 +65,11 @@ func (k *call) dial(ctx context.Context, seq int64, p api.CommandParams) (result
 // letGo has what comes now go on should this agent die, and marks it with its seq, so that the agent to which the
 // call comes afterwards knows that it was done. The variables by which it ends are cleared.
 func (k *call) letGo(ctx context.Context, seq int64, cleared ...string) error {
-	sets := append([]string{markVariable + " " + strconv.FormatInt(seq, 10), "socket_resume false"}, cleared...)
-	for _, set := range sets {
-		if _, err := k.api(ctx, "uuid_setvar "+k.uuid+" "+set); err != nil {
+	if err := k.set(ctx, markVariable+"="+strconv.FormatInt(seq, 10), "socket_resume=false"); err != nil {
+		return err
+	}
+	for _, name := range cleared {
+		if _, err := k.api(ctx, "uuid_setvar "+k.uuid+" "+name); err != nil {
 			return err
 		}
 	}
@@ -79,7 +81,7 @@ func (k *call) holdOn(ctx context.Context) {
 	if k.gone || k.stopping {
 		return
 	}
-	if _, err := k.api(ctx, "uuid_setvar "+k.uuid+" socket_resume true"); err != nil {
+	if err := k.set(ctx, "socket_resume=true"); err != nil {
 		k.log.Warn("the call would not come back from a dead agent", "error", err)
 	}
 }
@@ -105,7 +107,7 @@ func (k *call) ringback(ctx context.Context, music string) error {
 			sound = paths[0]
 		}
 	}
-	return k.execute(ctx, "multiset", "^^|ringback="+sound+"|transfer_ringback="+sound, "")
+	return k.set(ctx, "ringback="+sound, "transfer_ringback="+sound)
 }
 
 // dialString is the argument of bridge: one leg to Kamailio, which knows where it rings.

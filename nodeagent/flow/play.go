@@ -33,7 +33,7 @@ func (k *call) pickUp(ctx context.Context, noAnswer bool) error {
 	k.answered = !noAnswer
 	if k.inBand && k.answered {
 		k.inBand = false
-		if _, err := k.api(ctx, "uuid_setvar "+k.uuid+" sipio_inband true"); err != nil {
+		if err := k.set(ctx, "sipio_inband=true"); err != nil {
 			return err
 		}
 		return k.execute(ctx, "start_dtmf", "", "")

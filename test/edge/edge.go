@@ -37,6 +37,7 @@ type Options struct {
 	BrainURLs        []string                // brains that run already, for the node to ask; none is started then
 	BrainKey         string                  // platform key of those
 	LogDecisions     bool                    // the brain writes a line for each decision
+	Media            bool                    // a media server answers: FreeSWITCH where SIPIO_TEST_FREESWITCH names one, else the stand-in
 	NoPhones         bool                    // brain and node agent only: neither Kamailio nor rtpengine is started
 	Tee              func(proc, line string) // sees every line of every daemon
 }
@@ -60,8 +61,9 @@ type Edge struct {
 	Kamailio, RTPEngine *Proc
 	Media               *Proc // the media server; nil = none
 
-	opt  Options
-	edit func(path, content string) string // of Kamailio's configuration; nil = none
+	opt    Options
+	orders string                            // key of the brain's orders
+	edit   func(path, content string) string // of Kamailio's configuration; nil = none
 }
 
 // Root is the root folder of the repository.
@@ -79,7 +81,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 	if err := readSources(); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-o", dir+"/", "./cmd/...", "./test/phone/cmd/testphone")
+	cmd := exec.Command("go", "build", "-o", dir+"/", "./cmd/...", "./test/phone/cmd/testphone", "./test/fsim/cmd/fsim")
 	cmd.Dir = Root()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build sipio: %w\n%s", err, out)
@@ -90,7 +92,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 // readSources looks into every folder that the programs are built from. The go command notes what a test
 // looks at, and takes no earlier result for a test when that has changed.
 func readSources() error {
-	for _, top := range []string{"brain", "controller", "nodeagent", "cmd"} {
+	for _, top := range []string{"brain", "controller", "nodeagent", "cmd", "test/fsim"} {
 		err := filepath.WalkDir(filepath.Join(Root(), top), func(_ string, _ os.DirEntry, err error) error { return err })
 		if err != nil {
 			return fmt.Errorf("read the sources: %w", err)
@@ -132,7 +134,7 @@ func Start(ctx context.Context, opt Options) (_ *Edge, err error) {
 	}()
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	steps := []func(context.Context, string) error{e.startRTPEngine, e.startBrain, e.startNode, e.startKamailio}
+	steps := []func(context.Context, string) error{e.startRTPEngine, e.startBrain, e.startMedia, e.startNode, e.startKamailio}
 	if opt.NoPhones {
 		steps = []func(context.Context, string) error{e.startBrain, e.startNode}
 	}
@@ -140,6 +142,9 @@ func Start(ctx context.Context, opt Options) (_ *Edge, err error) {
 		if err := step(ctx, bin); err != nil {
 			return nil, err
 		}
+	}
+	if opt.Media {
+		opt.Config += fmt.Sprintf("\n---\n- {kind: node, name: node-1, spec: {agent_url: %q}}\n", strings.TrimSuffix(e.NodeHealth, "/health"))
 	}
 	if opt.Config != "" {
 		if err := e.Apply(ctx, opt.Config); err != nil {
@@ -314,7 +319,8 @@ func (e *Edge) startBrain(ctx context.Context, bin string) error {
 	}
 	data := filepath.Join(e.Dir, "brain")
 	args := append([]string{bin + "/sipio-brain", "--data-dir=" + data,
-		"--listen=" + strings.TrimPrefix(e.BrainURL, "http://"), fmt.Sprintf("--log-decisions=%t", e.opt.LogDecisions)}, e.opt.BrainFlags...)
+		"--listen=" + strings.TrimPrefix(e.BrainURL, "http://"), fmt.Sprintf("--log-decisions=%t", e.opt.LogDecisions), "--prompt-languages="}, e.mediaBrainFlags()...)
+	args = append(args, e.opt.BrainFlags...)
 	e.Brain = newProc(e.Dir, "brain", nil, args...)
 	if err := e.StartBrain(ctx); err != nil {
 		return err
@@ -349,7 +355,8 @@ func (e *Edge) startNode(ctx context.Context, bin string) error {
 		"--op-listen=" + strings.TrimSuffix(strings.TrimPrefix(e.NodeHealth, "http://"), "/health"),
 		"--kamailio-socket=" + e.KamailioSocket, "--kamailio-client=" + filepath.Join(e.Dir, "sipio-node.sock"),
 		"--rtpengine-ng=" + e.NG,
-		"--spool-dir=" + filepath.Join(e.Dir, "spool")}, e.opt.NodeFlags...)
+		"--spool-dir=" + filepath.Join(e.Dir, "spool"), "--trunk-file=" + e.trunkFile()}, e.mediaNodeFlags()...)
+	args = append(args, e.opt.NodeFlags...)
 	e.Node = newProc(e.Dir, "node", nil, args...)
 	return e.StartNode(ctx)
 }
@@ -383,7 +390,7 @@ func randomHex(n int) string {
 
 // Stop ends all daemons and, when the folder was a temporary one, removes it.
 func (e *Edge) Stop() {
-	for _, p := range []*Proc{e.Kamailio, e.Node, e.Brain, e.RTPEngine} {
+	for _, p := range []*Proc{e.Kamailio, e.Node, e.Media, e.Brain, e.RTPEngine} {
 		if p != nil {
 			p.Stop()
 		}
@@ -396,7 +403,7 @@ func (e *Edge) Stop() {
 // Tails returns the last lines of every daemon, for the message of a failed test.
 func (e *Edge) Tails(n int) string {
 	var b strings.Builder
-	for _, p := range []*Proc{e.Brain, e.Node, e.Kamailio, e.RTPEngine} {
+	for _, p := range []*Proc{e.Brain, e.Node, e.Media, e.Kamailio, e.RTPEngine} {
 		if p != nil {
 			b.WriteString(p.Tail(n))
 		}

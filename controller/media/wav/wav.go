@@ -16,7 +16,7 @@ import (
 const Rate = 8000
 
 // MaxSeconds bounds how long a sound is.
-const MaxSeconds = 3600
+const MaxSeconds = 1800
 
 // ErrFormat is wrapped by each error that says that the bytes are not a sound this package reads. Its text is for
 // whoever sent them.

@@ -52,11 +52,11 @@ func TestResampler_KeepsTheTelephoneBandAndRejectsAliases(t *testing.T) {
 	for _, rate := range rates[1:] {
 		convert := func(hz float64) []float32 {
 			r := NewResampler(rate)
-			out := r.Flush(r.Append(nil, tone(hz, rate, rate)))
-			if len(out) != Rate {
-				t.Fatalf("%d Hz: a second has %d samples", rate, len(out))
+			out := r.Flush(r.Append(nil, tone(hz, rate, 2*rate/5)))
+			if len(out) != 2*Rate/5 {
+				t.Fatalf("%d Hz: 0.4 s have %d samples", rate, len(out))
 			}
-			return out[1000:7000]
+			return out[400:2800]
 		}
 		for _, hz := range []float64{300, 1004, 3000, 3400} {
 			if got := level(convert(hz), hz) - 20*math.Log10(0.5); math.Abs(got) > 0.1 {
@@ -64,7 +64,7 @@ func TestResampler_KeepsTheTelephoneBandAndRejectsAliases(t *testing.T) {
 			}
 		}
 		worst := math.Inf(-1)
-		for hz := 4050.0; hz < min(float64(rate)/2, 20000); hz += 331 {
+		for hz := 4050.0; hz < min(float64(rate)/2, 20000); hz += 977 {
 			worst = max(worst, decibel(power(convert(hz)))-decibel(0.125))
 		}
 		t.Logf("%d Hz: aliases at %.1f dB", rate, worst)
@@ -130,7 +130,7 @@ func TestDecode_SaysWhatIsWrong(t *testing.T) {
 		"has no samples":       file(formatPCM, 1, Rate, 16, nil),
 		"no format chunk":      []byte("RIFF\x00\x00\x00\x00WAVEdata\x02\x00\x00\x00\x00\x00"),
 		"chunk of 2130706432":  []byte("RIFF\x00\x00\x00\x00WAVELIST\x00\x00\x00\x7f"),
-		"longer than 3600 s":   file(formatPCM, 1, Rate, 8, make([]byte, MaxSeconds*Rate+1)),
+		"longer than 1800 s":   file(formatPCM, 1, Rate, 8, make([]byte, MaxSeconds*Rate+1)),
 		"format chunk has 4 b": []byte("RIFF\x00\x00\x00\x00WAVEfmt \x04\x00\x00\x00aaaa"),
 	} {
 		if _, err := Decode(bytes.NewReader(b)); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), want) {

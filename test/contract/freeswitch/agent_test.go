@@ -17,10 +17,11 @@ import (
 // the caller sent.
 type agents struct {
 	refusing string // an address where nobody listens, tried first: so each call proves the failover
-	listener net.Listener
-	serving  context.Context
-	mu       sync.Mutex
-	waiting  map[string]chan *agent
+	address  string // where this one listens
+	leave    func() // stops listening and closes all connections, as the death of the node agent would
+
+	mu      sync.Mutex
+	waiting map[string]chan *agent
 }
 
 // agent drives one call over its outbound event socket.
@@ -32,23 +33,42 @@ type agent struct {
 	jobs  int
 }
 
-func listenForCalls(ctx context.Context) (*agents, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	a := &agents{refusing: net.JoinHostPort("127.0.0.1", freePort("tcp")), listener: l, serving: ctx, waiting: map[string]chan *agent{}}
-	go esl.Serve(ctx, l, esl.Options{}, a.take)
-	return a, nil
+// newAgents chooses the addresses of a site. Nobody listens there yet.
+func newAgents() *agents {
+	address := func() string { return net.JoinHostPort("127.0.0.1", freePort("tcp")) }
+	return &agents{refusing: address(), address: address(), waiting: map[string]chan *agent{}, leave: func() {}}
 }
 
-func (a *agents) addresses() string { return a.refusing + "|" + a.listener.Addr().String() }
+// addresses is what FreeSWITCH is told.
+func (a *agents) addresses() string { return a.refusing + "|" + a.address }
+
+// come begins to take calls, and again after leave.
+func (a *agents) come(ctx context.Context) error {
+	l, err := net.Listen("tcp", a.address)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = esl.Serve(ctx, l, esl.Options{}, a.take)
+	}()
+	a.leave = func() {
+		cancel()
+		<-served
+	}
+	return nil
+}
 
 // take hands one connection to its test, and keeps it until either side closes it.
 func (a *agents) take(ctx context.Context, c *esl.Conn, channel *esl.Event) {
 	select {
 	case a.of(channel.Variable("sip_h_X-Sipio-Call")) <- &agent{Conn: c, start: channel, uuid: channel.UUID()}:
-		<-c.Done()
+	case <-ctx.Done():
+	}
+	select {
+	case <-c.Done():
 	case <-ctx.Done():
 	}
 }

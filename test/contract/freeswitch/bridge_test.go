@@ -62,28 +62,29 @@ func TestBridge_VariablesTellHowItEnded(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
 		for _, row := range []struct {
 			name, variables string
-			callee          func(t *testing.T, b callee)
+			callee          func(t *testing.T, c *call, b callee)
 			want            string
 		}{
 			{"busy", "a=1", rejects(486, "Busy Here"), "USER_BUSY USER_BUSY sip:486 BUSY"},
-			{"declined", "a=1", rejects(603, "Decline"), "CALL_REJECTED CALL_REJECTED sip:603 REJECTED"},
+			{"declined", "a=1", rejects(603, "Decline"), "CALL_REJECTED CALL_REJECTED sip:603 DONTCALL"},
 			{"unknown", "a=1", rejects(404, "Not Found"), "UNALLOCATED_NUMBER UNALLOCATED_NUMBER sip:404 UNALLOCATED_NUMBER"},
-			{"not there", "a=1", rejects(480, "Temporarily Unavailable"), "NO_USER_RESPONSE NO_USER_RESPONSE sip:480 NOANSWER"},
+			{"not there", "a=1", rejects(480, "Temporarily Unavailable"), "NO_USER_RESPONSE NO_USER_RESPONSE sip:480 NO_USER_RESPONSE"},
 			{"overload", "a=1", rejects(503, "Service Unavailable"), "NORMAL_TEMPORARY_FAILURE NORMAL_TEMPORARY_FAILURE sip:503 NORMAL_TEMPORARY_FAILURE"},
-			{"rings out", "originate_timeout=2", func(t *testing.T, b callee) {
+			{"rings out", "originate_timeout=2", func(t *testing.T, _ *call, b callee) {
 				in := b.rings(t)
 				_ = in.Ring()
 				<-in.Cancelled()
 			}, "NO_ANSWER NO_ANSWER  NOANSWER"},
-			{"hangs up", "a=1", func(t *testing.T, b callee) {
+			{"hangs up", "a=1", func(t *testing.T, c *call, b callee) {
 				_, ear := b.answers(t)
+				c.named(t, "CHANNEL_BRIDGE")
 				_ = ear.Bye(t.Context())
 			}, "SUCCESS NORMAL_CLEARING sip:200 SUCCESS"},
 		} {
 			t.Run(row.name, func(t *testing.T) {
 				c, b := s.answered(t), s.callee(t, row.variables)
 				id := c.begins(t, "bridge", b.dial, false)
-				row.callee(t, b)
+				row.callee(t, c, b)
 				c.completed(t, id)
 				if got := c.result(t); got != row.want {
 					t.Errorf("%q, want %q", got, row.want)
@@ -94,8 +95,8 @@ func TestBridge_VariablesTellHowItEnded(t *testing.T) {
 	})
 }
 
-func rejects(code int, reason string) func(*testing.T, callee) {
-	return func(t *testing.T, b callee) {
+func rejects(code int, reason string) func(*testing.T, *call, callee) {
+	return func(t *testing.T, _ *call, b callee) {
 		if err := b.rings(t).Reject(code, reason); err != nil {
 			t.Error(err)
 		}

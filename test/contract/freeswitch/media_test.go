@@ -2,6 +2,7 @@ package freeswitch
 
 import (
 	"context"
+	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -112,29 +113,49 @@ func TestPlayback_PiecesLoopsAndBreak(t *testing.T) {
 	})
 }
 
-// Proves that keys come as events whichever way the phone sends them, and say which way it was.
+// expectKeys waits for keys as events, and for the way they came.
+func (a *agent) expectKeys(t *testing.T, digits, source string) {
+	t.Helper()
+	for _, want := range digits {
+		e := a.named(t, "DTMF")
+		if e.Get("DTMF-Digit") != string(want) || e.Get("DTMF-Source") != source {
+			t.Errorf("key %q by %q, want %q by %s", e.Get("DTMF-Digit"), e.Get("DTMF-Source"), want, source)
+		}
+	}
+}
+
+// Proves that keys come as events whichever way the phone sends them, and what each says of the way it came.
 func TestDigits_ThreeWaysOneEvent(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
 		c := s.answered(t)
-		expect := func(digits, source string) {
-			t.Helper()
-			for _, want := range digits {
-				e := c.named(t, "DTMF")
-				if e.Get("DTMF-Digit") != string(want) || e.Get("DTMF-Source") != source {
-					t.Errorf("key %q by %q, want %q by %s", e.Get("DTMF-Digit"), e.Get("DTMF-Source"), want, source)
-				}
-			}
-		}
 		if err := c.ear.SendDigits("159#"); err != nil {
 			t.Fatal(err)
 		}
-		expect("159#", "RTP")
+		c.expectKeys(t, "159#", "RTP")
 		pressByINFO(t, c, "7", 100)
 		pressByINFO(t, c, "*", 101)
-		expect("7*", "INFO")
-		c.runs(t, "start_dtmf", "")
-		pressInBand(t, c.ear, "2580")
-		expect("2580", "INBAND_AUDIO")
+		c.expectKeys(t, "7*", "ENDPOINT")
+		a, sp := s.speaks(t)
+		a.runs(t, "start_dtmf", "")
+		sp.press(t, "2580")
+		a.expectKeys(t, "2580", "INBAND_AUDIO")
+	})
+}
+
+// Proves that nobody but the other side of the call is heard, by keys in the audio: of its own address they count, of
+// another address they do not.
+func TestDigits_OfAStrangerDoNotCount(t *testing.T) {
+	each(t, func(t *testing.T, s *site) {
+		a, sp := s.speaks(t)
+		a.runs(t, "start_dtmf", "")
+		stranger, err := net.Dial("udp", sp.rtp.RemoteAddr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stranger.Close()
+		(&speaker{rtp: stranger.(*net.UDPConn)}).press(t, "99")
+		sp.press(t, "1")
+		a.expectKeys(t, "1", "INBAND_AUDIO")
 	})
 }
 

@@ -2,6 +2,7 @@ package freeswitch
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"math"
 	"net"
@@ -24,18 +25,78 @@ var dual = map[rune][2]float64{
 
 var mediaAddress = regexp.MustCompile(`(?s)c=IN IP4 ([0-9.]+).*m=audio ([0-9]+) `)
 
-// pressInBand sends keys as tones in the audio: 120 ms each, and as much silence around them.
-func pressInBand(t *testing.T, ear *phone.Call, keys string) {
+// speaker is a caller made of bare sockets, for audio that the test phone cannot make. It sends from the address that
+// its SDP names.
+type speaker struct {
+	rtp  *net.UDPConn
+	sent uint16
+}
+
+// speaks makes a call from bare sockets and returns it with its agent once it is answered.
+func (s *site) speaks(t *testing.T) (*agent, *speaker) {
 	t.Helper()
-	m := mediaAddress.FindStringSubmatch(ear.ReceivedSDP())
-	if m == nil {
-		t.Fatalf("no address in the SDP %q", ear.ReceivedSDP())
-	}
-	c, err := net.Dial("udp", net.JoinHostPort(m[1], m[2]))
+	raw, err := phone.DialRaw("", s.sip)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	t.Cleanup(func() { raw.Close() })
+	sp := &speaker{}
+	if sp.rtp, err = net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sp.rtp.Close() })
+	token := rand.Text()
+	sdp := fmt.Sprintf("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio %d RTP/AVP 8\r\n", sp.rtp.LocalAddr().(*net.UDPAddr).Port)
+	head := func(method, to string) string {
+		return fmt.Sprintf("%s sip:4930@%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s%s\r\nFrom: <sip:9@%s>;tag=%s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: 1 %s\r\nMax-Forwards: 70\r\nContact: <sip:9@%s>\r\n",
+			method, s.sip, raw.LocalAddr(), method, token, raw.LocalAddr(), token[:8], to, token, method, raw.LocalAddr())
+	}
+	if err := raw.Send([]byte(head("INVITE", "<sip:4930@"+s.sip+">") + fmt.Sprintf("X-Sipio-Call: %s\r\nContent-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%s", token, len(sdp), sdp))); err != nil {
+		t.Fatal(err)
+	}
+	a := s.agents.wait(t, token)
+	a.begin(t)
+	a.runs(t, "answer", "")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		m, err := raw.Read(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Code != 200 {
+			continue
+		}
+		if err := raw.Send([]byte(head("ACK", m.Header("To")) + "Content-Length: 0\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		sp.aim(t, string(m.Body))
+		t.Cleanup(func() { a.Close() })
+		return a, sp
+	}
+}
+
+// aim connects the audio to the address of an SDP.
+func (sp *speaker) aim(t *testing.T, sdp string) {
+	t.Helper()
+	m := mediaAddress.FindStringSubmatch(sdp)
+	if m == nil {
+		t.Fatalf("no address in the SDP %q", sdp)
+	}
+	local := sp.rtp.LocalAddr().(*net.UDPAddr)
+	sp.rtp.Close()
+	remote, err := net.ResolveUDPAddr("udp", net.JoinHostPort(m[1], m[2]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sp.rtp, err = net.DialUDP("udp", local, remote); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// press sends keys as tones in the audio: 120 ms each, and as much silence around them.
+func (sp *speaker) press(t *testing.T, keys string) {
+	t.Helper()
 	const pause = tone.Rate * 12 / 100
 	audio := make([]int16, pause)
 	for _, key := range keys {
@@ -45,16 +106,23 @@ func pressInBand(t *testing.T, ear *phone.Call, keys string) {
 		}
 		audio = append(audio, make([]int16, pause)...)
 	}
+	sp.say(t, audio)
+}
+
+// say sends samples as RTP in real time.
+func (sp *speaker) say(t *testing.T, audio []int16) {
+	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for i := 0; i+160 <= len(audio); i += 160 {
+		sp.sent++
 		p := rtp.Packet{Payload: tone.PCMA.Encode(audio[i : i+160]), Header: rtp.Header{
-			Version: 2, PayloadType: uint8(tone.PCMA), SSRC: 77, SequenceNumber: uint16(i / 160), Timestamp: uint32(i)}}
+			Version: 2, PayloadType: uint8(tone.PCMA), SSRC: 77, SequenceNumber: sp.sent, Timestamp: 160 * uint32(sp.sent)}}
 		b, err := p.Marshal()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Write(b); err != nil {
+		if _, err := sp.rtp.Write(b); err != nil {
 			t.Fatal(err)
 		}
 		<-tick.C

@@ -100,7 +100,8 @@ func each(t *testing.T, test func(t *testing.T, s *site)) {
 	}
 }
 
-// alone runs a test against every kind, on an instance of its own: for tests that end it or refuse calls.
+// alone runs a test against every kind, on an instance of its own: for tests that end it, refuse calls, or leave its
+// agents' place.
 func alone(t *testing.T, test func(t *testing.T, s *site)) {
 	t.Parallel()
 	for _, kind := range kinds() {
@@ -126,8 +127,8 @@ func startSite(ctx context.Context, kind, dir string) (*site, error) {
 	if err := writeTone(filepath.Join(dir, "music", "music.wav"), musicHz, 20*time.Second); err != nil {
 		return nil, err
 	}
-	var err error
-	if s.agents, err = listenForCalls(ctx); err != nil {
+	s.agents = newAgents()
+	if err := s.agents.come(ctx); err != nil {
 		return nil, err
 	}
 	s.sip, s.esl = net.JoinHostPort("127.0.0.1", freePort("udp")), net.JoinHostPort("127.0.0.1", freePort("tcp"))

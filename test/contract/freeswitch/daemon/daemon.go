@@ -38,13 +38,9 @@ type Daemon struct {
 // Start renders the configuration and runs FreeSWITCH until ctx ends, then kills it. It returns when the event socket
 // accepts connections. The error of a process that ends at once shows the end of its log.
 func Start(ctx context.Context, o Options) (*Daemon, error) {
-	args := []string{"-nonat", "-nf", "-conf", filepath.Join(o.Dir, "conf")}
-	for _, name := range []string{"log", "db", "run", "scripts", "htdocs", "storage", "cache", "recordings", "temp"} {
-		folder := filepath.Join(o.Dir, name)
-		if err := os.MkdirAll(folder, 0o755); err != nil {
-			return nil, fmt.Errorf("start FreeSWITCH: %w", err)
-		}
-		args = append(args, "-"+name, folder)
+	args, err := Arguments(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("start FreeSWITCH: %w", err)
 	}
 	if err := os.RemoveAll(filepath.Join(o.Dir, "conf")); err != nil { // of an earlier start
 		return nil, fmt.Errorf("start FreeSWITCH: %w", err)
@@ -72,6 +68,20 @@ func Start(ctx context.Context, o Options) (*Daemon, error) {
 		return nil, fmt.Errorf("start FreeSWITCH: %w; its log ends:\n%s", err, d.logEnd())
 	}
 	return d, nil
+}
+
+// Arguments are those of a FreeSWITCH whose configuration is in DIR/conf and that writes into DIR only; its folders are
+// made if need be.
+func Arguments(dir string) ([]string, error) {
+	args := []string{"-nonat", "-nf", "-conf", filepath.Join(dir, "conf")}
+	for _, name := range []string{"log", "db", "run", "scripts", "htdocs", "storage", "cache", "recordings", "temp"} {
+		folder := filepath.Join(dir, name)
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return nil, err
+		}
+		args = append(args, "-"+name, folder)
+	}
+	return args, nil
 }
 
 // ready waits until the event socket says something, since it is opened before it is served.
