@@ -27,7 +27,8 @@ type Directory interface {
 	// TrunkBySource returns the active trunk whose calls come from an IP address (without port), and its
 	// account; nil, nil when there is none or the text is no address.
 	TrunkBySource(ip string) (*AccountConfig, *SIPTrunk)
-	// TrunkSources lists the addresses and networks of all active trunks, sorted as text, each once.
+	// TrunkSources lists the networks of all active trunks in CIDR notation, sorted as text, each once; a single
+	// address is a /32 or /128.
 	TrunkSources() []string
 	// NodeByName returns a node of the platform by its name, nil when it is not registered.
 	NodeByName(name string) *Node

@@ -16,6 +16,7 @@ import (
 	"github.com/sipio/sipio/controller/config"
 	"github.com/sipio/sipio/controller/endpoint"
 	"github.com/sipio/sipio/controller/journal"
+	"github.com/sipio/sipio/controller/pin"
 	"github.com/sipio/sipio/controller/v1"
 )
 
@@ -120,6 +121,7 @@ func replicate(ctx context.Context, path string, bus *journal.Bus) (*config.Stor
 	if err != nil {
 		return nil, err
 	}
+	store.PINs = config.PINs{Seal: pin.Seal, Check: pin.Check}
 	first := store.Directory().Version() + 1
 	changes, err := bus.ChangeLog(ctx, first)
 	if err == nil {

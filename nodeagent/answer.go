@@ -1,13 +1,16 @@
 package nodeagent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/nodeagent/esl"
@@ -29,8 +32,18 @@ type answering struct {
 	version string // of FreeSWITCH, as of the last connection
 }
 
-// musicKey is the platform's music on hold, and musicName its stream at FreeSWITCH.
-const musicKey = "system/moh/default.wav"
+// The platform's music on hold: its object, its file for FreeSWITCH below MediaDir, and its stream there.
+const (
+	musicKey    = "system/moh/default.wav"
+	musicFile   = "moh/default.wav"
+	musicStream = "moh"
+)
+
+// Pauses between two looks at the music.
+const (
+	musicRetry = 10 * time.Second // it is not there yet
+	musicEvery = time.Hour
+)
 
 func newAnswering(cfg Config, report *reporter, kamailio *kam.Client, log *slog.Logger) (*answering, error) {
 	password, err := readKey("media key", cfg.MediaKeyFile, "")
@@ -76,6 +89,51 @@ func (a *answering) API(ctx context.Context, command string) (string, error) {
 	return c.API(ctx, command)
 }
 
+// keepMusic lays the platform's music where FreeSWITCH's stream is, and again when it has changed.
+func (a *answering) keepMusic(ctx context.Context) {
+	for {
+		next := musicEvery
+		if err := a.layMusic(ctx); err != nil && ctx.Err() == nil {
+			a.log.Debug("no music on hold yet", "error", err)
+			next = musicRetry
+		}
+		select {
+		case <-time.After(next):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (a *answering) layMusic(ctx context.Context) error {
+	from, err := a.cache.Fetch(ctx, api.MediaRef{Key: musicKey})
+	if err != nil {
+		return err
+	}
+	music, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	to := filepath.Join(a.cfg.MediaDir, musicFile)
+	if old, err := os.ReadFile(to); err == nil && bytes.Equal(old, music) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(to+".new", music, 0o644); err != nil {
+		return err
+	}
+	if err := os.Rename(to+".new", to); err != nil {
+		return err
+	}
+	_, err = a.API(ctx, "local_stream reload "+musicStream) // a stream that found nothing to play has ended: start it
+	if err != nil {
+		_, err = a.API(ctx, "local_stream start "+musicStream)
+	}
+	return err
+}
+
 // status is FreeSWITCH as it is now.
 func (a *answering) status() DaemonStatus {
 	a.mu.Lock()
@@ -95,6 +153,7 @@ func (a *answering) run(ctx context.Context, ln net.Listener) error {
 	parts.Go(func() { a.client.Run(ctx) })
 	parts.Go(func() { a.cache.Run(ctx) })
 	parts.Go(func() { a.calls.Keep(ctx) })
+	parts.Go(func() { a.keepMusic(ctx) })
 	return esl.Serve(ctx, ln, esl.Options{Log: a.log}, func(ctx context.Context, c *esl.Conn, channel *esl.Event) {
 		a.calls.Run(ctx, channelConn{c}, channel)
 	})

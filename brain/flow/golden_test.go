@@ -238,7 +238,7 @@ func (o only) Exists(_ brain.Kind, id string) bool { return strings.HasPrefix(id
 // Proves that a script with a line nobody can play is refused by name and line, so that a misspelt event is no test.
 func TestParseScript_RefusesWhatItDoesNotKnow(t *testing.T) {
 	for text, want := range map[string]string{
-		"call\nhangupp": `event line 2: "hangupp" is no event`, "digits 1 2 =": "", "call ann": `"ann" is not name=value`, "at noon": "event line 1: parsing time",
+		"call\nhangupp": `event line 2: "hangupp" is no event`, "digits 1 2 =": "no name before", "call ann": `"ann" is not name=value`, "at noon": "event line 1: parsing time",
 		"hours s maybe": "hours wants", "http": "http wants a status", "http 99": "http wants a status", "recorded key": `"key" is not name=value`,
 		strings.Repeat("done\n", MaxScript+1): "more than 10000 events", "# nothing\n\n": "", "outcome odd x=1": "",
 	} {

@@ -118,6 +118,9 @@ func parsePairs(s, bare string) (map[string]string, error) {
 	out := map[string]string{}
 	for s = strings.TrimSpace(s); s != ""; s = strings.TrimSpace(s) {
 		end := strings.IndexAny(s, "= ")
+		if end == 0 {
+			return nil, fmt.Errorf("%s has no name before the =", quote(s))
+		}
 		if end < 0 || s[end] == ' ' {
 			if end < 0 {
 				end = len(s)

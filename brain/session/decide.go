@@ -10,13 +10,14 @@ import (
 // nothing changes: the same outcome again, an outcome of a command that is not the current one, a PIN that
 // must be checked first. Decide itself changes nothing.
 func (m *Machine) Decide(nowMS int64, env *Env, req *Request) (op []byte, reply Reply) {
-	m.fresh = nil
+	m.fresh, m.made, m.next = nil, nil, nil
 	if m.image != nil {
 		m.Renew(nowMS)
 	}
 	t := &turn{m: m, env: env, now: nowMS}
 	if m.image != nil {
 		t.im = m.read()
+		m.decoded = nil // until it is known that nothing in it was touched
 	}
 	moved, refused := t.take(req)
 	switch {
@@ -28,12 +29,16 @@ func (m *Machine) Decide(nowMS int64, env *Env, req *Request) (op []byte, reply 
 		reply.Need = &Need{PIN: t.check}
 		return nil, reply
 	case !moved:
+		m.decoded = kept(t.im)
 		return nil, t.reply()
 	}
 	op = t.op()
-	m.fresh = t.flows
+	m.fresh, m.made, m.next = t.flows, op, kept(t.im)
 	return op, t.reply()
 }
+
+// kept is a copy that keeps nothing else of its turn alive.
+func kept(im image) *image { return &im }
 
 // take does what a question asks for. moved: the image is another one now.
 func (t *turn) take(req *Request) (moved bool, refused *Reply) {

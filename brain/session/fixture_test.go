@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -138,6 +139,9 @@ func (s *stage) ask(req *Request) Reply {
 	s.t.Helper()
 	before := slices.Clone(s.m.image)
 	op, reply := s.m.Decide(s.now, s.env, req)
+	if replayed, other := s.twin.Decide(s.now, s.env, req); !bytes.Equal(op, replayed) || asJSON(s.t, reply) != asJSON(s.t, other) {
+		s.t.Fatalf("the machine that was replayed decides otherwise:\n%s\n%s", op, replayed)
+	}
 	if string(before) != string(s.m.image) {
 		s.t.Fatal("Decide has changed the machine")
 	}
@@ -159,6 +163,15 @@ func (s *stage) ask(req *Request) Reply {
 	s.invariants(op, reply)
 	s.last = reply
 	return reply
+}
+
+func asJSON(t testing.TB, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func (s *stage) apply(op []byte) {

@@ -82,6 +82,9 @@ func forget() []byte { return pack.AppendUint(nil, opForget) }
 // nothing changed.
 func (m *Machine) Apply(nowMS int64, op []byte) (reply []byte, changed bool, err error) {
 	r := pack.NewReader(op)
+	made := len(op) > 0 && len(m.made) == len(op) && &m.made[0] == &op[0]
+	next := m.next
+	m.decoded, m.made, m.next = nil, nil, nil
 	switch r.Uint() {
 	case opForget:
 		if err := r.End(); err != nil {
@@ -91,7 +94,13 @@ func (m *Machine) Apply(nowMS int64, op []byte) (reply []byte, changed bool, err
 		*m = Machine{id: m.id}
 		return nil, changed, nil
 	case opImage:
-		return nil, true, m.set(nowMS, r)
+		if err := m.set(nowMS, r); err != nil {
+			return nil, false, err
+		}
+		if made { // nothing needs to be read again
+			m.decoded = next
+		}
+		return nil, true, nil
 	}
 	return nil, false, errOp
 }
@@ -121,6 +130,9 @@ func (m *Machine) set(nowMS int64, r *pack.Reader) error {
 			m.flows = append(m.flows, f)
 		}
 	}
+	if over {
+		m.flows = nil // nothing runs any more
+	}
 	if over && m.lateMS == 0 {
 		m.lateMS = nowMS + lateMS
 	}
@@ -129,8 +141,11 @@ func (m *Machine) set(nowMS int64, r *pack.Reader) error {
 	return nil
 }
 
-// read gives the image; the caller may change it.
+// read gives the image; who changes it must see to it that decoded is not used any more.
 func (m *Machine) read() image {
+	if m.decoded != nil {
+		return *m.decoded
+	}
 	var im image
 	if err := json.Unmarshal(m.image, &im); err != nil {
 		panic(fmt.Sprintf("image of %s: %v", m.id, err)) // Apply and Restore let none in that cannot be read

@@ -64,6 +64,10 @@ type Machine struct {
 	leaseMS int64   // in memory only
 	lateMS  int64   // in memory only: when waiting effects count as left behind
 	fresh   []*Flow // of the last Decide: shared with the configuration, so that Apply need not read them again
+
+	decoded *image // what image says, when nobody has changed it since; nil = to be read
+	made    []byte // the op that the last Decide made
+	next    *image // what it says
 }
 
 // New makes the machine of a call, with no session in it yet.
@@ -107,6 +111,7 @@ func (m *Machine) Due(nowMS int64) (op []byte) {
 		return forget()
 	}
 	t := &turn{m: m, env: &Env{}, now: nowMS, im: m.read()}
+	m.decoded = nil
 	t.im.Turn++ // what waits, goes on waiting
 	t.overNow("lease")
 	m.lateMS = nowMS

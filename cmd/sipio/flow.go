@@ -67,7 +67,9 @@ func validateWithin(cmd *cobra.Command, file string, files []string) error {
 		doc.list(cmd.ErrOrStderr(), mistakes)
 		return exitCode(exitFailed)
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%d flows, no mistakes, all references are there\n", len(source.flows))
+	for _, f := range source.flows {
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: %d steps, no mistakes, all references are there\n", f.name, len(f.graph.Nodes))
+	}
 	return nil
 }
 
@@ -159,7 +161,7 @@ func (t *trial) run(cmd *cobra.Command, file string) error {
 		fmt.Fprint(cmd.OutOrStdout(), firstDifference(source.want, got))
 		return exitCode(exitFailed)
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: as expected, %d events\n", file, len(script))
+	fmt.Fprintf(cmd.OutOrStdout(), "%s: as expected\n", file)
 	return nil
 }
 

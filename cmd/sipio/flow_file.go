@@ -42,11 +42,8 @@ func readFlows(file string, stdin io.Reader) (*flowSource, error) {
 		return nil, err
 	}
 	s := &flowSource{file: file, head: text}
-	if parts := strings.SplitN(strings.ReplaceAll("\n"+text, "\r\n", "\n"), "\n"+flowDashes, 3); len(parts) > 1 {
-		s.golden, s.head, s.events = true, parts[0][min(1, len(parts[0])):]+"\n", parts[1]+"\n"
-		if len(parts) > 2 {
-			s.want = parts[2]
-		}
+	if parts := splitGolden(strings.ReplaceAll(text, "\r\n", "\n")); parts[1] != "" || parts[2] != "" {
+		s.golden, s.head, s.events, s.want = true, parts[0], parts[1], parts[2]
 	}
 	name := mainFlow
 	for i, section := range strings.Split("\n"+s.head, "\n== ") {
@@ -61,6 +58,20 @@ func readFlows(file string, stdin io.Reader) (*flowSource, error) {
 		return nil, fmt.Errorf("%s has no graph and no document of kind call_flow", file)
 	}
 	return s, nil
+}
+
+// splitGolden divides a text at the first two lines of dashes; what is not there is "".
+func splitGolden(text string) (parts [3]string) {
+	n, start, at := 0, 0, 0
+	for line := range strings.Lines(text) {
+		at += len(line)
+		if n < 2 && strings.TrimRight(line, "\n") == strings.TrimRight(flowDashes, "\n") {
+			parts[n], start = text[start:at-len(line)], at
+			n++
+		}
+	}
+	parts[n] = text[start:]
+	return parts
 }
 
 func readFlowFile(file string, stdin io.Reader) (string, error) {

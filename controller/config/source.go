@@ -24,7 +24,7 @@ type source struct {
 // sources finds trunks by address. No network in the list lies in another one.
 type sources struct {
 	list  []source // sorted by network
-	texts []string // every network as it was written, sorted, each once
+	texts []string // every network as CIDR, sorted, each once
 }
 
 // sourcesOf gathers the networks of all active trunks.
@@ -39,7 +39,7 @@ func sourcesOf(s *state) sources {
 			for _, text := range trunk.InboundACL {
 				if network, err := readNetwork(text); err == nil {
 					all.list = append(all.list, source{network, owner, trunk.ID})
-					all.texts = append(all.texts, text)
+					all.texts = append(all.texts, network.String())
 				}
 			}
 		}

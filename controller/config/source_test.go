@@ -31,7 +31,7 @@ func TestTrunkBySource_FindsTheNetworkOfAnAddress(t *testing.T) {
 			t.Errorf("%q is of trunk %q, want %q", ip, got, want)
 		}
 	}
-	if got := s.Directory().TrunkSources(); !slices.Equal(got, []string{"10.0.0.0/8", "10.1.0.0/16", "192.0.2.0/24", "198.51.100.7", "2001:db8::/32"}) {
+	if got := s.Directory().TrunkSources(); !slices.Equal(got, []string{"10.0.0.0/8", "10.1.0.0/16", "192.0.2.0/24", "198.51.100.7/32", "2001:db8::/32"}) {
 		t.Errorf("sources %v", got)
 	}
 	off.Status, wide.InboundACL = brain.StatusActive, nil

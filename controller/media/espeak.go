@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os/exec"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ type Espeak struct {
 	path      string
 	version   string
 	languages []string
+	voices    map[string]string // by language: the program minds capitals
 }
 
 // espeakSpeed is in words a minute: a little below the engine's own, as one speaks on the telephone.
@@ -34,7 +36,7 @@ func OpenEspeak(ctx context.Context, path string) (*Espeak, error) {
 	if path == "" {
 		path = "espeak-ng"
 	}
-	e := &Espeak{path: path}
+	e := &Espeak{path: path, voices: make(map[string]string)}
 	version, err := e.run(ctx, "", "--version")
 	if err != nil {
 		return nil, fmt.Errorf("%w: install espeak-ng, or name another speech engine", err)
@@ -47,16 +49,15 @@ func OpenEspeak(ctx context.Context, path string) (*Espeak, error) {
 	}
 	for i, line := range strings.Split(string(voices), "\n") {
 		if fields := strings.Fields(line); i > 0 && len(fields) > 1 {
-			e.languages = append(e.languages, strings.ToLower(fields[1]))
+			e.voices[strings.ToLower(fields[1])] = fields[1]
 		}
 	}
 	for name, voice := range espeakNames {
-		if slices.Contains(e.languages, voice) {
-			e.languages = append(e.languages, name)
+		if e.voices[voice] != "" {
+			e.voices[name] = voice
 		}
 	}
-	slices.Sort(e.languages)
-	e.languages = slices.Compact(e.languages)
+	e.languages = slices.Sorted(maps.Keys(e.voices))
 	return e, nil
 }
 
@@ -70,11 +71,7 @@ func (e *Espeak) Languages() []string { return e.languages }
 func (e *Espeak) Speak(ctx context.Context, s Speech) ([]byte, error) {
 	voice := s.Voice
 	if voice == "" {
-		voice = s.Language
-		if name := espeakNames[voice]; name != "" {
-			voice = name
-		}
-		voice += espeakVariant[s.Gender]
+		voice = e.voices[s.Language] + espeakVariant[s.Gender]
 	}
 	if !isVoice(voice) {
 		return nil, brain.Errorf(brain.EInvalid, "no voice of espeak-ng: %.64q", s.Voice)

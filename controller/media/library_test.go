@@ -393,6 +393,11 @@ func TestEspeak_SpeaksEveryLanguageOfTheCatalogue(t *testing.T) {
 			t.Errorf("%s: %d ms at %.1f dBFS", tag, ms, level)
 		}
 	}
+	for _, tag := range e.Languages() {
+		if len(heard(brain.Sound{Prompt: "digit-5", Language: tag})) == 0 {
+			t.Errorf("%s has no digits", tag)
+		}
+	}
 	if male, female := heard(brain.Sound{Text: "hello", Gender: Male}), heard(brain.Sound{Text: "hello", Gender: Female}); slices.Equal(male, female) {
 		t.Error("both genders sound alike")
 	}

@@ -3,6 +3,8 @@ package flow
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/base64"
 	"errors"
 	"log/slog"
 	"net/url"
@@ -111,11 +113,15 @@ func newCall(c *Calls, ch Channel, connect Event) *call {
 }
 
 // formVars reads the variables of a route. What is wrong in them is left out: the call comes first.
-func formVars(form string) map[string]string {
-	if len(form) > api.MaxVars {
+func formVars(coded string) map[string]string {
+	if len(coded) > api.MaxVars {
 		return nil
 	}
-	values, _ := url.ParseQuery(form) // with what it could read
+	form, err := base64.RawURLEncoding.DecodeString(coded)
+	if err != nil {
+		return nil
+	}
+	values, _ := url.ParseQuery(string(form)) // with what it could read
 	vars := map[string]string{}
 	for name := range values {
 		if len(vars) < maxVars {

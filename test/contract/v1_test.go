@@ -97,7 +97,9 @@ func TestV1_EveryKindLivesAndDies(t *testing.T) {
 		{brain.KindDID, func(n int) string {
 			return fmt.Sprintf(`{"e164":"49301000%d","dest_kind":"user","dest_id":%q,"dest_xform":{"topic":"sales"}}`, n, user)
 		}, number("max_channels"), "max_channels"},
-		{brain.KindSIPTrunk, func(n int) string { return fmt.Sprintf(`{"name":"carrier %d","inbound_acl":["192.0.2.%d"]}`, n, n) }, number("max_channels"), "max_channels"},
+		{brain.KindSIPTrunk, func(n int) string {
+			return fmt.Sprintf(`{"name":"carrier %d","status":"disabled","inbound_acl":["192.0.2.%d"]}`, n, n)
+		}, number("max_channels"), "max_channels"},
 		{brain.KindCallLimit, func(n int) string {
 			return fmt.Sprintf(`{"name":"limit %d","scope_kind":"user","scope_id":%q,"period_sec":60,"max_count":5}`, n, user)
 		}, number("max_count"), "max_count"},
@@ -287,7 +289,7 @@ func TestV1_AccountsAreWalledOff(t *testing.T) {
 	for kind, body := range map[brain.Kind]string{
 		brain.KindTimeSchedule: `{"name":"hours","rules":[]}`, brain.KindMediaFile: `{"name":"hello"}`, brain.KindMediaPlaylist: `{"name":"songs","media_ids":[]}`,
 		brain.KindVoicemail: `{"name":"box"}`, brain.KindConference: `{"name":"room"}`, brain.KindCallFlow: `{"name":"flow","status":"draft","graph":{}}`,
-		brain.KindDID: `{"e164":"493010000"}`, brain.KindSIPTrunk: `{"name":"carrier","inbound_acl":["192.0.2.1"]}`,
+		brain.KindDID: `{"e164":"493010000"}`, brain.KindSIPTrunk: `{"name":"carrier","status":"disabled","inbound_acl":["192.0.2.1"]}`,
 	} {
 		foreign[kind] = a.send(201, "POST", "/v1/"+string(kind)+"s?account_id="+acme, body).item(t).id()
 	}
@@ -493,6 +495,11 @@ func TestV1_OpenAPIListsEveryCollection(t *testing.T) {
 	for _, kind := range brain.Kinds {
 		want["/v1/"+string(kind)+"s"] = []string{"get", "post"}
 		want["/v1/"+string(kind)+"s/{id}"] = []string{"get", "put", "patch", "delete"}
+	}
+	messages := "/v1/" + string(brain.KindVoicemailMessage) + "s" // made by the platform alone
+	want[messages], want[messages+"/{id}"] = []string{"get"}, []string{"get", "delete"}
+	if item := doc.Paths[messages+"/{id}"]; doc.Paths[messages]["post"] != nil || item["put"] != nil || item["patch"] != nil {
+		t.Error("messages of mailboxes can be written")
 	}
 	for path, methods := range want {
 		for _, m := range methods {

@@ -26,6 +26,7 @@ func init() {
 		"set":                 {do: appSet},
 		"unset":               {do: func(c *channel, name string) { c.set(name, "") }},
 		"multiset":            {do: appMultiset},
+		"push":                {do: appPush},
 		"export":              {do: appExport},
 		"log":                 {do: func(c *channel, text string) { c.s.log.Info("log", "channel", c.id, "text", text) }},
 		"sleep":               {do: appSleep},
@@ -54,6 +55,14 @@ func init() {
 func appSet(c *channel, data string) {
 	name, value, _ := strings.Cut(data, "=")
 	c.set(strings.TrimSpace(name), value)
+}
+
+// appPush makes a list of a variable.
+func appPush(c *channel, data string) {
+	name, value, _ := strings.Cut(data, "=")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.vars.push(strings.TrimSpace(name), value)
 }
 
 // appMultiset takes several a=b, separated by spaces or as ^^X says.

@@ -121,6 +121,7 @@ func (c *channel) dialFailed(r outcome) {
 	c.vars.set("originate_disposition", r.cause)
 	c.vars.set("DIALSTATUS", status)
 	c.vars.set("originate_failed_cause", r.cause)
+	c.vars.set("last_bridge_hangup_cause", r.cause)
 	c.vars.set("last_bridge_proto_specific_hangup_cause", r.sip)
 	more := c.vars.get("continue_on_fail")
 	c.mu.Unlock()

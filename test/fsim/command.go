@@ -17,7 +17,8 @@ func (l *control) handle(cmd *command) (done bool) {
 	if !l.authed {
 		return l.authenticate(word, args)
 	}
-	switch strings.ToLower(word) {
+	word = verb(word)
+	switch word {
 	case "connect":
 		if l.c == nil {
 			l.reply("-ERR not controlling a session")
@@ -28,7 +29,7 @@ func (l *control) handle(cmd *command) (done bool) {
 		l.mu.Unlock()
 		l.write(string(l.c.connectReply().plain()))
 		l.beginning.Do(func() { close(l.begun) })
-	case "exit", "quit":
+	case "exit":
 		l.reply("+OK bye")
 		return true
 	case "api":
@@ -42,11 +43,25 @@ func (l *control) handle(cmd *command) (done bool) {
 	case "getvar":
 		l.getvar(args)
 	case "linger", "nolinger", "resume", "myevents":
-		l.reply(l.session(strings.ToLower(word), args))
+		l.reply(l.session(word, args))
 	default:
-		l.reply(l.listening(strings.ToLower(word), args))
+		l.reply(l.listening(word, args))
 	}
 	return false
+}
+
+// verbs are the commands; the real one compares only so many letters, so that `events` is `event` as well.
+var verbs = []string{"connect", "exit", "sendmsg", "sendevent", "getvar", "linger", "nolinger", "resume", "myevents", "event", "nixevent",
+	"noevents", "filter", "log", "nolog", "divert_events"}
+
+func verb(word string) string {
+	word = strings.ToLower(word)
+	for _, v := range verbs {
+		if strings.HasPrefix(word, v) {
+			return v
+		}
+	}
+	return word
 }
 
 // authenticate takes `auth PASSWORD`. Anything else is an error and may be followed by it.

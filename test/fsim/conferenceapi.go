@@ -40,6 +40,8 @@ func (s *Server) apiConference(args string) string {
 		return "+OK " + r.name + " " + f[1] + "ed\n"
 	case "mute", "unmute", "deaf", "undeaf", "kick", "hup":
 		return r.targets(f[1], f[2:])
+	case "get":
+		return r.parameter(f[2:])
 	case "play":
 		return r.play(f[2:])
 	case "stop":
@@ -51,6 +53,27 @@ func (s *Server) apiConference(args string) string {
 		return r.recording(f[1:])
 	}
 	return "-ERR Conference command '" + f[1] + "' not found.\n"
+}
+
+// parameter is `get count` and the few others that are read.
+func (r *conference) parameter(f []string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case len(f) == 0:
+		return "-ERR usage: get <parameter-name>\n"
+	case f[0] == "count":
+		return strconv.Itoa(len(r.members))
+	case f[0] == "max_members":
+		return strconv.Itoa(r.max)
+	case f[0] == "rate":
+		return "8000"
+	case f[0] == "run_time":
+		return strconv.Itoa(int(time.Since(r.created).Seconds()))
+	case f[0] == "locked":
+		return strconv.FormatBool(r.locked)
+	}
+	return ""
 }
 
 func (s *Server) allRooms(asJSON bool) string {

@@ -290,12 +290,16 @@ func (l *control) take(e *event) {
 	l.wake()
 }
 
-// drain writes the events that wait; false when the peer has gone.
+// drain writes the events that wait; false when the peer has gone. It takes few at a time: what is not written yet
+// counts as waiting.
 func (l *control) drain() bool {
 	for {
 		l.mu.Lock()
-		queue, format := l.queue, l.format
-		l.queue = nil
+		n := min(len(l.queue), 64)
+		queue, format := l.queue[:n:n], l.format
+		if l.queue = l.queue[n:]; len(l.queue) == 0 {
+			l.queue = nil
+		}
 		l.mu.Unlock()
 		if len(queue) == 0 {
 			return true

@@ -49,11 +49,15 @@ func elements(value string) ([]string, bool) {
 // unsafeBytes are what FreeSWITCH encodes in the values of events (SWITCH_URL_UNSAFE); comma and slash are not.
 const unsafeBytes = "\r\n \"#%&+:;<=>?@[\\]^`{|}"
 
+// urlEncode writes a value as the real one does, which leaves alone what looks encoded already (%41): a reader cannot
+// tell such a value from the decoded one.
 func urlEncode(value string) string {
+	const hex = "0123456789ABCDEF"
 	var b strings.Builder
 	for i := range len(value) {
 		c := value[i]
-		if c < ' ' || c > 126 || strings.IndexByte(unsafeBytes, c) >= 0 {
+		escape := c == '%' && i+2 < len(value) && strings.IndexByte(hex, value[i+1]) >= 0 && strings.IndexByte(hex, value[i+2]) >= 0
+		if !escape && (c < ' ' || c > 126 || strings.IndexByte(unsafeBytes, c) >= 0) {
 			fmt.Fprintf(&b, "%%%02X", c)
 		} else {
 			b.WriteByte(c)

@@ -1,10 +1,13 @@
 package fsim
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -213,7 +216,11 @@ func (l *leg) call(parent *channel, originated func(early bool)) {
 		return
 	}
 	laws := c.laws(parent)
-	offer := l.write(laws, ourEvent, "sendrecv")
+	event := uint8(ourEvent)
+	if kind := c.get("dtmf_type"); kind == "info" || kind == "none" {
+		event = 0
+	}
+	offer := l.write(laws, event, "sendrecv")
 	req := l.dialog.request(l.s, sip.INVITE, 0)
 	req.SetDestination(l.target.hop)
 	req.AppendHeader(l.s.contact())
@@ -221,11 +228,15 @@ func (l *leg) call(parent *channel, originated func(early bool)) {
 	c.addHeaders(req, "sip_h_")
 	setSDP(req, offer)
 	l.invite = req
-	res, err := l.s.transact(l.s.ctx, req, exchange{cancel: l.cancelling, repeated: l.ack, provisional: func(res *sip.Response) {
+	ctx, stop := context.WithCancel(l.s.ctx)
+	defer stop()
+	go unreachable(ctx, l.target.hop, stop)
+	res, err := l.s.transact(ctx, req, exchange{cancel: l.cancelling, repeated: l.ack, provisional: func(res *sip.Response) {
 		l.onProvisional(res, laws, originated)
 	}})
 	if err != nil {
 		c.set("sip_term_status", "503")
+		c.set("proto_specific_hangup_cause", "sip:503")
 		c.end("NORMAL_TEMPORARY_FAILURE", true)
 		return
 	}
@@ -237,6 +248,24 @@ func (l *leg) call(parent *channel, originated func(early bool)) {
 		return
 	}
 	l.established(res, laws)
+}
+
+// unreachable calls nobody when the host says that no one has the port. The INVITE's own socket does not hear that,
+// so a connected one sends a keep-alive (RFC 5626 section 3.5.1), which every SIP server ignores.
+func unreachable(ctx context.Context, hop string, nobody func()) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "udp", hop)
+	if err != nil {
+		return // the INVITE will tell
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if _, err := conn.Write([]byte("\r\n\r\n")); err != nil {
+		return
+	}
+	conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+	if _, err := conn.Read(make([]byte, 16)); errors.Is(err, syscall.ECONNREFUSED) {
+		nobody()
+	}
 }
 
 func (l *leg) onProvisional(res *sip.Response, laws []tone.Law, originated func(early bool)) {

@@ -114,6 +114,9 @@ func (l *leg) response(code int, reason string) *sip.Response {
 }
 
 func (l *leg) respond(res *sip.Response) {
+	if l.s.ctx.Err() != nil {
+		return // killed: nothing is sent any more
+	}
 	if err := l.tx.Respond(res); err != nil {
 		l.s.log.Info("response was not sent", "channel", l.c.id, "code", res.StatusCode, "error", err)
 	}
@@ -157,7 +160,7 @@ func (l *leg) accept() {
 		defer close(l.finished)
 		body, err := l.s.untilACK(l.tx, res, acked, l.c.hangup)
 		switch {
-		case err != nil && l.c.up():
+		case err != nil && l.c.up() && l.s.ctx.Err() == nil:
 			l.s.log.Info("no ACK for a call", "channel", l.c.id, "error", err)
 			l.c.end("RECOVERY_ON_TIMER_EXPIRE", false)
 		case l.offered && body != "":
@@ -187,6 +190,7 @@ func (l *leg) end() {
 	why, remote := l.c.cause, l.c.remoteEnd
 	up := !l.c.answered.IsZero()
 	l.c.mu.Unlock()
+	l.disposition(up, remote)
 	switch {
 	case up && !remote:
 		go l.bye(why)
@@ -207,8 +211,20 @@ func (l *leg) end() {
 	}
 }
 
+// disposition says who ended the call, and how.
+func (l *leg) disposition(up, remote bool) {
+	how := map[[2]bool]string{{true, true}: "recv_bye", {true, false}: "send_bye", {false, true}: "recv_cancel", {false, false}: "send_refuse"}[[2]bool{up, remote}]
+	if !l.c.inbound && !up {
+		how = map[bool]string{true: "recv_refuse", false: "send_cancel"}[remote]
+	}
+	l.c.set("sip_hangup_disposition", how)
+}
+
 // bye ends an answered call; nobody waits for its answer.
 func (l *leg) bye(why string) {
+	if l.s.ctx.Err() != nil {
+		return
+	}
 	req := l.dialog.request(l.s, sip.BYE, 0)
 	req.AppendHeader(reasonHeader(why))
 	l.c.addHeaders(req, "sip_bye_h_")

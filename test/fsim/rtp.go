@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	// prefill is how many samples wait before a stream that begins is heard: two frames, so that the other side's
-	// clock and ours may differ by one.
-	prefill = 2 * frameSamples
+	// prefill is how many samples wait before a stream that begins is heard: three frames, so that the other side's
+	// clock and ours may differ by two on a busy machine.
+	prefill = 3 * frameSamples
 	// mostWaiting bounds what waits; the oldest goes.
-	mostWaiting = 10 * frameSamples
+	mostWaiting = 15 * frameSamples
 	// digitFrames is how long a digit lasts that we send, digitPause the quiet behind it, in frames.
 	digitFrames, digitPause = 5, 3
 )
@@ -77,7 +77,7 @@ func (p *port) close() {
 func (s *Server) listen(p *port, pressed func(digit byte, duration int)) {
 	buf := make([]byte, 2048)
 	for {
-		n, _, err := p.conn.ReadFromUDPAddrPort(buf)
+		n, from, err := p.conn.ReadFromUDPAddrPort(buf)
 		if err != nil {
 			return
 		}
@@ -85,16 +85,19 @@ func (s *Server) listen(p *port, pressed func(digit byte, duration int)) {
 		if packet.Unmarshal(buf[:n]) != nil || packet.Version != 2 {
 			continue
 		}
-		if digit, duration, ok := s.studio.receive(p, &packet); ok {
+		if digit, duration, ok := s.studio.receive(p, &packet, netip.AddrPortFrom(from.Addr().Unmap(), from.Port())); ok {
 			pressed(digit, duration)
 		}
 	}
 }
 
-// receive takes one packet; a digit is told when its last packets come, and once.
-func (t *studio) receive(p *port, packet *rtp.Packet) (digit byte, duration int, ok bool) {
+// receive takes one packet; a digit is told when its last packets come, and once. What a stranger sends is dropped.
+func (t *studio) receive(p *port, packet *rtp.Packet, from netip.AddrPort) (digit byte, duration int, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if from != p.peer {
+		return 0, 0, false
+	}
 	p.packets++
 	if p.event != 0 && packet.PayloadType == p.event {
 		b := packet.Payload

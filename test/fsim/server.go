@@ -91,15 +91,9 @@ func (s *Server) Close() {
 		l.conn.Close()
 	}
 	s.fireMu.Unlock()
-	s.mu.Lock()
-	for _, c := range s.order {
-		s.studio.mu.Lock()
-		if c.track.port != nil {
-			c.track.port.close()
-		}
-		s.studio.mu.Unlock()
+	for _, c := range s.all() { // so that no goroutine is left; nothing of it is sent
+		c.end("CRASH", false)
 	}
-	s.mu.Unlock()
 	if s.ua != nil {
 		s.ua.Close()
 	}

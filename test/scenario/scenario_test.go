@@ -31,7 +31,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() {
-		for _, e := range []*edge.Edge{node, shortNonce, sha256Edge} {
+		for _, e := range []*edge.Edge{node, shortNonce, sha256Edge, shopEdge} {
 			if e != nil {
 				e.Stop()
 			}

@@ -95,6 +95,17 @@ func TestBridge_VariablesTellHowItEnded(t *testing.T) {
 	})
 }
 
+// Proves that a leg to where nobody is fails at once, and says so, by a port that nobody has.
+func TestBridge_NobodyThereFailsAtOnce(t *testing.T) {
+	each(t, func(t *testing.T, s *site) {
+		c, from := s.answered(t), time.Now()
+		c.runs(t, "bridge", "sofia/sipio/sip:1@127.0.0.1:"+freePort("udp"))
+		if got, took := c.result(t), time.Since(from); got != "NORMAL_TEMPORARY_FAILURE NORMAL_TEMPORARY_FAILURE sip:503 NORMAL_TEMPORARY_FAILURE" || took > 3*time.Second {
+			t.Errorf("%q after %v", got, took)
+		}
+	})
+}
+
 func rejects(code int, reason string) func(*testing.T, *call, callee) {
 	return func(t *testing.T, _ *call, b callee) {
 		if err := b.rings(t).Reject(code, reason); err != nil {

@@ -94,6 +94,7 @@ func TestDeath_AnsweredCallsComeBack(t *testing.T) {
 			busy func(t *testing.T, c *call)
 		}{
 			{"idle", func(*testing.T, *call) {}},
+			{"idle, without resume", func(t *testing.T, c *call) { c.runs(t, "set", "socket_resume=false") }},
 			{"file", func(t *testing.T, c *call) {
 				c.begins(t, "playback", toneFile(t, 440, 20*time.Second), false)
 				hears(t, c.ear, 440)

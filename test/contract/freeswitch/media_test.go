@@ -2,7 +2,9 @@ package freeswitch
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -265,5 +267,31 @@ func TestStream_IsListed(t *testing.T) {
 		if got := apiOf(t, s.dialESL(t, esl.Options{}), "local_stream show"); !strings.Contains(got, "moh,"+filepath.Join(s.dir, "music")) {
 			t.Errorf("local_stream show: %q", got)
 		}
+	})
+}
+
+// Proves that an account's own music can be added while calls are up, the way the node agent does it: a file in the
+// folder of streams, reloadxml, local_stream start.
+func TestStream_OfAnAccountIsAddedWhileRunning(t *testing.T) {
+	each(t, func(t *testing.T, s *site) {
+		c := s.answered(t)
+		name := "acct_" + c.token
+		music := filepath.Join(s.dir, name)
+		if err := os.Mkdir(music, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := writeTone(filepath.Join(music, "music.wav"), 700, 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		stream := fmt.Sprintf("<include>\n  <directory name=%q path=%q>\n    <param name=\"rate\" value=\"8000\"/>\n    <param name=\"channels\" value=\"1\"/>\n    <param name=\"interval\" value=\"20\"/>\n    <param name=\"timer-name\" value=\"soft\"/>\n  </directory>\n</include>\n", name, music)
+		if err := os.WriteFile(filepath.Join(s.dir, "streams", name+".xml"), []byte(stream), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.api(t, "reloadxml"); got != "+OK [Success]" {
+			t.Errorf("reloadxml: %q", got)
+		}
+		c.api(t, "local_stream start "+name)
+		c.begins(t, "playback", "local_stream://"+name, false)
+		hears(t, c.ear, 700)
 	})
 }

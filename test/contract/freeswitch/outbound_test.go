@@ -50,6 +50,23 @@ func TestOutbound_EscapesInAValueAreLost(t *testing.T) {
 	})
 }
 
+// Proves the other lie: a variable that is not set is answered like a command that does not exist.
+func TestOutbound_GetvarOfNothingLies(t *testing.T) {
+	each(t, func(t *testing.T, s *site) {
+		c := s.ring(t)
+		if r, err := c.Send(t.Context(), "getvar sip_call_id"); err != nil || r.Text != c.ear.CallID() {
+			t.Errorf("set: %q, %v", r.Text, err)
+		}
+		var refused *esl.CommandError
+		if _, err := c.Send(t.Context(), "getvar nosuch"); !errors.As(err, &refused) || refused.Text != "-ERR command not found" {
+			t.Errorf("not set: %v", err)
+		}
+		if got := c.api(t, "uuid_getvar "+c.uuid+" nosuch"); got != "_undef_" {
+			t.Errorf("uuid_getvar: %q", got)
+		}
+	})
+}
+
 // Proves that the end of a call is told whole before the connection closes: with linger the caller's BYE is seen as
 // CHANNEL_HANGUP, then CHANNEL_HANGUP_COMPLETE, then a notice.
 func TestOutbound_LingerTellsTheEnd(t *testing.T) {
@@ -140,7 +157,7 @@ func TestOutbound_HangupEndsAnAnsweredCall(t *testing.T) {
 		over(t, c.ear, patience)
 		events, _ := c.ended(t)
 		if e := events["CHANNEL_HANGUP_COMPLETE"]; e == nil || e.Variable("sip_hangup_disposition") != "send_bye" {
-			t.Errorf("end: %v", e)
+			t.Errorf("the end is not told, or not as ours: %v", e != nil)
 		}
 	})
 }
@@ -156,7 +173,7 @@ func TestOutbound_CancelIsTold(t *testing.T) {
 		}
 		events, _ := c.ended(t)
 		if e := events["CHANNEL_HANGUP_COMPLETE"]; e == nil || e.Get("Hangup-Cause") != "ORIGINATOR_CANCEL" {
-			t.Errorf("end: %v", e)
+			t.Errorf("the end is not told, or not as his: %v", e != nil)
 		}
 	})
 }
