@@ -39,7 +39,7 @@ func TestTidyRule_LayersAreKept(t *testing.T) {
 		{"brain/cac", "brain/pack", ""},
 		{"brain/presence", "brain/pack", ""},
 		{"brain/pack", "brain", "knows bytes"},
-		{"brain/cac", "brain/api", "a leaf of brain"},
+		{"brain/cac", "brain/route", "a leaf of brain"},
 		{"brain/route", "brain/auth", ""},
 		{"brain/route", "brain/api", ""},
 		{"brain/route", "brain/presence", "the leaves"},

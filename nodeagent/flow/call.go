@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/base64"
 	"errors"
 	"log/slog"
 	"net/url"

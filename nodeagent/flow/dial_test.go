@@ -63,10 +63,6 @@ func TestDial_AnsweredIsRecordedAndStored(t *testing.T) {
 					n.fs.hangup("NORMAL_CLEARING")
 				}
 			})
-			if who == "caller" {
-				during(10*time.Second+ms, func() {}) // FreeSWITCH closes the file by itself
-				n.fs.onHangup = true
-			}
 			n.run(nil)
 			n.wantOutcomes(want)
 			n.wantOrders("RECORD_STEREO=true", "uuid_record chan-1 start "+n.cfg.Dir, "uuid_record chan-1 mask ", "uuid_record chan-1 unmask ")

@@ -50,7 +50,9 @@ type fakeSwitch struct {
 	lasts   map[string]time.Duration     // how long an application lasts, by app or app and argument; others last for ever
 	ends    map[string]map[string]string // variables and headers of the end of an application
 	onStart func(app, arg string)        // called outside the lock
-	replies map[string]string            // of api commands
+	replies map[string]string            // of api commands, by how they begin
+
+	recording string
 }
 
 type running struct {
@@ -140,6 +142,7 @@ func (f *fakeSwitch) API(_ context.Context, command string) (string, error) {
 		words := strings.Fields(rest)
 		if words[1] == "start" {
 			sound(f.t, words[2], 3200)
+			f.recording = words[2]
 		} else if words[1] == "stop" {
 			f.emit("RECORD_STOP", map[string]string{"Record-File-Path": words[2]})
 		}
@@ -218,6 +221,9 @@ func (f *fakeSwitch) hangup(cause string) {
 	f.mu.Unlock()
 	f.emit("CHANNEL_HANGUP", map[string]string{"Hangup-Cause": cause})
 	f.stop()
+	if f.recording != "" {
+		f.emit("RECORD_STOP", map[string]string{"Record-File-Path": f.recording})
+	}
 	f.emit("CHANNEL_HANGUP_COMPLETE", map[string]string{"Hangup-Cause": cause})
 	close(f.closed)
 }

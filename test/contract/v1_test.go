@@ -61,6 +61,11 @@ func (a asker) named(kind brain.Kind, query, member, value string) string {
 	return ""
 }
 
+// drawn is a call flow that hangs up.
+func drawn(n int) string {
+	return fmt.Sprintf(`{"name":"flow %d","graph":{"start":"in","nodes":[{"id":"in","data":{"kind":"entry"}},{"id":"bye","data":{"kind":"hangup"}}],"edges":[{"source":"in","target":"bye"}]}}`, n)
+}
+
 // Each kind is created, read, listed in pages, changed, replaced and deleted over REST: what is read
 // back is what was answered, a page is never longer than asked for and no resource is missed or listed
 // twice, and after the delete it is gone.
@@ -90,9 +95,7 @@ func TestV1_EveryKindLivesAndDies(t *testing.T) {
 			return fmt.Sprintf(`{"user_id":%q,"auth_username":"10%d","realm":"d1.test","password":%q}`, user, n, password)
 		}, number("ring_order"), "ring_order"},
 		{brain.KindRingGroup, func(n int) string { return fmt.Sprintf(`{"name":"group %d","members":[{"user_id":%q}]}`, n, user) }, number("ring_timeout_sec"), "ring_timeout_sec"},
-		{brain.KindCallFlow, func(n int) string {
-			return fmt.Sprintf(`{"name":"flow %d","graph":{"start":"in","nodes":[{"id":"in","data":{"kind":"entry"}},{"id":"bye","data":{"kind":"hangup"}}],"edges":[{"source":"in","target":"bye"}]}}`, n)
-		}, renamed("status", "draft"), "status"},
+		{brain.KindCallFlow, drawn, renamed("status", "draft"), "status"},
 		{brain.KindExtension, func(n int) string { return fmt.Sprintf(`{"digits":"60%d","dest_kind":"user","dest_id":%q}`, n, user) }, renamed("digits", "*77"), "digits"},
 		{brain.KindDID, func(n int) string {
 			return fmt.Sprintf(`{"e164":"49301000%d","dest_kind":"user","dest_id":%q,"dest_xform":{"topic":"sales"}}`, n, user)

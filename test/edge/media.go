@@ -6,8 +6,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"github.com/sipio/sipio/nodeagent/kam"
 	"github.com/sipio/sipio/test/contract/freeswitch/daemon"
 )
 
@@ -61,6 +63,22 @@ func (e *Edge) StartMedia(ctx context.Context) error {
 		return err
 	}
 	return e.Media.WaitFor(ctx, "its event socket", func() error { return speaks(e.MediaESL) })
+}
+
+// WaitTrunk waits until Kamailio knows the address of a trunk.
+func (e *Edge) WaitTrunk(addr string, d time.Duration) error {
+	client, err := kam.Open(e.KamailioSocket, filepath.Join(e.Dir, "trunk-client.sock"), time.Second)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	var last any
+	for deadline := time.Now().Add(d); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if err := client.Call(context.Background(), "permissions.addressDump", nil, &last); err == nil && strings.Contains(fmt.Sprint(last), addr) {
+			return nil
+		}
+	}
+	return fmt.Errorf("Kamailio does not know trunk %s: %v", addr, last)
 }
 
 // speaks tells whether an event socket greets, and takes its leave in order.

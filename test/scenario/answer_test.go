@@ -1,7 +1,6 @@
 package scenario
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -13,7 +12,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -57,8 +55,13 @@ func startShop() (*edge.Edge, error) {
 	}
 	config := strings.ReplaceAll(shop, "crm.test:4433", crm.addr)
 	e, err := edge.Start(context.Background(), edge.Options{Config: config, LogDecisions: true, Media: true,
+		NodeFlags:  []string{"--heartbeat-interval=500ms"},
 		BrainFlags: []string{"--flow-ca-file=" + crm.caFile, "--flow-allow-nets=127.0.0.0/8"}})
 	if err != nil {
+		return nil, err
+	}
+	if err := e.WaitTrunk("127.0.0.9", 10*time.Second); err != nil {
+		e.Stop()
 		return nil, err
 	}
 	for name, hz := range soundTones {
@@ -104,75 +107,37 @@ var startCRM = sync.OnceValues(func() (crm, error) {
 	return crm{l.Addr().String(), file}, nil
 })
 
-// accountOf is the id of an account.
-func accountOf(e *edge.Edge, name string) (string, error) {
-	var page struct {
-		Items []struct{ ID, Name string } `json:"items"`
+// shopID is the id of a resource of the account shop, by its name; the kind is as in /v1.
+func shopID(e *edge.Edge, plural, name string) (id, account string, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if account, err = e.AccountID(ctx, "shop"); err != nil {
+		return "", "", err
 	}
-	if err := ask(e, http.MethodGet, "/v1/accounts?limit=500", nil, &page); err != nil {
-		return "", err
+	body, err := e.Request(ctx, http.MethodGet, "/v1/"+plural+"?limit=500&account_id="+account, "", nil)
+	if err != nil {
+		return "", "", err
 	}
-	for _, a := range page.Items {
-		if a.Name == name {
-			return a.ID, nil
+	var page struct{ Items []struct{ ID, Name string } }
+	if err := json.Unmarshal(body, &page); err != nil {
+		return "", "", err
+	}
+	for _, r := range page.Items {
+		if r.Name == name {
+			return r.ID, account, nil
 		}
 	}
-	return "", fmt.Errorf("no account %s among %v", name, page.Items)
-}
-
-// ask asks the brain with the platform's key. out may be nil, or a *[]byte for the answer as it is.
-func ask(e *edge.Edge, method, path string, body io.Reader, out any) error {
-	req, err := http.NewRequest(method, e.BrainURL+path, body)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Authorization", "Bearer "+e.AdminKey)
-	if body != nil && strings.HasPrefix(path, "/v1/") == strings.HasSuffix(path, "/content") {
-		req.Header.Set("Content-Type", "audio/wav")
-	} else if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	raw, err := io.ReadAll(resp.Body)
-	switch {
-	case err != nil:
-		return err
-	case resp.StatusCode >= 300:
-		return fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, raw)
-	}
-	switch out := out.(type) {
-	case nil:
-		return nil
-	case *[]byte:
-		*out = raw
-		return nil
-	default:
-		return json.Unmarshal(raw, out)
-	}
+	return "", "", fmt.Errorf("no %s among %s", name, body)
 }
 
 // upload brings the sound of a media file of the account shop.
 func upload(e *edge.Edge, name string, sound []byte) error {
-	account, err := accountOf(e, "shop")
+	id, account, err := shopID(e, "media_files", name)
 	if err != nil {
 		return err
 	}
-	var page struct {
-		Items []struct{ ID, Name string } `json:"items"`
-	}
-	if err := ask(e, http.MethodGet, "/v1/media_files?limit=500&account_id="+account, nil, &page); err != nil {
-		return err
-	}
-	for _, f := range page.Items {
-		if f.Name == name {
-			return ask(e, http.MethodPut, "/v1/media_files/"+f.ID+"/content?account_id="+account, bytes.NewReader(sound), nil)
-		}
-	}
-	return fmt.Errorf("no media file %s", name)
+	_, err = e.Request(context.Background(), http.MethodPut, "/v1/media_files/"+id+"/content?account_id="+account, "audio/wav", sound)
+	return err
 }
 
 // trunkPhone is a carrier's switch at the trunk's address: it registers nowhere and has no password.

@@ -197,7 +197,7 @@ func TestBridge_RecordingIsStereoAndMaskable(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
 		c, b := s.answered(t), s.callee(t, "a=1")
 		path := filepath.Join(s.dir, "records", c.token+".wav")
-		c.runs(t, "set", "RECORD_STEREO=true")
+		c.runs(t, "multiset", "^^:RECORD_STEREO=true:RECORD_MIN_SEC=0")
 		c.begins(t, "bridge", b.dial, false)
 		_, ear := b.answers(t)
 		c.named(t, "CHANNEL_BRIDGE")
@@ -224,6 +224,30 @@ func TestBridge_RecordingIsStereoAndMaskable(t *testing.T) {
 			said, other, quiet := r.has(channel, hz), r.has(channel, 1040-hz), r.quiet(channel)
 			if said < 1400*time.Millisecond || said > 2400*time.Millisecond || other > 0 || quiet < 800*time.Millisecond || quiet > 1300*time.Millisecond {
 				t.Errorf("channel %d of %v: own tone %v, the other's %v, silence %v; want 2 s, none, 1 s", channel, r.length(), said, other, quiet)
+			}
+		}
+	})
+}
+
+// Proves that a recording of less than three seconds is thrown away unless RECORD_MIN_SEC says otherwise.
+func TestBridge_ShortRecordingNeedsRecordMinSec(t *testing.T) {
+	each(t, func(t *testing.T, s *site) {
+		for _, row := range []struct {
+			least string
+			kept  bool
+		}{{"", false}, {"0", true}} {
+			c := s.answered(t)
+			if row.least != "" {
+				c.runs(t, "set", "RECORD_MIN_SEC="+row.least)
+			}
+			path := filepath.Join(s.dir, "records", c.token+".wav")
+			c.api(t, "uuid_record "+c.uuid+" start "+path)
+			c.named(t, "RECORD_START")
+			spoken(t, time.Second)
+			c.api(t, "uuid_record "+c.uuid+" stop "+path)
+			c.named(t, "RECORD_STOP")
+			if _, err := os.Stat(path); (err == nil) != row.kept {
+				t.Errorf("RECORD_MIN_SEC %q: kept %v, want %v", row.least, err == nil, row.kept)
 			}
 		}
 	})

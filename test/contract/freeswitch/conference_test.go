@@ -109,7 +109,7 @@ func TestConference_KickGivesTheCallerBack(t *testing.T) {
 		a.maintenance(t, "kick-member")
 		a.maintenance(t, "del-member")
 		a.completed(t, job)
-		a.begins(t, "playback", toneFile(t, 900, time.Second), false)
+		a.begins(t, "playback", toneFile(t, 900, 3*time.Second), false)
 		hears(t, a.ear, 900)
 		if got := b.api(t, "conference "+room+" get count"); got != "1" {
 			t.Errorf("left in the room: %q", got)

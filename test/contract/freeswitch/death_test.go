@@ -81,7 +81,7 @@ func (c *call) takeover(t *testing.T, s *site) {
 		t.Errorf("taken over with sipio_resumed=%q, endpoint_disposition=%q", c.start.Variable("sipio_resumed"), c.start.Variable("endpoint_disposition"))
 	}
 	c.begin(t)
-	c.begins(t, "playback", toneFile(t, 900, time.Second), false)
+	c.begins(t, "playback", toneFile(t, 900, 3*time.Second), false)
 	hears(t, c.ear, 900)
 }
 
@@ -139,7 +139,7 @@ func TestDeath_ConversationGoesOn(t *testing.T) {
 		if got := c.result(t); got != "SUCCESS NORMAL_CLEARING sip:200 SUCCESS" {
 			t.Errorf("the new agent sees %q", got)
 		}
-		c.begins(t, "playback", toneFile(t, 900, time.Second), false)
+		c.begins(t, "playback", toneFile(t, 900, 3*time.Second), false)
 		hears(t, c.ear, 900)
 	})
 }
@@ -199,7 +199,7 @@ func TestDeath_ConferenceGoesOn(t *testing.T) {
 		b.api(t, "conference "+room+" kick "+member)
 		a.agent = s.agents.wait(t, a.token)
 		a.begin(t)
-		a.begins(t, "playback", toneFile(t, 900, time.Second), false)
+		a.begins(t, "playback", toneFile(t, 900, 3*time.Second), false)
 		hears(t, a.ear, 900)
 	})
 }
@@ -217,7 +217,7 @@ func TestDeath_AgentComesBackInTime(t *testing.T) {
 		c.agent = s.agents.wait(t, c.token)
 		c.begin(t)
 		spoken(t, 26*time.Second)
-		c.begins(t, "playback", toneFile(t, 900, time.Second), false)
+		c.begins(t, "playback", toneFile(t, 900, 3*time.Second), false)
 		hears(t, c.ear, 900)
 	})
 }

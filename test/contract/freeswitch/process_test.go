@@ -89,7 +89,7 @@ func TestProcess_PauseRefusesNewCalls(t *testing.T) {
 		if got.Code != 503 || got.RetryAfter != 300*time.Second {
 			t.Errorf("%v, retry after %v", got, got.RetryAfter)
 		}
-		c.begins(t, "playback", toneFile(t, 440, time.Second), false)
+		c.begins(t, "playback", toneFile(t, 440, 3*time.Second), false)
 		hears(t, c.ear, 440)
 		apiOf(t, other, "fsctl resume inbound")
 		s.answered(t)

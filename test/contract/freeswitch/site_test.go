@@ -59,7 +59,7 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	_ = flag.Set("test.parallel", "6") // the tests mostly wait
+	_ = flag.Set("test.parallel", "4") // the tests mostly wait
 	os.Exit(runAll(m))
 }
 

@@ -1,0 +1,161 @@
+package op
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"github.com/sipio/sipio/brain/api"
+)
+
+func newHandler(t *testing.T, kinds map[string]Func) *Handler {
+	return New(Config{Key: "secret", Kinds: kinds, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+}
+
+// post gives an order as the brain would; key "" leaves the header out.
+func post(h *Handler, key, body string) (int, api.OpReply) {
+	r := httptest.NewRequest(http.MethodPost, api.PathOp, strings.NewReader(body))
+	if key != "" {
+		r.Header.Set("Authorization", "Bearer "+key)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	var reply api.OpReply
+	if w.Code == http.StatusOK {
+		if err := json.Unmarshal(w.Body.Bytes(), &reply); err != nil {
+			return 0, reply
+		}
+	}
+	return w.Code, reply
+}
+
+func TestHandler_CarriesOutOnce(t *testing.T) {
+	// Proves that an order sent again is not done again and is answered alike, that its error reaches the brain, and that an id cannot
+	// be used for two orders.
+	var done int
+	h := newHandler(t, map[string]Func{
+		"hangup": func(_ context.Context, op api.Op) (api.OpReply, error) {
+			done++
+			if op.Token == "gone" {
+				return api.OpReply{}, errors.New("no such call on this node")
+			}
+			return api.OpReply{Locked: true}, nil
+		},
+		"panics": func(context.Context, api.Op) (api.OpReply, error) { panic("in an order") },
+	})
+	for range 3 {
+		code, reply := post(h, "secret", `{"id":"1","kind":"hangup","token":"t"}`)
+		if code != 200 || reply.ID != "1" || !reply.OK || !reply.Locked || reply.Error != "" {
+			t.Errorf("%d %+v", code, reply)
+		}
+	}
+	code, reply := post(h, "secret", `{"id":"2","kind":"hangup","token":"gone"}`)
+	if code != 200 || reply.OK || reply.Error != "no such call on this node" || done != 2 {
+		t.Errorf("%d %+v, done %d times", code, reply, done)
+	}
+	if code, _ := post(h, "secret", `{"id":"1","kind":"hangup","token":"other"}`); code != http.StatusConflict {
+		t.Errorf("another order under a known id: %d", code)
+	}
+	if code, reply := post(h, "secret", `{"id":"3","kind":"dance"}`); code != 200 || reply.OK || reply.Error == "" {
+		t.Errorf("unknown kind: %d %+v", code, reply)
+	}
+	func() {
+		defer func() { _ = recover() }()
+		post(h, "secret", `{"id":"4","kind":"panics"}`)
+	}()
+	if code, reply := post(h, "secret", `{"id":"4","kind":"panics"}`); code != 200 || reply.OK || reply.ID != "4" || len(h.slots) != 0 {
+		t.Errorf("after a panic: %d %+v, %d places taken", code, reply, len(h.slots))
+	}
+}
+
+func TestHandler_RefusesStrangersAndNonsense(t *testing.T) {
+	// Proves each refusal by its status; without a key of its own a handler opens to nobody.
+	h := newHandler(t, nil)
+	for _, row := range []struct {
+		key, body string
+		want      int
+	}{
+		{"", `{"id":"1","kind":"x"}`, 401}, {"wrong", `{"id":"1","kind":"x"}`, 401}, {"secret ", `{"id":"1","kind":"x"}`, 401},
+		{"secret", ``, 400}, {"secret", `[]`, 400}, {"secret", `{"kind":"x"}`, 400}, {"secret", `{"id":"1"}`, 400},
+		{"secret", `{"kind":"x","id":"` + strings.Repeat("a", 200) + `"}`, 400}, {"secret", strings.Repeat(" ", maxBody+1), 413},
+	} {
+		if code, _ := post(h, row.key, row.body); code != row.want {
+			t.Errorf("key %q, body %.30q: %d, want %d", row.key, row.body, code, row.want)
+		}
+	}
+	if code, _ := post(New(Config{}), "", `{"id":"1","kind":"x"}`); code != 401 {
+		t.Errorf("a handler without a key answered %d", code)
+	}
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodGet, api.PathOp, nil)
+	r.Header.Set("Authorization", "Bearer secret")
+	h.ServeHTTP(w, r)
+	if w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("GET: %d", w.Code)
+	}
+}
+
+func TestHandler_IsBounded(t *testing.T) {
+	// Proves that no more than maxAtOnce orders run, that further ones are told to come again, that the same order waits for the
+	// first, and that no more than maxAnswers are remembered.
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var running atomic.Int64
+		h := newHandler(t, map[string]Func{
+			"slow": func(context.Context, api.Op) (api.OpReply, error) {
+				running.Add(1)
+				<-release
+				return api.OpReply{}, nil
+			},
+			"fast": func(context.Context, api.Op) (api.OpReply, error) { return api.OpReply{}, nil },
+		})
+		var all sync.WaitGroup
+		for i := range maxAtOnce {
+			for range 2 { // each twice
+				all.Go(func() {
+					if code, reply := post(h, "secret", fmt.Sprintf(`{"id":"s%d","kind":"slow"}`, i)); code != 200 || !reply.OK {
+						t.Errorf("order %d: %d %+v", i, code, reply)
+					}
+				})
+			}
+		}
+		synctest.Wait()
+		if running.Load() != maxAtOnce {
+			t.Errorf("%d run", running.Load())
+		}
+		if code, _ := post(h, "secret", `{"id":"more","kind":"fast"}`); code != http.StatusServiceUnavailable {
+			t.Errorf("beyond the limit: %d", code)
+		}
+		close(release)
+		all.Wait()
+		for i := range 2 * maxAnswers {
+			if code, _ := post(h, "secret", fmt.Sprintf(`{"id":"f%d","kind":"fast"}`, i)); code != 200 {
+				t.Fatalf("order %d: %d", i, code)
+			}
+		}
+		if len(h.answers) != maxAnswers || len(h.order) != maxAnswers {
+			t.Errorf("%d answers, %d ids remembered", len(h.answers), len(h.order))
+		}
+	})
+}
+
+func FuzzRead(f *testing.F) {
+	// Proves that no body makes the handler panic, and that what it takes has an id and a kind.
+	f.Add([]byte(`{"id":"1","kind":"mwi","aor":"a@b","new":1}`))
+	f.Add([]byte(`{"id":1}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		op, err := read(body)
+		if err == nil && (op.ID == "" || op.Kind == "" || len(op.ID) > maxID) {
+			t.Errorf("%q became %+v", body, op)
+		}
+	})
+}
