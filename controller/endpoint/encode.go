@@ -148,6 +148,8 @@ func (o *object) route(r *api.Route) {
 	o.open()
 	o.num("step", int64(r.Step))
 	o.text("uri", r.URI)
+	o.someText("app", r.App)
+	o.someText("vars", r.Vars)
 	o.someNum("fr_inv_timer", int64(r.FrInvTimer))
 	o.someNum("busy", int64(r.Busy))
 	o.someNum("noanswer", int64(r.Noanswer))

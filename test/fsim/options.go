@@ -16,22 +16,22 @@ import (
 // Options are the values of one node, the same that freeswitch-cfg takes from vars.xml. The zero value listens on
 // free ports of the loopback.
 type Options struct {
-	SIP      string   // host:port of the SIP profile; default 127.0.0.1:0
-	ESL      string   // host:port of the event socket; default 127.0.0.1:0
-	Password string   // of the event socket; default ClueCon
-	ACL      []string // networks that may use the event socket, as CIDR; empty = everybody
-	Peers    []string // IPs that may send SIP, Kamailio's; empty = everybody
-	Outbound []string // host:port of the node agents that calls are handed to, tried in order
-	Profile  string   // name of the SIP profile; default sipio
-	RTPIP    string   // address of RTP; default that of SIP
-	RTPMin   int      // first RTP port; default 16384
-	RTPMax   int      // last RTP port; default 32768
-	Sounds   string   // folder that relative names of sounds are below
-	Records  string   // folder that relative names of recordings are below
-	Streams  map[string]string
-	// StreamDir holds *.xml files with <directory name="…" path="…"/>, read at start and by local_stream reload.
+	SIP      string            // host:port of the SIP profile; default 127.0.0.1:0
+	ESL      string            // host:port of the event socket; default 127.0.0.1:0
+	Password string            // of the event socket; default ClueCon
+	ACL      []string          // networks that may use the event socket, as CIDR; empty = everybody
+	Peers    []string          // IPs that may send SIP, Kamailio's; empty = everybody
+	Outbound []string          // host:port of the node agents that calls are handed to, tried in order
+	Profile  string            // name of the SIP profile; default sipio
+	RTPIP    string            // address of RTP; default that of SIP
+	RTPMin   int               // first RTP port; default 16384
+	RTPMax   int               // last RTP port; default 32768
+	Sounds   string            // folder that relative names of sounds are below
+	Records  string            // folder that relative names of recordings are below
+	Streams  map[string]string // name of a local_stream → folder of its WAV files; moh is a tone without one
+	// StreamDir holds *.xml files with <directory name="…" path="…"/>, read at start and by local_stream start and reload.
 	StreamDir string
-	Hostname  string
+	Hostname  string // default fsim
 
 	Guard        time.Duration // ends a call whose agent never speaks; default 8 s, negative: none
 	ResumeGuard  time.Duration // ends an answered call that no agent takes back; default 25 s
@@ -39,7 +39,7 @@ type Options struct {
 	Zombie       time.Duration // an agent that accepts and stays silent is given up after it; default 24.3 s
 	AuthTimeout  time.Duration // of the event socket; default 24.5 s
 	ReleaseStall time.Duration // uuid_media when the caller refuses the offer; default 10.2 s
-	// Plain leaves out the dialplan of sipio: the call executes Dialplan alone.
+	// Dialplan is what a call executes instead of sipio's dialplan; nil = that one.
 	Dialplan []Action
 	Log      *slog.Logger
 }

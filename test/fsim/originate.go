@@ -1,7 +1,6 @@
 package fsim
 
 import (
-	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -169,8 +168,6 @@ func (c *channel) dialOut(parent *channel, rang func(early bool)) {
 	}()
 	c.wait(wait{deaf: true})
 }
-
-var errNoPlan = errors.New("dial string names nobody")
 
 // originate dials for `api originate`: nobody waits on a channel for it.
 func (s *Server) originate(text string) (*channel, string) {

@@ -26,6 +26,9 @@ const (
 // block is 20 ms of audio.
 type block [frameSamples]int16
 
+// maxTones bounds what one tone_stream holds: ten minutes.
+const maxTones = 600 * tone.Rate
+
 var errNoSound = errors.New("sound not found")
 
 // sound makes samples, one block after the other; false is the end.
@@ -141,7 +144,7 @@ func parseTones(text string) (*clip, error) {
 			}
 			inside, rest, _ := strings.Cut(after, ")")
 			samples, err := oneTone(strings.Split(inside, ","))
-			if err != nil {
+			if err != nil || len(out.samples)+len(samples) > maxTones {
 				return nil, fmt.Errorf("%w: tone %q", errNoSound, text)
 			}
 			out.samples, part = append(out.samples, samples...), rest
@@ -157,7 +160,7 @@ func oneTone(fields []string) ([]int16, error) {
 	var numbers []float64
 	for _, f := range fields {
 		n, err := strconv.ParseFloat(strings.TrimSpace(f), 64)
-		if err != nil || n < 0 || n > 600_000 {
+		if err != nil || n < 0 || n > 300_000 {
 			return nil, errNoSound
 		}
 		numbers = append(numbers, n)

@@ -10,13 +10,11 @@ import (
 
 // studio moves the audio of all channels: one goroutine, one beat each 20 ms. Its lock guards all that is audio.
 type studio struct {
-	mu       sync.Mutex
-	tracks   map[*track]struct{}
-	rooms    map[*conference]struct{}
-	seats    map[*conference][]*member
-	beat     uint32
-	packets  []outgoing // of the current beat
-	overruns uint64     // beats that came more than one late
+	mu      sync.Mutex
+	tracks  map[*track]struct{}
+	rooms   map[*conference]struct{}
+	seats   map[*conference][]*member // who is in a room, as of the newest change
+	packets []outgoing                // of the current beat
 }
 
 type outgoing struct {

@@ -197,7 +197,7 @@ func TestBridge_RecordingIsStereoAndMaskable(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
 		c, b := s.answered(t), s.callee(t, "a=1")
 		path := filepath.Join(s.dir, "records", c.token+".wav")
-		c.runs(t, "multiset", "^^:RECORD_STEREO=true:RECORD_MIN_SEC=0")
+		c.runs(t, "set", "RECORD_STEREO=true")
 		c.begins(t, "bridge", b.dial, false)
 		_, ear := b.answers(t)
 		c.named(t, "CHANNEL_BRIDGE")
@@ -229,13 +229,13 @@ func TestBridge_RecordingIsStereoAndMaskable(t *testing.T) {
 	})
 }
 
-// Proves that a recording of less than three seconds is thrown away unless RECORD_MIN_SEC says otherwise.
-func TestBridge_ShortRecordingNeedsRecordMinSec(t *testing.T) {
+// Proves that a short recording is kept, and thrown away only when RECORD_MIN_SEC asks for it.
+func TestBridge_ShortRecordingIsKept(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
 		for _, row := range []struct {
 			least string
 			kept  bool
-		}{{"", false}, {"0", true}} {
+		}{{"", true}, {"5", false}} {
 			c := s.answered(t)
 			if row.least != "" {
 				c.runs(t, "set", "RECORD_MIN_SEC="+row.least)
