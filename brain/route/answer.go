@@ -96,8 +96,10 @@ func (p *plan) hand(vars brain.Vars) {
 	if len(vars) == 0 {
 		return
 	}
-	p.vars = maps.Clone(p.vars)
-	maps.Copy(p.vars, vars)
+	more := make(brain.Vars, len(p.vars)+len(vars))
+	maps.Copy(more, p.vars)
+	maps.Copy(more, vars)
+	p.vars = more
 }
 
 // byHours chooses among the targets of a number by its schedule.

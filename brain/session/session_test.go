@@ -115,6 +115,11 @@ func TestSession_LiveCallKeepsItsVersion(t *testing.T) {
 			t.Errorf("the call that began with version 3 hears %v", r.Sounds)
 		}
 	}
+	s.flows["flow_2"] = published(t, "flow_2", 1, `{"start":"in","nodes":[{"id":"in","data":{"kind":"entry"}},{"id":"go","data":{"kind":"transfer","destKind":"flow","destId":"flow_1"}}],
+		"edges":[{"source":"in","target":"go"}]}`)
+	if r := s.outcome(api.OutcomeDigits, digit("5")); !strings.Contains(fmt.Sprint(r.Sounds), "three") {
+		t.Errorf("back in the flow the call hears %v", r.Sounds)
+	}
 	s.call()
 	if r := s.start("flow/flow_1", nil); !strings.Contains(fmt.Sprint(r.Sounds), "four") {
 		t.Errorf("a new call hears %v", r.Sounds)

@@ -28,9 +28,6 @@ type Media interface {
 	Put(ctx context.Context, key string, r io.Reader, limit int64) (api.MediaRef, error)
 }
 
-// HeaderSHA256 is an object's sum, 64 hex digits: of an answer, and of a PUT that shall be held against it.
-const HeaderSHA256 = "X-Sipio-SHA256"
-
 // Bounds of /media.
 const (
 	maxMediaBytes  = 512 << 20        // one object
@@ -92,7 +89,7 @@ func (m *mediaServer) get(w http.ResponseWriter, r *http.Request, key string) er
 	h.Set("Content-Type", mediaType)
 	h.Set("Cache-Control", "no-cache")
 	h.Set("ETag", strconv.Quote(ref.SHA256))
-	h.Set(HeaderSHA256, ref.SHA256)
+	h.Set(api.HeaderSHA256, ref.SHA256)
 	http.ServeContent(w, r, "", time.Time{}, body)
 	return nil
 }
@@ -106,9 +103,9 @@ func (m *mediaServer) put(w http.ResponseWriter, r *http.Request, key string) er
 	if r.ContentLength > m.limit {
 		return m.tooLarge()
 	}
-	sum := strings.ToLower(r.Header.Get(HeaderSHA256))
+	sum := strings.ToLower(r.Header.Get(api.HeaderSHA256))
 	if sum != "" && !isSum(sum) {
-		return badField(countBadType, HeaderSHA256, "is not 64 hex digits")
+		return badField(countBadType, api.HeaderSHA256, "is not 64 hex digits")
 	}
 	if r.Header.Get("If-None-Match") == "*" {
 		old, err := m.media.Stat(r.Context(), key)
@@ -125,7 +122,7 @@ func (m *mediaServer) put(w http.ResponseWriter, r *http.Request, key string) er
 	if err != nil {
 		return m.bodyFault(err)
 	}
-	w.Header().Set(HeaderSHA256, ref.SHA256)
+	w.Header().Set(api.HeaderSHA256, ref.SHA256)
 	write(w, http.StatusOK, typeJSON, &ref)
 	return nil
 }
@@ -146,7 +143,7 @@ func (m *mediaServer) tooLarge() error {
 	return badBody(http.StatusRequestEntityTooLarge, countBadTooLarge, "an object has at most %d bytes", m.limit)
 }
 
-var errWrongSum = errors.New("the content does not have the sum that " + HeaderSHA256 + " says")
+var errWrongSum = errors.New("the content does not have the sum that " + api.HeaderSHA256 + " says")
 
 // bodyFault tells a fault of the body from one of the store.
 func (m *mediaServer) bodyFault(err error) error {
@@ -154,7 +151,7 @@ func (m *mediaServer) bodyFault(err error) error {
 		return m.tooLarge()
 	}
 	if errors.Is(err, errWrongSum) {
-		return badField(countBadBroken, HeaderSHA256, "the content has another sum")
+		return badField(countBadBroken, api.HeaderSHA256, "the content has another sum")
 	}
 	if broken, ok := errors.AsType[*bodyError](err); ok {
 		return brokenBody(broken.err)

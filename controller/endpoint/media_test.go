@@ -103,7 +103,7 @@ func TestMedia_GivesNodesAnObjectOrPartOfIt(t *testing.T) {
 		if w.Code != c.status || c.body != "*" && w.Body.String() != c.body {
 			t.Errorf("%s: %d %q", c.name, w.Code, w.Body)
 		}
-		if c.status == 200 && (w.Header().Get(HeaderSHA256) != sumOf("0123456789") || w.Header().Get("Content-Length") != "10") {
+		if c.status == 200 && (w.Header().Get(api.HeaderSHA256) != sumOf("0123456789") || w.Header().Get("Content-Length") != "10") {
 			t.Errorf("%s: headers %v", c.name, w.Header())
 		}
 	}
@@ -130,13 +130,13 @@ func TestMedia_TakesWhatNodesRecorded(t *testing.T) {
 		stored          bool
 	}{
 		{"message", "acc_1/vm/box/m.wav", "new", []func(*http.Request){none}, 200, true},
-		{"recording with its sum", "acc_1/rec/d/c.wav", "new", []func(*http.Request){withHeader(HeaderSHA256, sumOf("new"))}, 200, true},
-		{"the same again", "acc_1/rec/d/c.wav", "new", []func(*http.Request){withHeader("If-None-Match", "*"), withHeader(HeaderSHA256, sumOf("new"))}, 200, true},
+		{"recording with its sum", "acc_1/rec/d/c.wav", "new", []func(*http.Request){withHeader(api.HeaderSHA256, sumOf("new"))}, 200, true},
+		{"the same again", "acc_1/rec/d/c.wav", "new", []func(*http.Request){withHeader("If-None-Match", "*"), withHeader(api.HeaderSHA256, sumOf("new"))}, 200, true},
 		{"other content, replacing", "acc_1/rec/d/c.wav", "newer", []func(*http.Request){none}, 200, true},
-		{"other content, not replacing", "acc_1/rec/d/c.wav", "x", []func(*http.Request){withHeader("If-None-Match", "*"), withHeader(HeaderSHA256, sumOf("x"))}, 412, false},
+		{"other content, not replacing", "acc_1/rec/d/c.wav", "x", []func(*http.Request){withHeader("If-None-Match", "*"), withHeader(api.HeaderSHA256, sumOf("x"))}, 412, false},
 		{"length unknown", "acc_1/rec/d/u.wav", "new", []func(*http.Request){endless}, 200, true},
-		{"wrong sum", "acc_1/rec/d/e.wav", "new", []func(*http.Request){withHeader(HeaderSHA256, sumOf("old"))}, 400, false},
-		{"no sum", "acc_1/rec/d/e.wav", "new", []func(*http.Request){withHeader(HeaderSHA256, "abc")}, 400, false},
+		{"wrong sum", "acc_1/rec/d/e.wav", "new", []func(*http.Request){withHeader(api.HeaderSHA256, sumOf("old"))}, 400, false},
+		{"no sum", "acc_1/rec/d/e.wav", "new", []func(*http.Request){withHeader(api.HeaderSHA256, "abc")}, 400, false},
 		{"too large and says so", "acc_1/rec/d/e.wav", strings.Repeat("x", 65), []func(*http.Request){none}, 413, false},
 		{"too large", "acc_1/rec/d/e.wav", strings.Repeat("x", 65), []func(*http.Request){endless}, 413, false},
 		{"as large as can be", "acc_1/rec/d/l.wav", strings.Repeat("x", 64), []func(*http.Request){endless}, 200, true},

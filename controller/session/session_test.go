@@ -65,12 +65,14 @@ func TestCalls_TheSameReportAtOnceIsCarriedOutOnce(t *testing.T) {
 	var asked atomic.Int64
 	var keys sync.Map
 	release := make(chan struct{})
+	answer := sync.OnceFunc(func() { close(release) })
 	s, o := server(t, func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
 		keys.Store(r.Header.Get("Idempotency-Key"), true)
 		<-release
 		fmt.Fprint(w, `{"name":"Eve"}`)
 	})
+	defer answer()
 	d := newDesk(t, nil)
 	reaching(t, d, s, o)
 	d.say(t, start("flow", "flow_1", nil))
@@ -86,7 +88,7 @@ func TestCalls_TheSameReportAtOnceIsCarriedOutOnce(t *testing.T) {
 			t.Fatalf("%d joined, %d requests", d.repeated.Load(), asked.Load())
 		}
 	}
-	close(release)
+	answer()
 	all.Wait()
 	for i, r := range replies {
 		if errs[i] != nil || r.Seq != 2 || len(r.Params.Files) != 1 || r.Params.Files[0].Key != "k/hello Eve" {

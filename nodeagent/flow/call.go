@@ -145,7 +145,9 @@ func (k *call) read(ctx context.Context) {
 	}
 }
 
-// prepare takes the call over: no guard of the dialplan ends it any more, and its events come.
+// prepare takes the call over: no guard of the dialplan ends it any more, and its events come. Timestamps of RTP are
+// FreeSWITCH's own: those of the other phone, which it passes on while it records, begin anywhere, and a phone may
+// take what comes then for very late and play nothing.
 func (k *call) prepare(ctx context.Context) error {
 	if _, err := k.api(ctx, "sched_del "+k.uuid); err != nil && !strings.HasPrefix(err.Error(), "-ERR") {
 		k.log.Debug("no guard to delete", "error", err) // there is none after a take-over
@@ -156,7 +158,7 @@ func (k *call) prepare(ctx context.Context) error {
 		}
 	}
 	return k.set(ctx, "socket_resume=true", "playback_terminators=none", "RECORD_STEREO=true", "record_waste_resources=true",
-		"hangup_after_bridge=false", "continue_on_fail=true", "sip_copy_custom_headers=false")
+		"hangup_after_bridge=false", "continue_on_fail=true", "rtp_rewrite_timestamps=true", "sip_copy_custom_headers=false")
 }
 
 // order gives FreeSWITCH an order, within its time.

@@ -119,6 +119,7 @@ func (k *call) dialString(p api.CommandParams) string {
 	vars := []string{
 		"originate_timeout=" + strconv.Itoa((orDefault(p.TimeoutMS, defaultRingMS)+999)/1000+1), // it may fire a second early
 		"sip_invite_call_id=" + k.leg,
+		"rtp_rewrite_timestamps=true",
 		"sip_h_" + api.HeaderDial + "=" + plain(p.DestKind+"/"+p.DestID),
 		"sip_h_" + api.HeaderCall + "=" + plain(k.token),
 		"sip_h_" + api.HeaderAccount + "=" + plain(k.account),

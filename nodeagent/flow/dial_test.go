@@ -116,7 +116,7 @@ func TestDialString_NothingGetsOutOfItsValue(t *testing.T) {
 	if strings.Count(got, "{") != 1 || strings.Count(got, "}") != 1 || strings.Count(got, "sofia/sipio/sip:") != 1+4 && strings.ContainsAny(got, "'\"[]<>|\r\n$^") {
 		t.Error(got)
 	}
-	if strings.Count(got, ",") != 6 || !strings.HasSuffix(got, "}sofia/sipio/sip:xsip_h_X-Evil1sofiasipiosipevilhy_@127.0.0.1:5060") {
+	if strings.Count(got, ",") != 7 || !strings.HasSuffix(got, "}sofia/sipio/sip:xsip_h_X-Evil1sofiasipiosipevilhy_@127.0.0.1:5060") {
 		t.Error(got)
 	}
 }

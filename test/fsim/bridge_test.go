@@ -83,11 +83,6 @@ func TestBridge_ConnectsTwoPhonesAndRecordsEachInItsChannel(t *testing.T) {
 	if got, err := other.HearDigits(ctx, 1); err != nil || got != "5" {
 		t.Errorf("digits passed on: %q, %v", got, err)
 	}
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if s.recorded(c.uuid, file) > 8000*7/2 { // longer than RECORD_MIN_SEC
-			break
-		}
-	}
 	if err := other.Bye(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -112,15 +107,6 @@ func TestBridge_ConnectsTwoPhonesAndRecordsEachInItsChannel(t *testing.T) {
 		t.Error("the masked part is in the recording")
 	}
 	c.perform(t, "playback", toneFile(t, 900, 200*time.Millisecond))
-}
-
-// recorded is how many samples a running recording has.
-func (s *Server) recorded(id, path string) int {
-	c, n := s.channel(id), 0
-	if c != nil {
-		c.recording(path, func(r *recorder) { n = r.w.samples })
-	}
-	return n
 }
 
 func TestBridge_FailuresAreToldByVariables(t *testing.T) {

@@ -76,10 +76,7 @@ func (c *channel) recordSession(path string, limit int) bool {
 	r.swap = truth(c.get("RECORD_STEREO_SWAP"))
 	r.read, r.write = !truth(c.get("RECORD_WRITE_ONLY")), !truth(c.get("RECORD_READ_ONLY"))
 	r.limit = limit * int(time.Second/frame)
-	r.minimum = 3 * int(time.Second/frame)
-	if least := c.get("RECORD_MIN_SEC"); least != "" {
-		r.minimum = number(least) * int(time.Second/frame)
-	}
+	r.minimum = max(number(c.get("RECORD_MIN_SEC"))*int(time.Second/frame), 1) // an empty file is thrown away in any case
 	c.mu.Lock()
 	c.recorders[path] = r
 	c.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -114,8 +115,8 @@ func rejects(code int, reason string) func(*testing.T, *call, callee) {
 	}
 }
 
-// Proves that a leg goes out with the headers that the agent gave it, the number it shows, and none of the caller's own
-// X-Sipio headers, and that both hear each other.
+// Proves that a leg goes out with the headers that the agent gave it, the number it shows, none of the caller's own
+// X-Sipio headers, and an offer of G.711 and keys alone; and that both hear each other.
 func TestBridge_LegCarriesWhatItShouldAndBothHear(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
 		c := s.answered(t)
@@ -129,6 +130,9 @@ func TestBridge_LegCarriesWhatItShouldAndBothHear(t *testing.T) {
 		}
 		if !strings.Contains(in.FromURI(), "sip:4930777@") || in.FromDisplay() != "Front Desk" {
 			t.Errorf("From is %q %q", in.FromDisplay(), in.FromURI())
+		}
+		if m := regexp.MustCompile(`m=.*`).FindAllString(in.InviteRequest(), -1); len(m) != 1 || !regexp.MustCompile(`^m=audio [0-9]+ RTP/AVP 8 0 101\s*$`).MatchString(m[0]) {
+			t.Errorf("offered %q, want the two laws and telephone-event", m)
 		}
 		c.named(t, "CHANNEL_BRIDGE")
 		c.ear.SendTone(440)
