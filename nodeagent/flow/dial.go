@@ -146,7 +146,7 @@ func userPart(p api.CommandParams) string {
 // plain makes text harmless within a dial string: what separates, quotes or expands there becomes a space.
 func plain(text string) string {
 	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || strings.ContainsRune(`{}[]<>,'"\|$:;^`, r) || r == unicode.ReplacementChar {
+		if unicode.IsControl(r) || strings.ContainsRune("{}[]<>,'\"\\|$:;^`", r) || r == unicode.ReplacementChar {
 			return ' '
 		}
 		return r

@@ -182,7 +182,7 @@ func (k *call) hangup(ctx context.Context, p api.CommandParams) (result, error) 
 		}
 		k.pauseFor(ctx, 200*time.Millisecond) // it ends the call by itself, with that code
 	}
-	if !k.gone {
+	if !k.gone && !k.stopping {
 		k.kill(ctx, cause)
 		k.observe()
 	}

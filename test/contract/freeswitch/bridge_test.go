@@ -150,6 +150,22 @@ func TestBridge_LegCarriesWhatItShouldAndBothHear(t *testing.T) {
 	})
 }
 
+// Proves that two who have no codec in common hear each other: one speaks only the one law, the other only the other.
+func TestBridge_TheTwoLawsUnderstandEachOther(t *testing.T) {
+	each(t, func(t *testing.T, s *site) {
+		c := s.answered(t)
+		p, err := phone.New(t.Context(), phone.Config{AuthUser: "1002", Domain: "acme.test", Proxy: s.sip, Codecs: []string{"PCMU"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(p.Close)
+		c.talks(t, callee{p, "sofia/sipio/" + p.Contact()}, "true")
+		if got := c.ear.Stats().Codec; got != "PCMA" {
+			t.Errorf("the caller speaks %s", got)
+		}
+	})
+}
+
 // Proves that a caller who hangs up while it rings stops the ringing.
 func TestBridge_HangupWhileRingingCancels(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
