@@ -10,6 +10,7 @@ import (
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/presence"
+	"github.com/sipio/sipio/brain/session"
 	"github.com/sipio/sipio/controller/actor"
 	"github.com/sipio/sipio/controller/config"
 	"github.com/sipio/sipio/controller/journal"
@@ -75,7 +76,7 @@ func (o *operator) Dump(ctx context.Context, shard int, fn func(api.JournalRecor
 		case e.Kind == "record":
 			return actor.EachRecord(e.Data, func(id string, nowMS int64, op []byte) error {
 				at.ID, at.TimeMS = id, nowMS
-				described, err := presence.Describe(op)
+				described, err := describe(id, op)
 				if err != nil {
 					return fmt.Errorf("shard %d, message %d: %w", shard, e.Seq, err)
 				}
@@ -87,6 +88,17 @@ func (o *operator) Dump(ctx context.Context, shard int, fn func(api.JournalRecor
 		}
 		return nil
 	})
+}
+
+// describe reads an op of a live object for people.
+func describe(id string, op []byte) (any, error) {
+	if _, ok := brain.IsCallObject(id); ok {
+		return session.Describe(op)
+	}
+	if brain.IsLocksObject(id) {
+		return session.DescribeWrong(op)
+	}
+	return presence.Describe(op)
 }
 
 func dumpSnapshot(data []byte, at api.JournalRecord, fn func(api.JournalRecord) error) error {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -119,4 +120,40 @@ func RestoreLocks(snapshot []byte) (*Locks, error) {
 		return nil, fmt.Errorf("snapshot of wrong PINs: %w", err)
 	}
 	return l, nil
+}
+
+// describedWrong is an op of Locks as people read it.
+type describedWrong struct {
+	Kind   string `json:"kind"`             // wrong, expire
+	Target string `json:"target,omitempty"` // kind/id of what the PIN is of
+}
+
+// DescribeWrong reads an op of Locks for people: what it gives encodes to JSON. WrongOpFromJSON is the way back.
+func DescribeWrong(op []byte) (any, error) {
+	r := pack.NewReader(op)
+	target := string([]byte(r.Text()))
+	if err := r.End(); err != nil {
+		return nil, fmt.Errorf("count a wrong PIN: %w", err)
+	}
+	if target == "" {
+		return &describedWrong{Kind: "expire"}, nil
+	}
+	return &describedWrong{"wrong", target}, nil
+}
+
+// WrongOpFromJSON makes the op that DescribeWrong described. What is not an op is refused.
+func WrongOpFromJSON(text []byte) ([]byte, error) {
+	var d describedWrong
+	if err := json.Unmarshal(text, &d); err != nil {
+		return nil, fmt.Errorf("read an op as JSON: %w", err)
+	}
+	if d.Kind != "wrong" && d.Kind != "expire" || (d.Kind == "wrong") == (d.Target == "") {
+		return nil, fmt.Errorf("op %q of target %q: %w", d.Kind, d.Target, errOp)
+	}
+	return WrongOp(d.Target), nil
+}
+
+// Query gives when each target had a wrong PIN, epoch milliseconds, as JSON.
+func (l *Locks) Query(int64, []byte) ([]byte, error) {
+	return json.Marshal(map[string]any{"wrong": l.wrong})
 }

@@ -187,14 +187,17 @@ func TestEarlyMedia_DoesNotAnswer(t *testing.T) {
 }
 
 func TestRecord_KeepsWhatCannotBeStored(t *testing.T) {
-	// Proves that a recording whose upload failed stays on disk with the note of its key, and that recovery stores it later.
+	// Proves that a recording whose upload failed stays on disk with the note of its key, and that recovery stores it later;
+	// one without a note is not stored but removed after a week.
 	inBubble(t, func(t *testing.T) {
 		n := newNode(t)
-		file, err := n.newFile("a/vm/1.wav")
+		file, err := n.newNotedFile("a/vm/1.wav")
 		if err != nil {
 			t.Fatal(err)
 		}
 		sound(t, file, 1000)
+		lone := filepath.Join(n.cfg.Dir, "lone.wav") // an agent died while a caller spoke
+		sound(t, lone, 1000)
 		n.recoverRecordings(t.Context(), time.Now())
 		if len(n.media.stored) != 0 {
 			t.Error("a file just written was taken")
@@ -203,8 +206,13 @@ func TestRecord_KeepsWhatCannotBeStored(t *testing.T) {
 		if n.media.stored["a/vm/1.wav"] == 0 {
 			t.Error("not recovered")
 		}
-		if _, err := os.Stat(file); !os.IsNotExist(err) {
-			t.Errorf("left behind: %v", err)
+		for _, gone := range []string{file, file + keySuffix, lone} {
+			if _, err := os.Stat(gone); !os.IsNotExist(err) {
+				t.Errorf("%s is left behind: %v", gone, err)
+			}
+		}
+		if len(n.media.stored) != 1 {
+			t.Errorf("stored %v", n.media.stored)
 		}
 	})
 }

@@ -153,7 +153,7 @@ func (k *call) joinRoom(ctx context.Context) {
 	if k.seat.key == "" || in.file != "" {
 		return
 	}
-	file, err := k.of.newFile(k.seat.key)
+	file, err := k.of.newNotedFile(k.seat.key)
 	if err == nil {
 		_, err = k.api(ctx, "conference "+k.seat.room+" recording start "+file)
 	}

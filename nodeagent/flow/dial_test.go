@@ -86,7 +86,7 @@ func TestDial_ThatWentOnWithoutAnAgentIsOver(t *testing.T) {
 	for mark, want := range map[string]string{"1": "answered key=k", "7": "busy reason=USER_BUSY"} {
 		inBubble(t, func(t *testing.T) {
 			n := newNode(t, command(api.CommandDial, api.CommandParams{DestKind: "user", DestID: "u_1"}))
-			file, err := n.newFile("k")
+			file, err := n.newNotedFile("k")
 			if err != nil {
 				t.Fatal(err)
 			}

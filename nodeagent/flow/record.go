@@ -30,7 +30,7 @@ func (k *call) record(ctx context.Context, p api.CommandParams) (result, error) 
 		return result{}, nil
 	}
 	k.keys.clear()
-	file, err := k.of.newFile(p.Key)
+	file, err := k.of.newFile()
 	if err != nil {
 		return result{}, err
 	}
@@ -43,6 +43,7 @@ func (k *call) record(ctx context.Context, p api.CommandParams) (result, error) 
 	}
 	by, last, err := k.recordUntil(ctx, id, p)
 	if err != nil || k.stopping {
+		k.of.discard(file) // it begins anew
 		return result{}, err
 	}
 	return k.keepMessage(ctx, p.Key, file, by, last, began)

@@ -27,13 +27,22 @@ const recordingVariable = "sipio_recording"
 // errNotRecorded refuses an order about a recording that is not there.
 var errNotRecorded = errors.New("the call is not being recorded")
 
-// newFile names a file to record into, and notes beside it (FILE.key) the key that it is for, until it is stored. The
-// folder is made if it is not there: FreeSWITCH hangs up calls whose recording it cannot write.
-func (c *Calls) newFile(key string) (string, error) {
+// newFile names a file to record into. The folder is made if it is not there: FreeSWITCH hangs up calls whose
+// recording it cannot write.
+func (c *Calls) newFile() (string, error) {
 	if err := os.MkdirAll(c.cfg.Dir, 0o770); err != nil {
 		return "", fmt.Errorf("folder of recordings: %w", err)
 	}
-	file := filepath.Join(c.cfg.Dir, strings.ToLower(rand.Text())+".wav")
+	return filepath.Join(c.cfg.Dir, strings.ToLower(rand.Text())+".wav"), nil
+}
+
+// newNotedFile is newFile for what goes on when this agent dies. The key that it is for is noted beside it (FILE.key)
+// until it is stored. What a caller says to us alone has no note: the next agent has him say it again.
+func (c *Calls) newNotedFile(key string) (string, error) {
+	file, err := c.newFile()
+	if err != nil {
+		return "", err
+	}
 	if err := os.WriteFile(file+keySuffix, []byte(key), 0o600); err != nil {
 		return "", fmt.Errorf("note of a recording: %w", err)
 	}
@@ -60,7 +69,7 @@ func (k *call) recordNow(ctx context.Context, key string, order func(context.Con
 	if k.rec.file != "" {
 		return errors.New("the call is being recorded already")
 	}
-	file, err := k.of.newFile(key)
+	file, err := k.of.newNotedFile(key)
 	if err != nil {
 		return err
 	}

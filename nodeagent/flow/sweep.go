@@ -26,8 +26,9 @@ type orphan struct {
 // Of recordings that an agent left behind.
 const (
 	recoverEvery = time.Minute
-	recoverAfter = 2 * time.Minute // not written for so long
-	maxRecovered = 100             // at once
+	recoverAfter = 2 * time.Minute    // not written for so long
+	maxRecovered = 100                // at once
+	dropAfter    = 7 * 24 * time.Hour // what nobody asks for any more
 )
 
 // Keep tells the brain which calls live here, and looks for channels that nobody serves, until ctx ends.
@@ -177,6 +178,7 @@ func (c *Calls) recoverRecordings(ctx context.Context, now time.Time) {
 		return
 	}
 	writing := c.writing()
+	c.dropOld(writing, now)
 	done := 0
 	for _, note := range notes {
 		file := strings.TrimSuffix(note, keySuffix)
@@ -195,6 +197,21 @@ func (c *Calls) recoverRecordings(ctx context.Context, now time.Time) {
 			continue
 		}
 		c.log.Info("a recording left behind was stored", "file", file, "key", string(key))
+	}
+}
+
+// dropOld removes recordings without a note that an agent's death left behind a week ago.
+func (c *Calls) dropOld(writing map[string]bool, now time.Time) {
+	files, err := filepath.Glob(filepath.Join(c.cfg.Dir, "*.wav"))
+	if err != nil {
+		return // recoverRecordings has said so
+	}
+	for _, file := range files {
+		_, noted := os.Stat(file + keySuffix)
+		if os.IsNotExist(noted) && !writing[file] && quietSince(file, now.Add(-dropAfter)) {
+			c.log.Warn("a recording that nobody asks for is removed", "file", file)
+			c.discard(file)
+		}
 	}
 }
 

@@ -33,7 +33,8 @@ func TestKeep_OrphansAreEndedAndConversationsAreNot(t *testing.T) {
 			if strings.Contains(n.fs.orders(), "uuid_kill") {
 				t.Errorf("%s: ended too early", application)
 			}
-			if last := n.brain.alive[len(n.brain.alive)-1]; last.Node != "n1" || len(last.Calls) != 1 || last.Calls[0] != (api.AliveCall{AccountID: "acc9", Token: "tok9"}) {
+			all := n.brain.reports()
+			if last := all[len(all)-1]; last.Node != "n1" || len(last.Calls) != 1 || last.Calls[0] != (api.AliveCall{AccountID: "acc9", Token: "tok9"}) {
 				t.Errorf("%s: alive %+v", application, last)
 			}
 			time.Sleep(10 * time.Second)
@@ -58,7 +59,7 @@ func TestKeep_ServedCallsAreNoOrphans(t *testing.T) {
 		during(5*time.Minute, func() { n.fs.hangup("NORMAL_CLEARING") })
 		n.run(nil)
 		n.wantOutcomes("hangup cause=NORMAL_CLEARING")
-		if alive := n.brain.alive; len(alive) < 29 || len(alive[1].Calls) != 1 {
+		if alive := n.brain.reports(); len(alive) < 29 || len(alive[1].Calls) != 1 {
 			t.Errorf("told alive %d times", len(alive))
 		}
 		stop()

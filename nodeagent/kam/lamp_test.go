@@ -91,7 +91,10 @@ func TestEndDialog_BothEndsGetABye(t *testing.T) {
 	if strings.Contains(first, "tag=f") == false || first == second {
 		t.Errorf("BYEs:\n%s\n%s", first, second)
 	}
-	eventually(t, "the dialog is gone", func() bool { s, err := c.DialogStats(t.Context()); return err == nil && s.Ongoing == 0 && s.Answering == 0 })
+	eventually(t, "the dialog is gone", func() bool {
+		s, err := c.DialogStats(t.Context())
+		return err == nil && s.Ongoing == 0 && s.Answering == 0
+	})
 	phone.invite(t, "rings@x")
 	eventually(t, "the second call is there", func() bool { has, err := c.HasDialog(t.Context(), "rings@x"); return err == nil && has })
 	for _, id := range []string{"rings@x", "none@x"} {

@@ -16,21 +16,22 @@ func init() {
 			}
 			return "false"
 		},
-		"uuid_getvar":     (*Server).uuidGetvar,
-		"uuid_setvar":     (*Server).uuidSetvar,
-		"uuid_kill":       (*Server).uuidKill,
-		"uuid_break":      (*Server).uuidBreak,
-		"uuid_broadcast":  (*Server).uuidBroadcast,
-		"uuid_bridge":     (*Server).uuidBridge,
-		"uuid_transfer":   (*Server).uuidTransfer,
-		"uuid_park":       (*Server).uuidPark,
-		"uuid_answer":     (*Server).uuidAnswer,
-		"uuid_pre_answer": (*Server).uuidAnswer,
-		"uuid_record":     (*Server).uuidRecord,
-		"uuid_dump":       (*Server).uuidDump,
-		"uuid_media":      (*Server).uuidMedia,
-		"uuid_hold":       func(*Server, string) string { return anySuccess },
-		"uuid_send_dtmf":  (*Server).uuidSendDTMF,
+		"uuid_getvar":       (*Server).uuidGetvar,
+		"uuid_setvar":       (*Server).uuidSetvar,
+		"uuid_setvar_multi": (*Server).uuidSetvarMulti,
+		"uuid_kill":         (*Server).uuidKill,
+		"uuid_break":        (*Server).uuidBreak,
+		"uuid_broadcast":    (*Server).uuidBroadcast,
+		"uuid_bridge":       (*Server).uuidBridge,
+		"uuid_transfer":     (*Server).uuidTransfer,
+		"uuid_park":         (*Server).uuidPark,
+		"uuid_answer":       (*Server).uuidAnswer,
+		"uuid_pre_answer":   (*Server).uuidAnswer,
+		"uuid_record":       (*Server).uuidRecord,
+		"uuid_dump":         (*Server).uuidDump,
+		"uuid_media":        (*Server).uuidMedia,
+		"uuid_hold":         func(*Server, string) string { return anySuccess },
+		"uuid_send_dtmf":    (*Server).uuidSendDTMF,
 	}
 }
 
@@ -63,6 +64,23 @@ func (s *Server) uuidSetvar(args string) string {
 		value = f[2]
 	}
 	c.set(f[1], value)
+	return "+OK\n"
+}
+
+// uuidSetvarMulti takes NAME=VALUE pairs with semicolons between.
+func (s *Server) uuidSetvarMulti(args string) string {
+	f := words(args, 2)
+	if len(f) < 2 {
+		return "-USAGE: <uuid> <var>=<value>;<var>=<value>...\n"
+	}
+	c := s.channel(f[0])
+	if c == nil {
+		return noChannel
+	}
+	for pair := range strings.SplitSeq(f[1], ";") {
+		name, value, _ := strings.Cut(pair, "=")
+		c.set(name, value)
+	}
 	return "+OK\n"
 }
 
