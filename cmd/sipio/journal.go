@@ -16,6 +16,7 @@ import (
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/presence"
+	"github.com/sipio/sipio/brain/session"
 )
 
 func newJournal(s *server) *cobra.Command {
@@ -91,7 +92,8 @@ func newJournalReplay() *cobra.Command {
 		Use:   "replay FILE",
 		Short: "Run a dump through the machines offline and show what they hold at its end",
 		Long: "Runs the production machines over a dump (sipio journal dump > FILE; - reads standard input) and prints the state of each\n" +
-			"live object as JSON. With --until the replay stops after that sequence: the state as it was at that moment.",
+			"live object as JSON: an account, each call that the platform answers, an account's wrong PINs. With --until the replay stops\n" +
+			"after that sequence: the state as it was at that moment. Calls that were over and forgotten by then are left out.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := cmd.InOrStdin()
@@ -118,11 +120,68 @@ func newJournalReplay() *cobra.Command {
 type replayed struct {
 	ID       string          `json:"id"`
 	Records  int             `json:"records"`
-	LastMS   int64           `json:"last_ms"` // time of the last operation, epoch milliseconds
-	CAC      json.RawMessage `json:"cac"`
-	Presence json.RawMessage `json:"presence"`
+	LastMS   int64           `json:"last_ms"`       // time of the last operation, epoch milliseconds
+	CAC      json.RawMessage `json:"cac,omitempty"` // of an account
+	Presence json.RawMessage `json:"presence,omitempty"`
+	Session  json.RawMessage `json:"session,omitempty"` // of a call
+	Locks    json.RawMessage `json:"locks,omitempty"`   // of an account's wrong PINs
 
-	machine *presence.Machine
+	trade   trade
+	machine machine
+}
+
+// machine is any live object.
+type machine interface {
+	Apply(nowMS int64, op []byte) (reply []byte, changed bool, err error)
+	Query(nowMS int64, question []byte) ([]byte, error)
+	Empty() bool
+}
+
+// trade is how a kind of live object is made and read.
+type trade struct {
+	fresh   func(id string) machine
+	restore func(id string, snapshot []byte) (machine, error)
+	op      func(text []byte) ([]byte, error) // from JSON
+	passing bool                              // one that holds nothing is not shown
+	show    func(o *replayed) error
+}
+
+// tradeOf is the kind that the id of a live object says.
+func tradeOf(id string) trade {
+	if _, ok := brain.IsCallObject(id); ok {
+		return trade{
+			fresh:   func(id string) machine { return session.New(id) },
+			restore: func(id string, snapshot []byte) (machine, error) { return session.Restore(id, snapshot) },
+			op:      session.OpFromJSON, passing: true,
+			show: func(o *replayed) error { return o.query("", &o.Session) },
+		}
+	}
+	if brain.IsLocksObject(id) {
+		return trade{
+			fresh:   func(string) machine { return session.NewLocks() },
+			restore: func(_ string, snapshot []byte) (machine, error) { return session.RestoreLocks(snapshot) },
+			op:      session.WrongOpFromJSON, passing: true,
+			show: func(o *replayed) error { return o.query("", &o.Locks) },
+		}
+	}
+	return trade{
+		fresh:   func(id string) machine { return presence.New(id) },
+		restore: func(id string, snapshot []byte) (machine, error) { return presence.Restore(id, snapshot) },
+		op:      presence.OpFromJSON,
+		show: func(o *replayed) error {
+			return errors.Join(o.query(`{"what":"cac"}`, &o.CAC), o.query(`{"what":"presence"}`, &o.Presence))
+		},
+	}
+}
+
+// query asks the machine and keeps the answer.
+func (o *replayed) query(question string, into *json.RawMessage) error {
+	answer, err := o.machine.Query(o.LastMS, []byte(question))
+	if err != nil {
+		return fmt.Errorf("%s: %w", o.ID, err)
+	}
+	*into = answer
+	return nil
 }
 
 // replay runs the records of a dump in their order.
@@ -147,12 +206,11 @@ func replay(in io.Reader, until uint64) ([]*replayed, error) {
 	}
 	list := make([]*replayed, 0, len(objects))
 	for _, o := range objects {
-		for what, into := range map[string]*json.RawMessage{"cac": &o.CAC, "presence": &o.Presence} {
-			answer, err := o.machine.Query(o.LastMS, []byte(`{"what":"`+what+`"}`))
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", o.ID, err)
-			}
-			*into = answer
+		if o.trade.passing && o.machine.Empty() {
+			continue
+		}
+		if err := o.trade.show(o); err != nil {
+			return nil, err
 		}
 		list = append(list, o)
 	}
@@ -169,18 +227,19 @@ func step(objects map[string]*replayed, r *api.JournalRecord) error {
 	}
 	o := objects[r.ID]
 	if o == nil {
-		o = &replayed{ID: r.ID, machine: presence.New(r.ID)}
+		kind := tradeOf(r.ID)
+		o = &replayed{ID: r.ID, trade: kind, machine: kind.fresh(r.ID)}
 		objects[r.ID] = o
 	}
 	if len(r.Snapshot) > 0 {
-		m, err := presence.Restore(r.ID, r.Snapshot)
+		m, err := o.trade.restore(r.ID, r.Snapshot)
 		if err != nil {
 			return err
 		}
 		o.machine = m
 		return nil
 	}
-	op, err := presence.OpFromJSON(r.Op)
+	op, err := o.trade.op(r.Op)
 	if err != nil {
 		return err
 	}

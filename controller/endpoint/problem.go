@@ -93,6 +93,8 @@ func codeOf(status int) brain.Code {
 		return brain.EUnauthorized
 	case http.StatusForbidden:
 		return brain.EForbidden
+	case http.StatusNotFound:
+		return brain.ENotFound
 	case http.StatusServiceUnavailable:
 		return brain.EUnavailable
 	case http.StatusInternalServerError:
