@@ -119,6 +119,20 @@ func TestRecord_SilenceEndsIt(t *testing.T) {
 	})
 }
 
+func TestRecord_StoredLaterIsRecorded(t *testing.T) {
+	// Proves that a message is not lost on a caller when the store is slow: after storeTimeout he goes on, and it is told as recorded.
+	inBubble(t, func(t *testing.T) {
+		n := newNode(t, command(api.CommandRecord, api.CommandParams{Key: "k", MaxMS: 9000}))
+		n.media.slow = true
+		began := time.Now()
+		n.run(nil)
+		n.wantOutcomes("recorded ended_by=max key=k duration_ms=1000")
+		if took := time.Since(began); took < storeTimeout || took > storeTimeout+15*time.Second {
+			t.Errorf("after %v", took)
+		}
+	})
+}
+
 func TestDigits_TypedAheadAreKept(t *testing.T) {
 	// Proves that a caller who knows the menus need not wait: digits pressed during a play without barge-in answer the next two menus.
 	inBubble(t, func(t *testing.T) {

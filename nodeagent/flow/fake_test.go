@@ -87,6 +87,7 @@ func (b *fakeBrain) outcomes() string {
 type fakeMedia struct {
 	mu     sync.Mutex
 	stored map[string]int
+	slow   bool // the brain is away: what is stored gets there later
 }
 
 func (m *fakeMedia) Fetch(_ context.Context, ref api.MediaRef) (string, error) {
@@ -96,7 +97,7 @@ func (m *fakeMedia) Fetch(_ context.Context, ref api.MediaRef) (string, error) {
 	return "/cache/" + ref.Key, nil
 }
 
-func (m *fakeMedia) Store(_ context.Context, key, file string) (api.MediaRef, error) {
+func (m *fakeMedia) Store(ctx context.Context, key, file string) (api.MediaRef, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return api.MediaRef{}, err
@@ -104,6 +105,10 @@ func (m *fakeMedia) Store(_ context.Context, key, file string) (api.MediaRef, er
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.stored[key] = len(content)
+	if m.slow {
+		<-ctx.Done()
+		return api.MediaRef{Key: key, Bytes: int64(len(content)), SHA256: "00"}, errors.New("later")
+	}
 	return api.MediaRef{Key: key, Bytes: int64(len(content)), SHA256: "00"}, nil
 }
 

@@ -46,7 +46,8 @@ type Brain interface {
 }
 
 // Media is the node's copy of the media store. Fetch returns a file whose content is the ref's; its path holds
-// no space and none of FreeSWITCH's separators. Store takes a copy of a file; it may upload it later.
+// no space and none of FreeSWITCH's separators. Store brings a file into the store, and may take it away. When ctx ends before it is
+// there, the reference returned beside the error is good: it gets there later. After any other error it does not.
 type Media interface {
 	Fetch(ctx context.Context, ref api.MediaRef) (path string, err error)
 	Store(ctx context.Context, key, file string) (api.MediaRef, error)

@@ -137,7 +137,7 @@ func (k *call) keepRecording(ctx context.Context, data map[string]string) {
 		}
 	}
 	if err := k.store(ctx, rec.key, rec.file, data); err != nil {
-		k.log.Error("a recording could not be stored; it stays where it is", "key", rec.key, "file", rec.file, "error", err)
+		k.log.Error("a recording could not be stored", "key", rec.key, "file", rec.file, "error", err)
 		data["recording_lost"] = err.Error()
 	}
 }
@@ -152,7 +152,7 @@ func (k *call) store(ctx context.Context, key, file string, data map[string]stri
 	return nil
 }
 
-// store copies a file into the media store and removes it.
+// store hands a file to the media store and removes it. A file that cannot be stored stays where it is, an empty one does not.
 func (c *Calls) store(ctx context.Context, key, file string) (api.MediaRef, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
@@ -165,8 +165,11 @@ func (c *Calls) store(ctx context.Context, key, file string) (api.MediaRef, erro
 		return api.MediaRef{}, errEmpty
 	}
 	ref, err := c.cfg.Media.Store(ctx, key, file)
-	if err != nil {
+	if err != nil && (ctx.Err() == nil || ref.SHA256 == "") {
 		return api.MediaRef{}, err
+	}
+	if err != nil {
+		c.log.Warn("a recording reaches the store later", "key", key, "error", err)
 	}
 	c.discard(file)
 	return ref, nil
