@@ -44,7 +44,7 @@ func (o op) apply(d *draft) {
 // after it; when nothing differs there is no revision. Directory shows the change when Change returns.
 // On success the resources hold what was stored: new ids, defaults, digests instead of passwords.
 //
-// A create takes no id. An update replaces the whole resource; of a device without password and
+// A create takes no id, except that of a mailbox message; one that is there is EConflict. An update replaces the whole resource; of a device without password and
 // digests, of a mailbox or a conference without PIN and hash, and of an API key without a hash, the old ones
 // stay. Making a domain primary takes it from the one that was. Version and LiveGraph of a call flow are the
 // store's (see brain.CallFlow.Publish). Errors: EInvalid with every mistake in Fields, EConflict (name taken, still in
@@ -133,10 +133,17 @@ func (p *preparation) add(c brain.Change) error {
 
 func (p *preparation) create(r brain.Resource) error {
 	kind, owner := r.ResourceKind(), r.OwnerID()
-	if r.ResourceID() != "" {
+	switch {
+	case kind == brain.KindVoicemailMessage && r.ResourceID() != "": // named by the call that left it, to be entered once
+		if p.base.get(kind, owner, r.ResourceID()) != nil {
+			return brain.Errorf(brain.EConflict, "%s %q is there", kind, r.ResourceID())
+		}
+	case r.ResourceID() != "":
 		p.fault(r, "id", "is given by the store")
+		fallthrough
+	default:
+		setID(r, newID(kind))
 	}
-	setID(r, newID(kind))
 	switch {
 	case kind == brain.KindAccount || kind == brain.KindNode || kind == brain.KindAPIKey && owner == "":
 	case owner == "":

@@ -71,6 +71,7 @@ func (s *Store) commit(ctx context.Context, actor string, p proposal) (int64, er
 	err = writeRevision(ctx, s.db, rev, p.ops, publish)
 	if err == nil {
 		s.state.Store(next)
+		s.tell(actor, p.ops)
 		return rev.Version, nil
 	}
 	if errors.Is(err, errOvertaken) || errors.Is(err, errUnpublished) {
@@ -84,4 +85,16 @@ func (s *Store) commit(ctx context.Context, actor string, p proposal) (int64, er
 		return 0, fmt.Errorf("%w; then reload: %w", err, again)
 	}
 	return 0, err
+}
+
+// tell hands to Changed what was changed.
+func (s *Store) tell(actor string, ops []op) {
+	if s.Changed == nil {
+		return
+	}
+	changes := make([]brain.Change, len(ops))
+	for i, o := range ops {
+		changes[i] = brain.Change{Op: o.kind(), Resource: o.after, Before: o.before}
+	}
+	s.Changed(actor, changes)
 }

@@ -30,6 +30,11 @@ const maxToken = 256
 type Store struct {
 	PINs PINs // set before the first change
 
+	// Changed is told of what this brain has just changed, when that is durable and Directory shows it: each change with
+	// the resource as it was (Before, nil for a created one) and as it is (Resource, nil for a deleted one). It holds up
+	// further changes: it must not wait. nil = nobody is told. Set before the first change.
+	Changed func(actor string, changes []brain.Change)
+
 	path  string
 	db    *sql.DB
 	mu    sync.Mutex // one change at a time, from its reading to its snapshot
