@@ -1,7 +1,7 @@
 # The two commands: `make run` shows a call on a demo node; `make test` passes everything.
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: run run-cluster test build packages unit scenario cluster race fuzz sim bench-edge bench-route bench-state docs clean
+.PHONY: run run-cluster test build packages unit scenario cluster race fuzz sim bench-edge bench-route bench-state bench-media docs clean
 
 # Debian's packages of the real daemons; does nothing when they are there.
 packages:
@@ -62,6 +62,11 @@ bench-route:
 # Admissions a second and what they cost, durable and not; memory, recovery. A few minutes, nothing else should run.
 bench-state:
 	go test -count=1 -run '^$$' -bench State -benchtime 3s ./test/bench/
+
+# Steps of flows a second, and what a node pays for calls in a menu. A minute or two, nothing else should run.
+bench-media:
+	go test -count=1 -run '^$$' -bench Flow -benchtime 3s ./test/bench/
+	go run ./test/bench/media
 
 # The generated documents; tests hold them to the code.
 docs:

@@ -127,19 +127,19 @@ type Voicemail struct {
 	PINHash          string `json:"pin_hash,omitempty" writeOnly:"true" doc:"never returned"`
 }
 
-// VoicemailMessage is one message of a mailbox.
+// VoicemailMessage is one message of a mailbox. The platform makes it; whether it was read is all that others change.
 type VoicemailMessage struct {
 	ID          string `json:"id" readOnly:"true"`
 	AccountID   string `json:"account_id" readOnly:"true"`
-	VoicemailID string `json:"voicemail_id"`
-	Caller      string `json:"caller,omitempty" doc:"number of the caller; empty: withheld"`
-	CallerName  string `json:"caller_name,omitempty"`
-	DurationMS  int    `json:"duration_ms"`
-	CreatedTS   int    `json:"created_ts" doc:"epoch seconds"`
-	ObjectKey   string `json:"object_key"`
-	Bytes       int    `json:"bytes"`
-	SHA256      string `json:"sha256"`
-	Read        bool   `json:"read,omitempty"`
+	VoicemailID string `json:"voicemail_id" readOnly:"true"`
+	Caller      string `json:"caller,omitempty" readOnly:"true" doc:"number of the caller; empty: withheld"`
+	CallerName  string `json:"caller_name,omitempty" readOnly:"true"`
+	DurationMS  int    `json:"duration_ms" readOnly:"true"`
+	CreatedTS   int    `json:"created_ts" readOnly:"true" doc:"epoch seconds"`
+	ObjectKey   string `json:"object_key" readOnly:"true" doc:"GET /v1/objects/KEY reads it"`
+	Bytes       int    `json:"bytes" readOnly:"true"`
+	SHA256      string `json:"sha256" readOnly:"true"`
+	Read        bool   `json:"read,omitempty" doc:"heard: the lamps no longer tell of it"`
 }
 
 // Conference is a room that several callers share.

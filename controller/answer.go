@@ -35,6 +35,7 @@ type answering struct {
 	calls   *calls.Calls
 	boxes   *voicemail.Boxes
 	nodes   *node.Ops
+	left    *leftovers
 }
 
 // openAnswering opens the media store, the speech engine and the mailboxes, and gives sessions their view of the
@@ -68,6 +69,8 @@ func openAnswering(ctx context.Context, cfg Config, store *config.Store, l *live
 	a.calls = &calls.Calls{Owner: &actor.Sessions{Live: l.presence.Live}, Directory: store.Directory, Messages: a.boxes, Notifier: a.boxes,
 		Recordings: recordings{log}, Sounds: a.library, CheckPIN: pin.Check, HTTP: outside, Log: log}
 	l.host.Env = a.calls.Env
+	a.left = newLeftovers(objects{a.store}, store, func(accountID, boxID string) { a.boxes.Lamp(accountID, boxID, "") }, log)
+	store.Changed = a.left.changed
 	return a, nil
 }
 
@@ -114,6 +117,7 @@ func readSecret(what, path string) (string, error) {
 // run does what is done beside calls, until ctx ends.
 func (a *answering) run(ctx context.Context) {
 	go a.boxes.Run(ctx)
+	go a.left.run(ctx)
 	go a.calls.Run(ctx)
 	go a.keepRecordings(ctx)
 	languages := a.cfg.PromptLanguages

@@ -28,6 +28,8 @@ type answering struct {
 	cache  *media.Cache
 	client *esl.Client
 
+	times times
+
 	mu      sync.Mutex
 	version string // of FreeSWITCH, as of the last connection
 }
@@ -62,7 +64,7 @@ func newAnswering(cfg Config, report *reporter, kamailio *kam.Client, log *slog.
 	a.client = esl.NewClient(cfg.MediaESL, password, esl.Options{Log: log, OnConnect: a.connected})
 	a.calls = flow.New(flow.Config{
 		Node: cfg.Name, Proxy: cfg.MediaProxy, Dir: filepath.Join(dir, "recordings"),
-		Brain: report, Media: a.cache, Edge: kamailio, Switch: a, Log: log,
+		Brain: report, Media: a.cache, Edge: kamailio, Switch: a, Log: log, Observe: a.times.observe,
 	})
 	return a, nil
 }

@@ -304,6 +304,10 @@ type Health struct {
 	FreeSWITCH *DaemonStatus `json:"freeswitch,omitempty"` // absent on a node without
 	Answered   int           `json:"answered_calls"`       // that this agent drives now
 
+	// Steps of answered calls: digit, from the event of the digit that ended a command to the first order of the
+	// next; command, from the brain's answer to the first order; brain, a question.
+	Steps map[string]StepTimes `json:"steps,omitempty"`
+
 	Reaped    int64        `json:"media_sessions_reaped"` // since start
 
 	Reports  dialogs.Stats `json:"dialog_reports"`
@@ -319,7 +323,7 @@ func (a *agent) health() Health {
 	h.Kamailio, h.RTPEngine, h.Brain = a.probes.status()
 	if a.answer != nil {
 		status := a.answer.status()
-		h.FreeSWITCH, h.Answered = &status, a.answer.calls.Count()
+		h.FreeSWITCH, h.Answered, h.Steps = &status, a.answer.calls.Count(), a.answer.times.show()
 	}
 	well := (h.FreeSWITCH == nil || h.FreeSWITCH.Healthy) && h.Kamailio.Healthy && h.RTPEngine.Healthy && h.Brain.Reported
 	for _, b := range h.Door.Brains {

@@ -2,6 +2,7 @@ package route
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
@@ -117,7 +118,7 @@ func Refused(acct *brain.AccountConfig, v cac.Verdict) api.Directive {
 	}
 	why := "admission: the call is over already"
 	if v.Kind != 0 {
-		why = "admission: " + v.Kind.String() + " " + v.ID + " has " + strconv.Itoa(v.Used) + " of " + strconv.Itoa(v.Limit)
+		why = "admission: " + strings.TrimRight(v.Kind.String()+" "+v.ID, " ") + " has " + strconv.Itoa(v.Used) + " of " + strconv.Itoa(v.Limit)
 	}
 	d := reject(acct, code, why)
 	d.RetryAfterSec = int((v.RetryMS + 999) / 1000)

@@ -2,9 +2,7 @@ package route
 
 import (
 	"cmp"
-	"encoding/base64"
 	"maps"
-	"slices"
 	"strings"
 
 	"github.com/sipio/sipio/brain"
@@ -19,23 +17,31 @@ const answerMS = 15000
 // answered adds the step that hands the call to the node's media server, and with it to a session. It is the last
 // step of its chain: what follows is the session's to say.
 func (p *plan) answered(target brain.RouteTarget) outcome {
-	if !p.exists(target) {
-		return p.dead("does not exist")
+	if why := p.lacks(target); why != "" {
+		return p.dead(why)
 	}
 	return p.app(target)
 }
 
-func (p *plan) exists(t brain.RouteTarget) bool {
+// lacks says why the platform cannot answer as a target says, "" when it can.
+func (p *plan) lacks(t brain.RouteTarget) string {
+	there := false
 	switch t.Kind {
 	case brain.DestFlow:
 		f := p.acct.Flows[t.ID]
-		return f != nil && f.Version > 0
+		if f != nil && f.Version == 0 {
+			return "was never published"
+		}
+		there = f != nil
 	case brain.DestVoicemail:
-		return p.acct.Voicemails[t.ID] != nil || t.ID == "" && p.vars["action"] == "retrieve"
+		there = p.acct.Voicemails[t.ID] != nil || t.ID == "" && p.vars[brain.VarAction] == brain.ActionRetrieve
 	case brain.DestConference:
-		return p.acct.Conferences[t.ID] != nil
+		there = p.acct.Conferences[t.ID] != nil
 	}
-	return true
+	if !there {
+		return "does not exist"
+	}
+	return ""
 }
 
 // app adds the step itself.
@@ -85,7 +91,7 @@ func (p *plan) extension(e *brain.Extension) outcome {
 	}
 	next, via := p.byHours(e.ScheduleID, e.Dest(), e.ClosedDest(), e.HolidayDest())
 	if !next.IsSet() {
-		return p.dead("leads nowhere")
+		return p.dead("leads nowhere" + when(via))
 	}
 	p.hand(e.DestXform)
 	return outcome{next: next, via: via}
@@ -116,17 +122,30 @@ func (p *plan) byHours(scheduleID string, open, closed, holiday brain.RouteTarge
 	return open, ""
 }
 
+// when adds the hours to a reason, "" for those in which a place is open.
+func when(via string) string {
+	if via == "" {
+		return ""
+	}
+	return ", " + via
+}
+
 // closed says why a place is not open now, "" when it is.
 func (p *plan) closed(scheduleID string) string {
-	if s := p.state(scheduleID); s != schedule.Open {
-		return "is " + string(s)
+	switch p.state(scheduleID) {
+	case schedule.Holiday:
+		return "has a holiday"
+	case schedule.Closed:
+		return "is closed"
 	}
 	return ""
 }
 
+// state is what a schedule says now. A node without a brain keeps its plan for as long as that lasts: for it every
+// place is open, as one whose schedule cannot be read is.
 func (p *plan) state(scheduleID string) schedule.Status {
 	s := p.acct.Schedules[scheduleID]
-	if s == nil {
+	if s == nil || p.offline {
 		return schedule.Open
 	}
 	return schedule.State(s, p.acct.Zone(scheduleID), p.caller.NowMS)
@@ -150,7 +169,7 @@ func (p *plan) inbound(req *api.RouteRequest) destination {
 	}
 	target, via := p.byHours(did.ScheduleID, target, did.ClosedDest(), did.HolidayDest())
 	if !target.IsSet() {
-		return destination{code: 480, why: strings.TrimRight("number "+number+" leads nowhere "+via, " ")}
+		return destination{code: 480, why: "number " + number + " leads nowhere" + when(via)}
 	}
 	p.vars["did_label"] = did.Label
 	p.hand(did.DestXform)
@@ -171,57 +190,4 @@ func E164(s string) string {
 		return ""
 	}
 	return s
-}
-
-// routeVars is what every answered call knows.
-func routeVars(caller *Caller, req *api.RouteRequest) brain.Vars {
-	vars := brain.Vars{
-		"caller_number": callerNumber(caller, req), "called_number": req.RURIUser,
-		"account_name": caller.Account.Account.Name, "direction": caller.direction(),
-	}
-	if u := caller.User; u != nil {
-		vars["caller_name"], vars["caller_user_id"] = sanitize(u.DisplayName), u.ID
-	} else {
-		vars["caller_name"] = sanitize(unquote(req.FromName))
-	}
-	if caller.Trunk != nil {
-		vars["called_number"] = E164(req.RURIUser)
-	}
-	return vars
-}
-
-// form writes variables as api.HeaderVars wants them, by name, as many as there is room for.
-func form(vars brain.Vars) string {
-	var b strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(vars)) {
-		if vars[name] == "" {
-			continue
-		}
-		pair := escape(name) + "=" + escape(vars[name])
-		if base64.RawURLEncoding.EncodedLen(b.Len()+len(pair)+1) > api.MaxVars {
-			continue
-		}
-		if b.Len() > 0 {
-			b.WriteByte('&')
-		}
-		b.WriteString(pair)
-	}
-	return base64.RawURLEncoding.EncodeToString([]byte(b.String()))
-}
-
-// escape writes every byte that is not a letter, a digit or one of - . _ ~ as %XX (RFC 3986).
-func escape(s string) string {
-	const hex = "0123456789ABCDEF"
-	var b strings.Builder
-	for i := range len(s) {
-		c := s[i]
-		if c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("-._~", c) >= 0 {
-			b.WriteByte(c)
-		} else {
-			b.WriteByte('%')
-			b.WriteByte(hex[c>>4])
-			b.WriteByte(hex[c&15])
-		}
-	}
-	return b.String()
 }

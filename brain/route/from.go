@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"strings"
 	"unicode"
 
@@ -9,6 +10,9 @@ import (
 
 // maxDisplay bounds a display name in characters, before escaping.
 const maxDisplay = 64
+
+// noDomain stands in From for the domain of an account that has none (RFC 2606 section 2).
+const noDomain = "sipio.invalid"
 
 // identity returns the headers that say who calls, nil when From stands as it should: a phone's is forced to
 // what its digest proves; a number from outside, or that of the call a leg belongs to, is shown as one of the
@@ -25,7 +29,7 @@ func (p *plan) identity(req *api.RouteRequest) *api.RouteHeaders {
 	if name == "" {
 		name = number
 	}
-	return &api.RouteHeaders{From: &api.NameAddr{Display: quote(name), URI: "sip:" + number + "@" + p.acct.PrimaryDomain}}
+	return &api.RouteHeaders{From: &api.NameAddr{Display: quote(name), URI: "sip:" + number + "@" + cmp.Or(p.acct.PrimaryDomain, noDomain)}}
 }
 
 // from is the caller as call lists show him.
@@ -40,9 +44,13 @@ func (p *plan) from(req *api.RouteRequest) string {
 }
 
 // callerNumber is the number that a caller shows: a phone's own extension, else what came with the call. "": withheld.
+// Who is anonymous in From does not want to be known, whatever the network asserts of him (RFC 3325 section 7).
 func callerNumber(caller *Caller, req *api.RouteRequest) string {
-	if caller.User != nil {
+	switch {
+	case caller.User != nil:
 		return caller.User.Username
+	case anonymous(req.FromUser):
+		return ""
 	}
 	for _, s := range []string{req.Asserted, req.FromUser} {
 		if caller.Media && s == req.Asserted {
@@ -58,7 +66,7 @@ func callerNumber(caller *Caller, req *api.RouteRequest) string {
 // numberLike tells whether s can stand in a SIP URI as it is and names somebody: digits, + in front, or an
 // extension's letters. "anonymous" names nobody.
 func numberLike(s string) bool {
-	if strings.EqualFold(s, "anonymous") || strings.EqualFold(s, "restricted") || strings.EqualFold(s, "unavailable") {
+	if anonymous(s) {
 		return false
 	}
 	for i := range len(s) {
@@ -68,6 +76,11 @@ func numberLike(s string) bool {
 		}
 	}
 	return true
+}
+
+// anonymous tells whether s is what networks write instead of a number that is withheld.
+func anonymous(s string) bool {
+	return strings.EqualFold(s, "anonymous") || strings.EqualFold(s, "restricted") || strings.EqualFold(s, "unavailable")
 }
 
 // unquote takes the quotes off a display name as it stands in From.

@@ -2,6 +2,7 @@ package route
 
 import (
 	"strings"
+	"time"
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
@@ -91,6 +92,7 @@ func dest(to string) (brain.DestKind, string) {
 // config indexes the office, and puts it beside another tenant whose user 1002 has a phone of his own.
 func (o *office) config() (*brain.AccountConfig, brain.Directory) {
 	acct := brain.NewAccountConfig(7, o.AccountRows)
+	acct.Zones = map[string]*time.Location{"Europe/Berlin": berlinZone()}
 	other := brain.NewAccountConfig(3, brain.AccountRows{
 		Account: brain.Account{ID: "acc_other", Status: brain.StatusActive},
 		Domains: []brain.SIPDomain{{Domain: "other.example", IsPrimary: true}},

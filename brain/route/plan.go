@@ -56,7 +56,8 @@ type exit struct {
 	step           int
 	busy, noanswer bool // the outcomes that leave by it
 	way
-	chain int // index of the last hop, see hop
+	chain int        // index of the last hop, see hop
+	vars  brain.Vars // what the route knew there
 }
 
 // outcome is what became of a target: another target to follow, a step that rings, or neither: then code
@@ -85,6 +86,7 @@ func (p *plan) build(dialed string, target brain.RouteTarget) int {
 	for i := 0; i < len(p.exits); i++ { // grows while it is walked, by one or two a ringing step at most
 		x := p.exits[i]
 		p.say("; step ", strconv.Itoa(x.step), " ", x.outcomes(), ", ", x.name)
+		p.vars = x.vars
 		out := p.follow(x.target, x.chain)
 		if out.hangup {
 			out.step = p.answer(out.code)
@@ -218,6 +220,8 @@ func (p *plan) name(t brain.RouteTarget) (kind, name string) {
 	case brain.DestVoicemail:
 		if v := p.acct.Voicemails[t.ID]; v != nil {
 			return "voicemail", v.Name
+		} else if t.ID == "" {
+			return "voicemail", "of the caller"
 		}
 	case brain.DestConference:
 		if c := p.acct.Conferences[t.ID]; c != nil {
@@ -309,13 +313,13 @@ func (p *plan) leave(step, chain int, busy, noanswer way) {
 		if busy.name != noanswer.name {
 			busy.name += " and " + noanswer.name
 		}
-		p.exits = append(p.exits, exit{step: step, busy: true, noanswer: true, way: busy, chain: chain})
+		p.exits = append(p.exits, exit{step: step, busy: true, noanswer: true, way: busy, chain: chain, vars: p.vars})
 		return
 	case busy.target.IsSet():
-		p.exits = append(p.exits, exit{step: step, busy: true, way: busy, chain: chain})
+		p.exits = append(p.exits, exit{step: step, busy: true, way: busy, chain: chain, vars: p.vars})
 	}
 	if noanswer.target.IsSet() {
-		p.exits = append(p.exits, exit{step: step, noanswer: true, way: noanswer, chain: chain})
+		p.exits = append(p.exits, exit{step: step, noanswer: true, way: noanswer, chain: chain, vars: p.vars})
 	}
 }
 

@@ -1,11 +1,13 @@
 package route
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,6 +26,11 @@ type scenario struct {
 	dial   string
 	domain string // "" is acme.example
 	from   func(req *api.RouteRequest)
+
+	office func() *office // nil is newOffice
+	trunk  bool           // the call comes from the telephone network, over trunk Carrier
+	leg    string         // the call is a leg of the media server, for KIND/ID
+	at     string         // when, in Berlin; "" is Monday morning
 }
 
 var scenarios = []scenario{
@@ -167,6 +174,9 @@ func addUsers(o *office, first, n int) {
 // decide plays a scenario.
 func (s *scenario) decide() (api.RouteRequest, Caller, api.Directive) {
 	o := newOffice()
+	if s.office != nil {
+		o = s.office()
+	}
 	if s.change != nil {
 		s.change(o)
 	}
@@ -179,22 +189,53 @@ func (s *scenario) decide() (api.RouteRequest, Caller, api.Directive) {
 		domain = "acme.example"
 	}
 	req, caller := invite(s.dial, domain), callerOf(acct, device)
-	req.FromUser, req.FromName = caller.User.Username, caller.User.DisplayName
+	switch {
+	case s.trunk:
+		req, caller = fromTrunk(acct, s.dial)
+	case s.leg != "":
+		req, caller = fromMedia(acct, s.leg)
+	default:
+		req.FromUser, req.FromName = caller.User.Username, caller.User.DisplayName
+	}
+	caller.NowMS = berlin(s.at)
 	if s.from != nil {
 		s.from(&req)
 	}
 	return req, caller, Decide(dir, caller, req)
 }
 
+// question is the first lines of a golden file.
+func (s *scenario) question(req *api.RouteRequest, caller *Caller) string {
+	who := ""
+	switch {
+	case s.trunk:
+		who = "trunk " + caller.Trunk.Name
+		if req.Asserted != "" {
+			who += ", asserted " + req.Asserted
+		}
+	case s.leg != "":
+		who = "leg for " + safe(req.Dial)
+	default:
+		who = "device " + caller.Device.AuthUsername
+	}
+	if s.at != "" {
+		who += ", at " + s.at
+	}
+	return fmt.Sprintf("# %s\nINVITE sip:%s@%s\nfrom %q <sip:%s@%s>, %s\n", s.about, req.RURIUser, req.RURIDomain,
+		strings.Trim(req.FromName, `"`), safe(req.FromUser), req.FromDomain, who)
+}
+
+// everyScenario is all of them.
+func everyScenario() []scenario { return slices.Concat(scenarios, answerScenarios) }
+
 // Proves each rule of routing against a file that a telephony person can read: who calls what, a line of
 // dashes, the directive. `go test ./brain/route -update` rewrites the files; the diff is then the review.
 func TestDecide_GoldenScenarios(t *testing.T) {
-	for _, s := range scenarios {
+	for _, s := range everyScenario() {
 		t.Run(s.name, func(t *testing.T) {
 			req, caller, d := s.decide()
 			checkDirective(t, caller.Account, d)
-			got := fmt.Sprintf("# %s\nINVITE sip:%s@%s\nfrom %q <sip:%s@%s>, device %s\n--------\n%s", s.about, req.RURIUser, req.RURIDomain,
-				strings.Trim(req.FromName, `"`), req.FromUser, req.FromDomain, caller.Device.AuthUsername, Text(d))
+			got := s.question(&req, &caller) + "--------\n" + Text(d)
 			file := filepath.Join("testdata", s.name+".txt")
 			if *update {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
@@ -215,11 +256,13 @@ func TestDecide_GoldenScenarios(t *testing.T) {
 // Proves that the golden files are those of the scenarios: none is left over from a scenario that is gone.
 func TestDecide_EveryGoldenFileHasItsScenario(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil {
+	answered, err2 := filepath.Glob("testdata/answer/*.txt")
+	if err := cmp.Or(err, err2); err != nil {
 		t.Fatal(err)
 	}
+	files = append(files, answered...)
 	known := map[string]bool{}
-	for _, s := range scenarios {
+	for _, s := range everyScenario() {
 		known[filepath.Join("testdata", s.name+".txt")] = true
 	}
 	for _, f := range files {
@@ -230,8 +273,8 @@ func TestDecide_EveryGoldenFileHasItsScenario(t *testing.T) {
 }
 
 // checkDirective holds a directive to what every one promises: a known action, bounded and rising steps,
-// exits to higher steps that exist, one code for a step that answers, and no URI but of a device of the
-// account that is not disabled.
+// exits to higher steps that exist, one code for a step that answers, one application of the account without
+// exits for a step that the platform answers, and no URI but of a device of the account that is not disabled.
 func checkDirective(t testing.TB, acct *brain.AccountConfig, d api.Directive) {
 	t.Helper()
 	fail := func(format string, args ...any) {
@@ -262,11 +305,17 @@ func checkDirective(t testing.TB, acct *brain.AccountConfig, d api.Directive) {
 			steps++
 			clear(rings)
 		}
-		if r.Step != steps || i == 0 && r.URI == "" {
+		if r.Step != steps || i == 0 && r.URI == "" && r.App == "" {
 			fail("route %d has step %d after %d", i, r.Step, steps)
 		}
+		if r.App != "" {
+			if why := badApp(acct, &r); why != "" || !newStep || i+1 < len(d.Routes) && d.Routes[i+1].Step == r.Step {
+				fail("route %d: %s", i, cmp.Or(why, "the platform does not answer alone"))
+			}
+			continue
+		}
 		if r.SIPCode != 0 {
-			if !newStep || r.URI != "" || r.Busy != 0 || r.Noanswer != 0 || r.SIPCode < 400 || r.SIPCode > 699 {
+			if !newStep || r.URI != "" || r.Vars != "" || r.Busy != 0 || r.Noanswer != 0 || r.SIPCode < 400 || r.SIPCode > 699 {
 				fail("route %d answers and does more", i)
 			}
 			continue
@@ -352,7 +401,7 @@ func TestDecide_RefusesACallerWithoutIdentity(t *testing.T) {
 // Proves idempotence: the same question gives the same directive to the last field, though maps are walked
 // in another order each time, and a retry under another branch, CSeq, call or node has another token.
 func TestDecide_SameQuestionSameDirective(t *testing.T) {
-	for _, s := range scenarios {
+	for _, s := range everyScenario() {
 		_, _, first := s.decide()
 		for range 5 {
 			if _, _, again := s.decide(); !reflect.DeepEqual(first, again) {

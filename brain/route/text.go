@@ -36,6 +36,10 @@ func textProxy(b *strings.Builder, d *api.Directive) {
 	step := 0
 	for i := range d.Routes {
 		r := &d.Routes[i]
+		if r.App != "" {
+			textApp(b, r)
+			continue
+		}
 		if r.SIPCode != 0 {
 			fmt.Fprintf(b, "step %d: answer %d %s\n", r.Step, r.SIPCode, Reason(r.SIPCode))
 			continue
@@ -45,6 +49,14 @@ func textProxy(b *strings.Builder, d *api.Directive) {
 		}
 		step = r.Step
 		fmt.Fprintf(b, "  %s\n", safe(r.URI))
+	}
+}
+
+// textApp writes a step that the platform answers, with the variables it gets.
+func textApp(b *strings.Builder, r *api.Route) {
+	fmt.Fprintf(b, "step %d: the platform answers within %g s: %s\n", r.Step, float64(r.FrInvTimer)/1000, safe(r.App))
+	for _, pair := range pairs(r.Vars) {
+		fmt.Fprintf(b, "  %s\n", safe(pair))
 	}
 }
 

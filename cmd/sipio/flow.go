@@ -14,9 +14,9 @@ import (
 	"github.com/sipio/sipio/controller/config"
 )
 
-func newFlow() *cobra.Command {
-	cmd := &cobra.Command{Use: "flow", Short: "Check, draw and try call flows"}
-	cmd.AddCommand(newFlowValidate(), newFlowGraph(), newFlowTest())
+func newFlow(s *server) *cobra.Command {
+	cmd := &cobra.Command{Use: "flow", Short: "Check, draw, try and publish call flows"}
+	cmd.AddCommand(newFlowValidate(), newFlowGraph(), newFlowTest(), newFlowPublish(s))
 	return cmd
 }
 

@@ -164,6 +164,19 @@ func (c *Client) Delete(ctx context.Context, kind brain.Kind, id string) error {
 	return err
 }
 
+// Publish has new calls run a call flow as it is drawn, and returns the flow as it is then.
+func (c *Client) Publish(ctx context.Context, id string) (*brain.CallFlow, error) {
+	raw, _, err := c.do(ctx, http.MethodPost, collection(brain.KindCallFlow)+"/"+url.PathEscape(id)+"/publish", nil, "", nil)
+	if err != nil {
+		return nil, err
+	}
+	r, err := decode(brain.KindCallFlow, raw)
+	if err != nil {
+		return nil, err
+	}
+	return r.(*brain.CallFlow), nil
+}
+
 // Calls returns the live calls, at most limit of them, and whether there are more.
 func (c *Client) Calls(ctx context.Context, limit int) (calls []api.Call, more bool, err error) {
 	query := url.Values{}

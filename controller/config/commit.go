@@ -94,7 +94,7 @@ func (s *Store) tell(actor string, ops []op) {
 	}
 	changes := make([]brain.Change, len(ops))
 	for i, o := range ops {
-		changes[i] = brain.Change{Op: o.kind(), Resource: o.after, Before: o.before}
+		changes[i] = brain.Change{Op: o.kind, Resource: o.after, Before: o.before}
 	}
 	s.Changed(actor, changes)
 }

@@ -71,26 +71,30 @@ type deleteReply struct {
 // collectionPath is the plural of a kind under Prefix.
 func collectionPath(kind brain.Kind) string { return Prefix + "/" + string(kind) + "s" }
 
-// registerRecords registers what can be done with resources that the platform makes: see them and delete them.
-func registerRecords[T any, P row[T]](a *API, kind brain.Kind, who rights) *collection[T, P] {
-	c := &collection[T, P]{API: a, kind: kind, rights: who, shape: shapeOf[T, P](a.huma.OpenAPI().Components.Schemas, kind)}
-	path := collectionPath(kind)
-	huma.Register(a.huma, c.operation(http.MethodGet, path, "List", nil), c.list)
-	huma.Register(a.huma, c.operation(http.MethodGet, path+"/{id}", "Get", nil), c.get)
-	huma.Register(a.huma, c.operation(http.MethodDelete, path+"/{id}", "Delete", nil), c.delete)
-	return c
+func collectionOf[T any, P row[T]](a *API, kind brain.Kind, who rights) *collection[T, P] {
+	return &collection[T, P]{API: a, kind: kind, rights: who, shape: shapeOf[T, P](a.huma.OpenAPI().Components.Schemas, kind)}
 }
 
-func registerCollection[T any, P row[T]](a *API, kind brain.Kind, who rights) {
-	c := registerRecords[T, P](a, kind, who)
+// registerOne registers what can be done with each resource that is there.
+func (c *collection[T, P]) registerOne() {
+	one := collectionPath(c.kind) + "/{id}"
+	huma.Register(c.huma, c.operation(http.MethodGet, one, "Get", nil), c.get)
+	huma.Register(c.huma, c.operation(http.MethodDelete, one, "Delete", nil), c.delete)
+	register(c.huma, c.operation(http.MethodPut, one, "Replace", c.shape.whole), c.replace)
+	register(c.huma, c.operation(http.MethodPatch, one, "Change", c.shape.part), c.change)
+}
+
+func registerCollection[T any, P row[T]](a *API, kind brain.Kind, who rights) *collection[T, P] {
+	c := collectionOf[T, P](a, kind, who)
 	path, shape := collectionPath(kind), c.shape
-	register(a.huma, c.operation(http.MethodPut, path+"/{id}", "Replace", shape.whole), c.replace)
-	register(a.huma, c.operation(http.MethodPatch, path+"/{id}", "Change", shape.part), c.change)
+	huma.Register(a.huma, c.operation(http.MethodGet, path, "List", nil), c.list)
+	c.registerOne()
 	if kind != brain.KindAPIKey { // see registerKeyCreation
 		create := c.operation(http.MethodPost, path, "Create", shape.whole)
 		create.DefaultStatus = http.StatusCreated
 		register(a.huma, create, c.create)
 	}
+	return c
 }
 
 // register registers an operation whose JSON body is checked against a schema and handed on as it
@@ -128,15 +132,19 @@ func (c *collection[T, P]) list(ctx context.Context, in *listRequest) (*page[P],
 	if err != nil {
 		return nil, refuse(c.doing("list"), err)
 	}
+	return pageOf[P](found, in.Limit), nil
+}
+
+func pageOf[P brain.Resource](found []brain.Resource, limit int) *page[P] {
 	out := &page[P]{}
 	out.Body.Items = make([]P, 0, len(found))
 	for _, r := range found {
 		out.Body.Items = append(out.Body.Items, brain.Redact(r).(P))
 	}
-	if len(found) == in.Limit { // a last page that happens to be full is followed by an empty one
+	if len(found) == limit { // a last page that happens to be full is followed by an empty one
 		out.Body.Next = found[len(found)-1].ResourceID()
 	}
-	return out, nil
+	return out
 }
 
 func (c *collection[T, P]) get(ctx context.Context, in *oneRequest) (*oneReply[P], error) {

@@ -116,10 +116,10 @@ func (a *API) registerResources() {
 	registerCollection[brain.MediaPlaylist](a, brain.KindMediaPlaylist, tenant)
 	registerCollection[brain.Voicemail](a, brain.KindVoicemail, tenant)
 	registerCollection[brain.Conference](a, brain.KindConference, tenant)
-	registerCollection[brain.CallFlow](a, brain.KindCallFlow, tenant)
+	registerPublish(registerCollection[brain.CallFlow](a, brain.KindCallFlow, tenant))
 	registerCollection[brain.DID](a, brain.KindDID, tenant)
 	registerCollection[brain.SIPTrunk](a, brain.KindSIPTrunk, tenant)
-	registerRecords[brain.VoicemailMessage](a, brain.KindVoicemailMessage, rights{read: brain.ScopeCallsRead, write: brain.ScopeCallsWrite})
+	registerMessages(a, rights{read: brain.ScopeCallsRead, write: brain.ScopeCallsWrite})
 	registerCollection[brain.Node](a, brain.KindNode, rights{read: tenant.read, write: tenant.write, platformReads: true, platformWrites: true})
 	registerCollection[brain.APIKey](a, brain.KindAPIKey, rights{read: brain.ScopeKeys, write: brain.ScopeKeys})
 }

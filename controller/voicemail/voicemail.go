@@ -41,10 +41,10 @@ type Poster interface {
 	Post(ctx context.Context, accountID, url, key string, body []byte) error
 }
 
-const (
-	actor    = "voicemail"
-	maxQueue = 1024
-)
+// Actor is how revisions name what mailboxes change.
+const Actor = "voicemail"
+
+const maxQueue = 1024
 
 // Boxes keeps the messages. Set the fields before Run; without Mail.Server no mail is sent.
 type Boxes struct {
@@ -80,7 +80,7 @@ func (b *Boxes) Store(ctx context.Context, msg *brain.VoicemailMessage) error {
 	if b.find(msg.AccountID, msg.ID) != nil {
 		return nil
 	}
-	_, err := b.Config.Change(ctx, actor, brain.Change{Op: brain.OpCreate, Resource: msg})
+	_, err := b.Config.Change(ctx, Actor, brain.Change{Op: brain.OpCreate, Resource: msg})
 	if brain.CodeOf(err) == brain.EConflict && b.find(msg.AccountID, msg.ID) != nil {
 		err = nil
 	}
@@ -98,7 +98,7 @@ func (b *Boxes) MarkRead(ctx context.Context, accountID, id string) error {
 	}
 	heard := *msg
 	heard.Read = true
-	_, err := b.Config.Change(ctx, actor, brain.Change{Op: brain.OpUpdate, Resource: &heard})
+	_, err := b.Config.Change(ctx, Actor, brain.Change{Op: brain.OpUpdate, Resource: &heard})
 	if brain.CodeOf(err) == brain.ENotFound {
 		return nil
 	}
@@ -110,7 +110,7 @@ func (b *Boxes) MarkRead(ctx context.Context, accountID, id string) error {
 
 // Delete removes a message, and its sound with it. One that is gone is no error.
 func (b *Boxes) Delete(ctx context.Context, msg *brain.VoicemailMessage) error {
-	_, err := b.Config.Change(ctx, actor, brain.Change{Op: brain.OpDelete, Resource: msg})
+	_, err := b.Config.Change(ctx, Actor, brain.Change{Op: brain.OpDelete, Resource: msg})
 	if err != nil && brain.CodeOf(err) != brain.ENotFound {
 		return err
 	}

@@ -65,6 +65,7 @@ type Call struct {
 	provisional []int
 	sentSDP     string
 	gotSDP      string
+	byeReason   string
 	want        direction
 	offering    bool
 }
@@ -303,6 +304,13 @@ func (c *Call) Cancel() { c.cancelOnce.Do(func() { close(c.cancelling) }) }
 
 // Done is closed when the call is over, whoever ended it, or failed.
 func (c *Call) Done() <-chan struct{} { return c.done }
+
+// EndReason is the Reason header (RFC 3326) of the BYE that ended the call, "" when there was none.
+func (c *Call) EndReason() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.byeReason
+}
 
 // end frees everything; sending BYE is up to others.
 func (c *Call) end() {

@@ -147,6 +147,11 @@ func (p *Phone) onAck(req *sip.Request, _ sip.ServerTransaction) {
 
 func (p *Phone) onBye(req *sip.Request, tx sip.ServerTransaction) {
 	if c := p.find(req, tx); c != nil {
+		if h := req.GetHeader("Reason"); h != nil {
+			c.mu.Lock()
+			c.byeReason = h.Value()
+			c.mu.Unlock()
+		}
 		p.forget(c) // first: whoever has the 200 finds the dialog gone
 		p.reply(req, tx, 200, "OK")
 		c.end() // last: whoever waits for the end may close the phone

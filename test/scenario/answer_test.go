@@ -76,6 +76,12 @@ func startShop() (*edge.Edge, error) {
 // crm is a customer database behind HTTPS.
 type crm struct{ addr, caFile string }
 
+// slowCustomer is a customer whom the database looks up for two seconds; crmAsked gets the Idempotency-Key of each
+// question about him.
+const slowCustomer = "5000"
+
+var crmAsked = make(chan string, 64)
+
 var startCRM = sync.OnceValues(func() (crm, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -98,6 +104,13 @@ var startCRM = sync.OnceValues(func() (crm, error) {
 	go func() {
 		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			tier := "none"
+			if r.URL.Path == "/customer/"+slowCustomer {
+				crmAsked <- r.Header.Get("Idempotency-Key")
+				select {
+				case <-time.After(2 * time.Second):
+				case <-r.Context().Done():
+				}
+			}
 			if r.URL.Path == "/customer/4711" {
 				tier = "gold"
 			}

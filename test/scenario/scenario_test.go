@@ -36,6 +36,7 @@ func run(m *testing.M) int {
 				e.Stop()
 			}
 		}
+		stopBoxes()
 		edge.RemoveBinaries()
 	}()
 	return m.Run()

@@ -1,0 +1,110 @@
+package route
+
+import (
+	"cmp"
+	"encoding/base64"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
+)
+
+// routeVars is what every answered call knows.
+func routeVars(caller *Caller, req *api.RouteRequest) brain.Vars {
+	vars := brain.Vars{
+		"caller_number": callerNumber(caller, req), "called_number": req.RURIUser,
+		"account_name": caller.Account.Account.Name, "direction": caller.direction(),
+	}
+	if u := caller.User; u != nil {
+		vars["caller_name"], vars["caller_user_id"] = sanitize(u.DisplayName), u.ID
+	} else {
+		vars["caller_name"] = sanitize(unquote(req.FromName))
+	}
+	if caller.Trunk != nil {
+		vars["called_number"] = E164(req.RURIUser)
+	}
+	return vars
+}
+
+// own are the variables that the platform itself goes by. They come first, so that what a configuration hands on
+// cannot push them out when there is no room for all.
+var own = []string{"record", brain.VarAction, "direction", "caller_user_id", "caller_number", "called_number", "did_label", "caller_name", "account_name"}
+
+// form writes variables as api.HeaderVars wants them, as many as there is room for: the platform's own, then the
+// others by name.
+func form(vars brain.Vars) string {
+	names := slices.Sorted(maps.Keys(vars))
+	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
+	var b strings.Builder
+	for _, name := range names {
+		if vars[name] == "" {
+			continue
+		}
+		pair := escape(name) + "=" + escape(vars[name])
+		if base64.RawURLEncoding.EncodedLen(b.Len()+len(pair)+1) > api.MaxVars {
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('&')
+		}
+		b.WriteString(pair)
+	}
+	return base64.RawURLEncoding.EncodeToString([]byte(b.String()))
+}
+
+// rank is the place of a variable among the platform's own, behind them for all others.
+func rank(name string) int {
+	if i := slices.Index(own, name); i >= 0 {
+		return i
+	}
+	return len(own)
+}
+
+// escape writes every byte that is not a letter, a digit or one of - . _ ~ as %XX (RFC 3986).
+func escape(s string) string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		if c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("-._~", c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			b.WriteByte('%')
+			b.WriteByte(hex[c>>4])
+			b.WriteByte(hex[c&15])
+		}
+	}
+	return b.String()
+}
+
+// unescape is what escape made s of; a % without two hex digits stands for itself.
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '%' && i+2 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 2
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// pairs reads what form wrote, for people: one "name=value" each, nil when it is no such thing.
+func pairs(form string) []string {
+	raw, err := base64.RawURLEncoding.DecodeString(form)
+	if err != nil || len(raw) == 0 {
+		return nil
+	}
+	list := strings.Split(string(raw), "&")
+	for i, pair := range list {
+		list[i] = unescape(pair)
+	}
+	return list
+}
