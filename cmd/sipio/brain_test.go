@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,6 +74,7 @@ func newFakeBrain(t *testing.T) *httptest.Server {
 			{ID: "key_1", Name: "admin", Scopes: brain.Scopes}, {ID: "key_2", AccountID: "acc_1", Name: "ci", Scopes: []brain.Scope{brain.ScopeConfigRead}}}})
 	})
 	mux.HandleFunc("DELETE /v1/api_keys/key_2", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) })
+	fakeFlows(mux)
 	mux.HandleFunc("GET /calls", func(w http.ResponseWriter, r *http.Request) {
 		list := api.CallList{Calls: []api.Call{{CallID: "a@phone", AccountID: "acc_1", Node: "edge1", From: "1001", To: "1002", StartedMS: 1767225600000}}}
 		if r.URL.Query().Get("after") == "" {
@@ -91,6 +93,37 @@ func newFakeBrain(t *testing.T) *httptest.Server {
 	}))
 	t.Cleanup(server.Close)
 	return server
+}
+
+// fakeFlows has a flow "welcome" with a draft, which publishing makes version 4, "same" without one, "empty", which cannot
+// be published, and "twice" in both accounts.
+func fakeFlows(mux *http.ServeMux) {
+	flows := []brain.CallFlow{
+		{ID: "flow_1", AccountID: "acc_1", Name: "welcome", Version: 3, Status: brain.StatusDraft},
+		{ID: "flow_2", AccountID: "acc_1", Name: "same", Version: 7, Status: brain.StatusPublished},
+		{ID: "flow_3", AccountID: "acc_1", Name: "empty", Status: brain.StatusDraft},
+		{ID: "flow_4", AccountID: "acc_1", Name: "twice"}, {ID: "flow_5", AccountID: "acc_2", Name: "twice", Version: 1},
+	}
+	mux.HandleFunc("GET /v1/call_flows", func(w http.ResponseWriter, r *http.Request) {
+		account := r.URL.Query().Get("account_id")
+		reply(w, map[string]any{"items": slices.DeleteFunc(slices.Clone(flows), func(f brain.CallFlow) bool { return account != "" && f.AccountID != account })})
+	})
+	mux.HandleFunc("GET /v1/accounts/{id}", func(w http.ResponseWriter, r *http.Request) {
+		reply(w, brain.Account{ID: r.PathValue("id"), Name: map[string]string{"acc_1": "acme", "acc_2": "globex"}[r.PathValue("id")]})
+	})
+	mux.HandleFunc("POST /v1/call_flows/{id}/publish", func(w http.ResponseWriter, r *http.Request) {
+		i := slices.IndexFunc(flows, func(f brain.CallFlow) bool { return f.ID == r.PathValue("id") })
+		now := flows[i]
+		switch now.Name {
+		case "empty":
+			problem(w, 422, brain.EInvalid, "validation failed", brain.FieldError{Path: "graph.start", Text: "is required"})
+			return
+		case "welcome":
+			now.Version++
+		}
+		now.Status = brain.StatusPublished
+		reply(w, now)
+	})
 }
 
 func fakeApply(w http.ResponseWriter, r *http.Request) {

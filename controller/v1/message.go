@@ -15,7 +15,9 @@ type messages struct {
 }
 
 type messagesRequest struct {
-	listRequest
+	AccountID   string `query:"account_id" doc:"only this account's; for keys of the platform"`
+	After       string `query:"after" doc:"the id after which to go on: next of the page before"`
+	Limit       int    `query:"limit" default:"100" minimum:"1" maximum:"500"`
 	VoicemailID string `query:"voicemail_id" doc:"only this mailbox's"`
 }
 
@@ -28,7 +30,7 @@ func registerMessages(a *API, who rights) {
 // list answers a page of the messages of one mailbox, or of all.
 func (c messages) list(ctx context.Context, in *messagesRequest) (*page[*brain.VoicemailMessage], error) {
 	if in.VoicemailID == "" {
-		return c.collection.list(ctx, &in.listRequest)
+		return c.collection.list(ctx, &listRequest{in.AccountID, in.After, in.Limit})
 	}
 	_, accountID, err := c.rights.enter(ctx, in.AccountID, false)
 	if err != nil {

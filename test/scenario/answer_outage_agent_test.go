@@ -99,7 +99,7 @@ func party(t *testing.T, ctx context.Context, e *edge.Edge) *crowd {
 		t.Fatal(err)
 	}
 	pressKeys(t, p.message, "#")
-	if _, err := p.message.HearTone(ctx, beepHz); err != nil {
+	if _, err := p.message.HearTone(ctx, recordBeep); err != nil {
 		t.Fatal(err)
 	}
 	p.message.SendTone(1300)
@@ -107,8 +107,8 @@ func party(t *testing.T, ctx context.Context, e *edge.Edge) *crowd {
 	return p
 }
 
-// beepHz is the tone before a message is recorded.
-const beepHz = 800
+// recordBeep is the tone before a message is recorded.
+const recordBeep = 800
 
 // meet brings a phone into the conference.
 func meet(t *testing.T, ctx context.Context, p *phone.Phone) *phone.Call {
@@ -138,7 +138,7 @@ func (p *crowd) heard(t *testing.T, ctx context.Context) {
 // spoken has the message said from its beginning, which the caller is asked for again.
 func (p *crowd) spoken(t *testing.T, ctx context.Context) {
 	t.Helper()
-	if _, err := p.message.HearTone(ctx, beepHz); err != nil {
+	if _, err := p.message.HearTone(ctx, recordBeep); err != nil {
 		t.Errorf("the caller is not asked for his message again: %v", err)
 		return
 	}
