@@ -69,7 +69,7 @@ func openAnswering(ctx context.Context, cfg Config, store *config.Store, l *live
 	a.calls = &calls.Calls{Owner: &actor.Sessions{Live: l.presence.Live}, Directory: store.Directory, Messages: a.boxes, Notifier: a.boxes,
 		Recordings: recordings{log}, Sounds: a.library, CheckPIN: pin.Check, HTTP: outside, Log: log}
 	l.host.Env = a.calls.Env
-	a.left = newLeftovers(objects{a.store}, store, func(accountID, boxID string) { a.boxes.Lamp(accountID, boxID, "") }, log)
+	a.left = newLeftovers(objects{a.store}, store, a.boxes.Lamp, log)
 	store.Changed = a.left.changed
 	return a, nil
 }
@@ -122,8 +122,11 @@ func (a *answering) run(ctx context.Context) {
 	go a.keepRecordings(ctx)
 	languages := a.cfg.PromptLanguages
 	switch {
-	case len(languages) == 0:
-		return // each is spoken when it is first heard
+	case len(languages) == 0: // each is spoken when it is first heard; nodes ask for the music
+		if _, err := a.library.Music(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("no music on hold: it could not be made", "err", err)
+		}
+		return
 	case slices.Equal(languages, []string{"all"}):
 		languages = nil
 	}
@@ -178,7 +181,7 @@ func (a *answering) sweepRecordings(ctx context.Context) error {
 func (a *answering) registered(batch *api.EventBatch) {
 	for i := range batch.Events {
 		if ev := &batch.Events[i]; ev.Type == api.EventContactSaved {
-			a.boxes.Registered(ev.AccountID, ev.AOR)
+			a.boxes.Registered(batch.Node, ev.AccountID, ev.AOR)
 		}
 	}
 }

@@ -116,7 +116,7 @@ type CommandParams struct {
 	MaxMembers     int    `json:"max_members,omitempty"`     // 0 = no limit
 	WaitModerator  bool   `json:"wait_moderator,omitempty"`  // members hear music until a moderator is there
 	AnnounceMember bool   `json:"announce_member,omitempty"` // a tone when somebody joins or leaves
-	MusicKey       string `json:"music_key,omitempty"`       // [dial conference] what is heard while waiting; "" = ringback, silence
+	MusicKey       string `json:"music_key,omitempty"`       // [dial conference] what is heard while waiting; "" = ringback, or the platform's music
 	SIPCode        int    `json:"sip_code,omitempty"`        // [hangup] of a call not answered yet; 0 = by Cause
 	Cause          string `json:"cause,omitempty"`           // [hangup] FreeSWITCH's name, NORMAL_CLEARING when ""
 	Reason         string `json:"reason,omitempty"`          // [hangup] for operators

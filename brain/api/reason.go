@@ -14,6 +14,8 @@ func Reason(code int) string {
 		return "Request Timeout"
 	case 410:
 		return "Gone"
+	case 433:
+		return "Anonymity Disallowed" // RFC 5079
 	case 480:
 		return "Temporarily Unavailable"
 	case 482:

@@ -34,7 +34,10 @@ func (p *plan) lacks(t brain.RouteTarget) string {
 		}
 		there = f != nil
 	case brain.DestVoicemail:
-		there = p.acct.Voicemails[t.ID] != nil || t.ID == "" && p.vars[brain.VarAction] == brain.ActionRetrieve
+		if t.ID == "" && p.vars[brain.VarAction] != brain.ActionRetrieve {
+			return "is for listening only"
+		}
+		there = t.ID == "" || p.acct.Voicemails[t.ID] != nil
 	case brain.DestConference:
 		there = p.acct.Conferences[t.ID] != nil
 	}

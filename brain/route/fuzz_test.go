@@ -31,7 +31,7 @@ func (c *choices) status() brain.Status {
 
 // dest draws a target: unset, of any kind, now and then one that does not exist.
 func (c *choices) dest() (brain.DestKind, string) {
-	switch c.n(6) {
+	switch c.n(9) {
 	case 0, 1:
 		return brain.DestNone, ""
 	case 2:
@@ -40,17 +40,94 @@ func (c *choices) dest() (brain.DestKind, string) {
 		return brain.DestExtension, fmt.Sprint("ext_", c.n(5))
 	case 4:
 		return brain.DestRingGroup, fmt.Sprint("rg_", c.n(5))
+	case 5:
+		return brain.DestFlow, fmt.Sprint("flow_", c.n(4))
+	case 6:
+		return brain.DestVoicemail, []string{"", "vm_0", "vm_1"}[c.n(3)]
+	case 7:
+		return brain.DestConference, fmt.Sprint("conf_", c.n(2))
 	}
 	return brain.DestHangup, []string{"", "486", "603", "999", "x"}[c.n(5)]
 }
 
-// account draws an account of 8 users, 24 devices, 4 extensions, 4 ring groups of up to 30 members.
+// vars draws what a route hands on, up to more than fits.
+func (c *choices) vars() brain.Vars {
+	switch c.n(6) {
+	case 4:
+		return brain.Vars{brain.VarAction: brain.ActionRetrieve}
+	case 5:
+		return brain.Vars{"a": strings.Repeat("%&=é", c.n(256)), "record": "", "z": "\"x"}
+	}
+	return nil
+}
+
+// hours draws a schedule and targets outside it.
+func (c *choices) hours() (id string, closed, holiday brain.RouteTarget) {
+	if c.n(3) != 2 {
+		return "", closed, holiday
+	}
+	closed.Kind, closed.ID = c.dest()
+	holiday.Kind, holiday.ID = c.dest()
+	return fmt.Sprint("sch_", c.n(4)), closed, holiday
+}
+
+// policy draws who is recorded.
+func (c *choices) policy() brain.RecordPolicy {
+	return []brain.RecordPolicy{"", "", brain.RecordNone, brain.RecordInbound, brain.RecordOutbound, brain.RecordAll}[c.n(6)]
+}
+
+// platform draws two flows, one of them published, a mailbox, a room, a trunk, schedules for open, closed and a
+// holiday, and three numbers.
+func (c *choices) platform(rows *brain.AccountRows) {
+	rows.Flows = []*brain.CallFlow{{ID: "flow_0", Name: "F0", Version: 1}, {ID: "flow_1", Name: "F1\n"}, {ID: "flow_2", Name: "F2", Version: 9}}
+	rows.Voicemails = []brain.Voicemail{{ID: "vm_0", Name: "V"}}
+	rows.Conferences = []brain.Conference{{ID: "conf_0", Name: "C"}}
+	rows.Trunks = []brain.SIPTrunk{{ID: "trk_0", Name: "T", Status: brain.StatusActive}}
+	rows.Schedules = []brain.TimeSchedule{
+		{ID: "sch_0", Rules: []brain.ScheduleRule{{Kind: "weekly", DOW: 1, StartTime: "00:00", EndTime: "00:01"}}},
+		{ID: "sch_1", Rules: []brain.ScheduleRule{{Kind: "date_range", StartDate: "1960-01-01", EndDate: "2100-01-01", IsClosed: true}}},
+		{ID: "sch_2", Rules: []brain.ScheduleRule{{Kind: "?"}}},
+	}
+	rows.Account.DIDDefaultDestKind, rows.Account.DIDDefaultDestID = c.dest()
+	for i := range 3 {
+		d := brain.DID{ID: fmt.Sprint("did_", i), E164: fmt.Sprint(100 + i), Label: strings.Repeat("é", c.n(65)), AllowAnonymous: c.n(2) == 0,
+			Status: []brain.Status{brain.StatusActive, brain.StatusActive, brain.StatusDisabled, brain.StatusVirtual}[c.n(4)], DestXform: c.vars()}
+		d.DestKind, d.DestID = c.dest()
+		id, closed, holiday := c.hours()
+		d.ScheduleID, d.ClosedDestKind, d.ClosedDestID = id, closed.Kind, closed.ID
+		d.HolidayDestKind, d.HolidayDestID = holiday.Kind, holiday.ID
+		rows.DIDs = append(rows.DIDs, d)
+	}
+}
+
+// caller draws who calls, with what the edge knows of him: a phone, the trunk, or the media server.
+func (c *choices) caller(acct *brain.AccountConfig, req *api.RouteRequest) Caller {
+	caller := Caller{Account: acct, NowMS: int64(c.n(256)) * 3600_000}
+	if c.n(4) == 3 {
+		caller.Busy = fmt.Sprint("us_", c.n(8))
+	}
+	switch c.n(4) {
+	case 2:
+		req.Peer, req.Asserted, caller.Trunk = api.PeerTrunk, req.FromName, acct.Trunks["trk_0"]
+	case 3:
+		req.Peer, caller.Media = api.PeerMedia, true
+		kind, id := c.dest()
+		req.Dial = string(kind) + "/" + id
+	default:
+		caller.Device = acct.Devices[fmt.Sprint("dev_", c.n(24))]
+		caller.User = acct.Users[caller.Device.UserID]
+	}
+	return caller
+}
+
+// account draws an account of 8 users, 24 devices, 4 extensions, 4 ring groups of up to 30 members, and what
+// the platform answers.
 func (c *choices) account() *brain.AccountConfig {
 	strategies := []brain.RingStrategy{brain.RingSimultaneous, brain.RingSequential, brain.RingSpecific, ""}
 	rows := brain.AccountRows{Account: brain.Account{ID: "acc_f", Status: brain.StatusActive}, Domains: []brain.SIPDomain{{Domain: "f.example"}}}
 	for i := range 8 {
 		u := brain.SIPUser{ID: fmt.Sprint("us_", i), Username: fmt.Sprint(100 + i), DisplayName: strings.Repeat("\"é\n", c.n(40)),
-			RingTimeoutSec: c.n(60), RingStrategy: strategies[c.n(4)], Status: c.status(), DND: c.n(5) == 4}
+			RingTimeoutSec: c.n(60), RingStrategy: strategies[c.n(4)], Status: c.status(), DND: c.n(5) == 4, RecordPolicy: c.policy()}
 		u.FwdBusyDestKind, u.FwdBusyDestID = c.dest()
 		u.FwdNoanswerDestKind, u.FwdNoanswerDestID = c.dest()
 		if c.n(3) == 2 {
@@ -65,14 +142,19 @@ func (c *choices) account() *brain.AccountConfig {
 	for i := range 4 {
 		e := brain.Extension{ID: fmt.Sprint("ext_", i), Digits: fmt.Sprint(104 + 2*i), Status: c.status()}
 		e.DestKind, e.DestID = c.dest()
+		id, closed, holiday := c.hours()
+		e.ScheduleID, e.ClosedDestKind, e.ClosedDestID = id, closed.Kind, closed.ID
+		e.HolidayDestKind, e.HolidayDestID, e.DestXform = holiday.Kind, holiday.ID, c.vars()
 		rows.Extensions = append(rows.Extensions, e)
 		g := brain.RingGroup{ID: fmt.Sprint("rg_", i), Name: fmt.Sprint("G", i), Strategy: strategies[c.n(4)], RingTimeoutSec: c.n(60)}
 		for range c.n(31) {
 			g.Members = append(g.Members, brain.RingGroupMember{UserID: fmt.Sprint("us_", c.n(9)), Order: c.n(3)})
 		}
 		g.OverflowDestKind, g.OverflowDestID = c.dest()
+		g.ScheduleID, _, _ = c.hours()
 		rows.RingGroups = append(rows.RingGroups, g)
 	}
+	c.platform(&rows)
 	return brain.NewAccountConfig(1, rows)
 }
 
@@ -94,8 +176,8 @@ func walk(d api.Directive, step int) int {
 }
 
 // Draws configurations and questions from any bytes. Proves that Decide never panics, that what it says
-// keeps every promise of checkDirective, rings neither the calling device nor a step without end, is the
-// same when asked again, and that Text prints it without control characters.
+// keeps every promise of checkDirective, rings neither the calling device nor a step without end, leads no leg of
+// the media server back to it but for a message, is the same when asked again, and that Text prints it without control characters.
 func FuzzDecide(f *testing.F) {
 	f.Add([]byte{}, "100", "f.example", "100", "Alice", "call-1")
 	f.Add([]byte("a sequence of bytes that makes up a configuration of some sort, long enough for users and phones"), "104", "F.EXAMPLE", "x", "\"A\"", "")
@@ -104,17 +186,22 @@ func FuzzDecide(f *testing.F) {
 	f.Fuzz(func(t *testing.T, config []byte, dialed, domain, fromUser, fromName, callID string) {
 		c := choices(config)
 		acct := c.account()
-		dev := acct.Devices[fmt.Sprint("dev_", c.n(24))]
-		caller := Caller{Account: acct, Device: dev, User: acct.Users[dev.UserID]}
 		dir := directory{"f.example": acct}
 		req := api.RouteRequest{Origin: api.Origin{CallID: callID}, FromUser: fromUser, FromDomain: domain, FromName: fromName, RURIUser: dialed, RURIDomain: domain}
+		caller := c.caller(acct, &req)
 		d := Decide(dir, caller, req)
 		checkDirective(t, acct, d)
 		for _, r := range d.Routes {
-			if r.URI == dev.AOR() {
+			switch kind, _, _ := strings.Cut(r.App, "/"); {
+			case caller.Device != nil && r.URI == caller.Device.AOR():
 				t.Fatalf("rings the calling device\n%s", Text(d))
+			case caller.Media && kind != "" && kind != "voicemail":
+				t.Fatalf("a leg of an answered call is answered\n%s", Text(d))
 			}
 		}
+		callee := Callee(caller, &req)
+		Takes(&caller, callee, &req)
+		Windows(&caller, callee, &req)
 		if d.Action == api.ActionProxy && walk(d, 1) > MaxSteps {
 			t.Fatalf("a call goes through too many steps\n%s", Text(d))
 		}
@@ -123,6 +210,33 @@ func FuzzDecide(f *testing.F) {
 		}
 		if text := strings.ReplaceAll(Text(d), "\n", ""); !printable(text) {
 			t.Fatalf("does not print: %q", text)
+		}
+	})
+}
+
+// Draws configurations from any bytes. Proves that no plan for a node without a brain needs the platform to answer,
+// and that each keeps to the bounds of a directive.
+func FuzzSurvival(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte(strings.Repeat("\x03\x09\x14\x1e\x02\x05\x01", 60)))
+	f.Fuzz(func(t *testing.T, config []byte) {
+		c := choices(config)
+		kept, _ := Survival(c.account())
+		for _, n := range kept.Numbers {
+			plans := []api.SurvivalPlan{n.SurvivalPlan}
+			for _, own := range n.Own {
+				plans = append(plans, own.SurvivalPlan)
+			}
+			for _, p := range plans {
+				if (len(p.Routes) == 0) != (p.SIPCode >= 400 && p.SIPCode <= 699) || len(p.Routes) > MaxRoutes {
+					t.Fatalf("%s: code %d with %d routes", n.Number, p.SIPCode, len(p.Routes))
+				}
+				for _, r := range p.Routes {
+					if r.App != "" || r.Vars != "" || r.URI == "" && r.SIPCode == 0 {
+						t.Fatalf("%s: %+v", n.Number, r)
+					}
+				}
+			}
 		}
 	})
 }

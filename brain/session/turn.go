@@ -239,10 +239,11 @@ func (t *turn) finish(outcome string, e flow.End) {
 	t.step(flow.Input{Outcome: outcome})
 }
 
-// recorded puts a recording of the call on the list, when the outcome of a command brought one.
+// recorded puts a recording of the call on the list, when the outcome of a command brought one. Its key need not be
+// the command's: the last member of a conference brings the recording that the first began, and operators record too.
 func (t *turn) recorded(data map[string]string) {
 	key, size := data["key"], number(data["bytes"])
-	if key == "" || size <= 0 || key != t.im.Params.Key {
+	if size <= 0 || !strings.HasPrefix(key, t.env.Account.Account.ID+"/rec/") {
 		return
 	}
 	t.effect(Effect{Kind: EffectRecordingStored, Recording: &Recording{Key: key, Bytes: size, SHA256: data["sha256"],

@@ -32,6 +32,10 @@ func writeDirective(w io.Writer, from, to string, d api.Directive) {
 
 // writeStep tells one step: rest begins with its first route, whose timer and exits are the step's.
 func writeStep(w io.Writer, first api.Route, rest []api.Route) {
+	if first.App != "" {
+		fmt.Fprintf(w, "  step %d: the platform answers: %s\n", first.Step, first.App)
+		return
+	}
 	if first.URI == "" {
 		fmt.Fprintf(w, "  step %d: answer %d\n", first.Step, first.SIPCode)
 		return

@@ -280,7 +280,16 @@ func reading[T any](t *testing.T, w *httptest.ResponseRecorder) T {
 	return v
 }
 
-func (*configuration) ByDID(string) (*brain.AccountConfig, *brain.DID)              { return nil, nil }
-func (*configuration) TrunkBySource(string) (*brain.AccountConfig, *brain.SIPTrunk) { return nil, nil }
-func (*configuration) TrunkSources() []string                                       { return nil }
-func (*configuration) Nodes() []*brain.Node                                         { return nil }
+func (*configuration) ByDID(string) (*brain.AccountConfig, *brain.DID) { return nil, nil }
+
+func (c *configuration) TrunkBySource(ip string) (*brain.AccountConfig, *brain.SIPTrunk) {
+	for _, t := range c.account.Trunks {
+		if slices.Contains(t.InboundACL, ip) {
+			return c.account, t
+		}
+	}
+	return nil, nil
+}
+
+func (*configuration) TrunkSources() []string { return nil }
+func (*configuration) Nodes() []*brain.Node   { return nil }

@@ -117,7 +117,7 @@ func (l *Library) object(ctx context.Context, acct *brain.AccountConfig, key str
 		return api.MediaRef{}, brain.Errorf(brain.ENotFound, "no object %.100q", key)
 	}
 	if key == DefaultMusic {
-		return l.music(ctx)
+		return l.Music(ctx)
 	}
 	return l.Store.Stat(ctx, key)
 }

@@ -59,7 +59,7 @@ func strike(out []float64, hz float64, at int) {
 	}
 }
 
-// music returns the platform's music, and makes it when there is none: an operator may put another there.
-func (l *Library) music(ctx context.Context) (api.MediaRef, error) {
+// Music returns the platform's music, and makes it when there is none: an operator may put another there.
+func (l *Library) Music(ctx context.Context) (api.MediaRef, error) {
 	return l.made(ctx, DefaultMusic, func(context.Context) ([]byte, error) { return wav.Encode(music()), nil })
 }

@@ -138,7 +138,7 @@ func (l *Library) Prepare(ctx context.Context, languages []string) (Prepared, er
 			failures = append(failures, err)
 		}
 	}
-	_, err := l.music(ctx)
+	_, err := l.Music(ctx)
 	note(err)
 	var workers sync.WaitGroup
 	next := make(chan work)

@@ -62,8 +62,9 @@ func (b *Boxes) mail(ctx context.Context, box *brain.Voicemail, msg *brain.Voice
 	var sound []byte
 	if box.AttachRecording {
 		var err error
-		if sound, err = b.Objects.Read(ctx, msg.ObjectKey, maxAttachment); err != nil {
-			return fmt.Errorf("attach the message: %w", err)
+		if sound, err = b.Objects.Read(ctx, msg.ObjectKey, maxAttachment); err != nil { // the news are worth more than the sound
+			b.Log.Warn("a mail goes without the sound of its message", "account", msg.AccountID, "message", msg.ID, "err", err)
+			sound = nil
 		}
 	}
 	return b.Mail.send(ctx, box.NotifyEmail, letter(b.Mail.From, box, msg, sound))

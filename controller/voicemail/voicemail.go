@@ -5,6 +5,7 @@ package voicemail
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -44,7 +45,12 @@ type Poster interface {
 // Actor is how revisions name what mailboxes change.
 const Actor = "voicemail"
 
-const maxQueue = 1024
+// Bounds of what waits to be told, and how many tell at once: of lamps, and beside them of messages, so that a mail
+// relay that hangs keeps no lamp from changing.
+const (
+	maxQueue = 1024
+	tellers  = 4
+)
 
 // Boxes keeps the messages. Set the fields before Run; without Mail.Server no mail is sent.
 type Boxes struct {
@@ -56,8 +62,8 @@ type Boxes struct {
 	Mail     Mail
 	Log      *slog.Logger
 
-	once  sync.Once
-	queue chan job
+	once           sync.Once
+	lamps, tidings chan job
 
 	lit, told, dropped, failed atomic.Int64
 }
@@ -71,21 +77,28 @@ func (b *Boxes) Counts() map[string]int64 {
 // job is something to tell: of a message, or the state of a box to its owner's phones.
 type job struct {
 	account, box string
-	aor          string // this phone only; "" = every phone of the box
+	node, aor    string // the phone that has just registered there; "" = every phone of the box
 	msg          *brain.VoicemailMessage
 }
 
-// Store enters a message into its box. The same message again changes nothing.
+// Store enters a message into its box. The same message again changes nothing. One whose box was deleted while the
+// caller spoke is nobody's: its sound is deleted.
 func (b *Boxes) Store(ctx context.Context, msg *brain.VoicemailMessage) error {
 	if b.find(msg.AccountID, msg.ID) != nil {
 		return nil
 	}
 	_, err := b.Config.Change(ctx, Actor, brain.Change{Op: brain.OpCreate, Resource: msg})
-	if brain.CodeOf(err) == brain.EConflict && b.find(msg.AccountID, msg.ID) != nil {
-		err = nil
-	}
-	if err == nil {
-		b.Lamp(msg.AccountID, msg.VoicemailID, "")
+	switch acct := b.Config.Directory().ByAccount(msg.AccountID); {
+	case err == nil:
+		b.Lamp(msg.AccountID, msg.VoicemailID)
+		return nil
+	case brain.CodeOf(err) == brain.EUnavailable:
+		return err
+	case b.find(msg.AccountID, msg.ID) != nil: // entered meanwhile
+		return nil
+	case acct == nil || acct.Voicemails[msg.VoicemailID] == nil:
+		b.Log.Warn("a message is deleted: its mailbox is gone", "account", msg.AccountID, "voicemail", msg.VoicemailID, "message", msg.ID)
+		return b.Objects.Delete(ctx, msg.ObjectKey)
 	}
 	return err
 }
@@ -103,7 +116,7 @@ func (b *Boxes) MarkRead(ctx context.Context, accountID, id string) error {
 		return nil
 	}
 	if err == nil {
-		b.Lamp(accountID, msg.VoicemailID, "")
+		b.Lamp(accountID, msg.VoicemailID)
 	}
 	return err
 }
@@ -114,7 +127,7 @@ func (b *Boxes) Delete(ctx context.Context, msg *brain.VoicemailMessage) error {
 	if err != nil && brain.CodeOf(err) != brain.ENotFound {
 		return err
 	}
-	b.Lamp(msg.AccountID, msg.VoicemailID, "")
+	b.Lamp(msg.AccountID, msg.VoicemailID)
 	return b.Objects.Delete(ctx, msg.ObjectKey)
 }
 
@@ -140,13 +153,14 @@ func (b *Boxes) Notify(_ context.Context, msg *brain.VoicemailMessage) error {
 	return nil
 }
 
-// Lamp has the phones of a box show what is in it, in its own time; aor "" = all of them.
-func (b *Boxes) Lamp(accountID, boxID, aor string) {
-	b.enqueue(job{account: accountID, box: boxID, aor: aor})
+// Lamp has the phones of a box show what is in it, in its own time.
+func (b *Boxes) Lamp(accountID, boxID string) {
+	b.enqueue(job{account: accountID, box: boxID})
 }
 
-// Registered has a phone that has just registered show what is in its owner's box.
-func (b *Boxes) Registered(accountID, aor string) {
+// Registered has a phone that has just registered at a node show what is in its owner's box, also when it is empty:
+// the phone may have been away when the last message was deleted.
+func (b *Boxes) Registered(node, accountID, aor string) {
 	acct := b.Config.Directory().ByAccount(accountID)
 	if acct == nil {
 		return
@@ -155,41 +169,49 @@ func (b *Boxes) Registered(accountID, aor string) {
 		if d.AOR() != aor {
 			continue
 		}
-		if u := acct.Users[d.UserID]; u != nil && len(acct.MessagesByVoicemail[u.VoicemailID]) > 0 {
-			b.Lamp(accountID, u.VoicemailID, aor)
+		if u := acct.Users[d.UserID]; u != nil && acct.Voicemails[u.VoicemailID] != nil {
+			b.enqueue(job{account: accountID, box: u.VoicemailID, aor: aor, node: node})
 		}
 		return
 	}
 }
 
 func (b *Boxes) enqueue(j job) {
+	lamps, tidings := b.queues()
+	queue := lamps
+	if j.msg != nil {
+		queue = tidings
+	}
 	select {
-	case b.jobs() <- j:
+	case queue <- j:
 	default:
 		b.dropped.Add(1)
 		b.Log.Warn("too much to tell at once: dropped", "account", j.account, "voicemail", j.box)
 	}
 }
 
-func (b *Boxes) jobs() chan job {
-	b.once.Do(func() { b.queue = make(chan job, maxQueue) })
-	return b.queue
+func (b *Boxes) queues() (lamps, tidings chan job) {
+	b.once.Do(func() { b.lamps, b.tidings = make(chan job, maxQueue), make(chan job, maxQueue) })
+	return b.lamps, b.tidings
 }
 
-// Run tells what there is to tell until ctx ends, four things at a time.
+// Run tells what there is to tell until ctx ends.
 func (b *Boxes) Run(ctx context.Context) {
+	lamps, tidings := b.queues()
 	var workers sync.WaitGroup
-	for range 4 {
-		workers.Go(func() {
-			for {
-				select {
-				case j := <-b.jobs():
-					b.tell(ctx, j)
-				case <-ctx.Done():
-					return
+	for _, queue := range []chan job{lamps, tidings} {
+		for range tellers {
+			workers.Go(func() {
+				for {
+					select {
+					case j := <-queue:
+						b.tell(ctx, j)
+					case <-ctx.Done():
+						return
+					}
 				}
-			}
-		})
+			})
+		}
 	}
 	workers.Wait()
 }
@@ -211,7 +233,8 @@ func (b *Boxes) tell(ctx context.Context, j job) {
 	}
 }
 
-// light sets the lamps of a box's phones, each through the node where it is registered.
+// light sets the lamps of a box's phones, each through the node where it is registered. One that cannot be told does
+// not keep the others from it.
 func (b *Boxes) light(ctx context.Context, acct *brain.AccountConfig, j job) error {
 	op := api.Op{Kind: api.OpMWI}
 	for _, m := range acct.MessagesByVoicemail[j.box] {
@@ -221,30 +244,36 @@ func (b *Boxes) light(ctx context.Context, acct *brain.AccountConfig, j job) err
 			op.New++
 		}
 	}
+	if j.node != "" {
+		return b.push(ctx, j.node, j.aor, op)
+	}
 	state, err := b.Presence.State(ctx, acct.Account.ID)
 	if err != nil {
 		return err
 	}
-	var last error
+	var errs []error
 	for _, d := range state.Devices {
 		u := acct.Users[d.UserID]
-		if u == nil || u.VoicemailID != j.box || d.Contacts == 0 || j.aor != "" && d.AOR != j.aor {
-			continue
+		if u != nil && u.VoicemailID == j.box && d.Contacts > 0 {
+			errs = append(errs, b.push(ctx, d.Node, d.AOR, op))
 		}
-		n := b.Config.Directory().NodeByName(d.Node)
-		if n == nil || n.AgentURL == "" {
-			continue
-		}
-		op.ID, op.AOR = "op_"+strings.ToLower(rand.Text()), d.AOR
-		reply, err := b.Nodes.Push(ctx, n, op)
-		if err == nil && !reply.OK {
-			err = brain.Errorf(brain.EUnavailable, "node %s: %s", n.Name, reply.Error)
-		}
-		if err != nil {
-			last = err
-			continue
-		}
+	}
+	return errors.Join(errs...)
+}
+
+// push sends one phone's lamp to its node.
+func (b *Boxes) push(ctx context.Context, node, aor string, op api.Op) error {
+	n := b.Config.Directory().NodeByName(node)
+	if n == nil || n.AgentURL == "" {
+		return nil // a node that takes no orders
+	}
+	op.ID, op.AOR = "op_"+strings.ToLower(rand.Text()), aor
+	reply, err := b.Nodes.Push(ctx, n, op)
+	if err == nil && !reply.OK {
+		err = brain.Errorf(brain.EUnavailable, "node %s: %s", n.Name, reply.Error)
+	}
+	if err == nil {
 		b.lit.Add(1)
 	}
-	return last
+	return err
 }

@@ -16,6 +16,9 @@ import (
 // tone that is heard when somebody joins or leaves.
 const memberTone = "tone_stream://%(150,0,620)"
 
+// platformMusic is FreeSWITCH's stream of the platform's music on hold.
+const platformMusic = "local_stream://moh"
+
 // roomName is what a room may be called: it is a word of FreeSWITCH's commands.
 var roomName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,120}$`)
 
@@ -81,6 +84,9 @@ func (k *call) roomVariables(ctx context.Context, p api.CommandParams) []string 
 	set := []string{"conference_max_members=" + strconv.Itoa(max(p.MaxMembers, 0))}
 	if p.WaitModerator {
 		set = append(set, "conference_flags=wait-mod")
+		if p.MusicKey == "" {
+			set = append(set, "conference_moh_sound="+platformMusic)
+		}
 	}
 	if p.AnnounceMember {
 		set = append(set, "conference_enter_sound="+memberTone, "conference_exit_sound="+memberTone)
@@ -181,6 +187,9 @@ func (k *call) leaveRoom(ctx context.Context, data map[string]string) {
 		}
 	}
 	awaitClosed(ctx, in.file)
+	if size, err := audioBytes(in.file); err == nil {
+		data["duration_ms"] = strconv.FormatInt(size/bytesPerMS, 10)
+	}
 	if err := k.store(ctx, in.key, in.file, data); err != nil {
 		k.log.Error("the recording of a conference could not be stored; it stays where it is", "room", left.room, "file", in.file, "error", err)
 	}
@@ -272,7 +281,7 @@ var errNoRoom = errors.New("nobody is in that conference here")
 func readRoom(ctx context.Context, order func(context.Context, string) (string, error), name string) (roomState, error) {
 	body, err := order(ctx, "conference "+name+" json_list")
 	if err != nil {
-		if isNotFound(err.Error()) {
+		if isNotFound(said(err)) {
 			return roomState{}, errNoRoom
 		}
 		return roomState{}, err
@@ -291,5 +300,17 @@ func readRoom(ctx context.Context, order func(context.Context, string) (string, 
 }
 
 var notFound = regexp.MustCompile(`(?i)conference .* not found`)
+
+// said is what FreeSWITCH said when it refused an order: all of it, as the error's own text is cut.
+func said(err error) string {
+	var refusal interface {
+		error
+		Reason() string
+	}
+	if errors.As(err, &refusal) {
+		return refusal.Reason()
+	}
+	return err.Error()
+}
 
 func isNotFound(text string) bool { return notFound.MatchString(text) }

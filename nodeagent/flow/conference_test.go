@@ -49,7 +49,7 @@ func TestConference_WaysOut(t *testing.T) {
 				}
 				n.run(nil)
 				n.wantOutcomes(row.want)
-				n.wantOrders("socket_resume=false", "conference_max_members=5;conference_flags=wait-mod;conference_enter_sound=tone_stream", "conference acc-c1@sipio+flags{moderator}")
+				n.wantOrders("socket_resume=false", "conference_max_members=5;conference_flags=wait-mod;conference_moh_sound=local_stream://moh;conference_enter_sound=tone_stream", "conference acc-c1@sipio+flags{moderator}")
 				if len(n.rooms.byName) != 0 {
 					t.Error("the room is still counted")
 				}

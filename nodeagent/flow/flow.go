@@ -98,6 +98,8 @@ type Calls struct {
 	mu      sync.Mutex
 	live    map[string]*call  // by channel
 	orphans map[string]orphan // by channel
+
+	partings sync.WaitGroup // of orphans that have ended
 }
 
 // New makes Calls without any call.

@@ -92,12 +92,12 @@ func (c *Calls) Conference(ctx context.Context, op api.Op) (api.OpReply, error) 
 	}
 	answer, err := c.order(ctx, "conference "+op.Room+" "+command)
 	if err != nil {
-		answer = err.Error()
+		answer = said(err)
 	}
 	switch {
 	case isNotFound(answer):
 		return api.OpReply{}, errNoRoom
-	case strings.Contains(strings.ToLower(answer), "non-exist"), strings.Contains(answer, "-ERR Member"):
+	case strings.Contains(strings.ToLower(answer), "non-exist"), strings.HasPrefix(strings.TrimPrefix(answer, "-ERR "), "Member "):
 		return api.OpReply{}, errNoMember
 	case err != nil:
 		return api.OpReply{}, err
@@ -109,7 +109,7 @@ func (c *Calls) Conference(ctx context.Context, op api.Op) (api.OpReply, error) 
 
 func (c *Calls) members(ctx context.Context, name string) (api.OpReply, error) {
 	state, err := readRoom(ctx, c.order, name)
-	if err != nil {
+	if err != nil && !errors.Is(err, errNoRoom) {
 		return api.OpReply{}, err
 	}
 	reply := api.OpReply{Locked: state.Locked, Members: []api.ConferenceMember{}}

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -136,6 +137,7 @@ func (k *call) keepRecording(ctx context.Context, data map[string]string) {
 			k.log.Debug("the mark of a recording stays", "error", err)
 		}
 	}
+	data["duration_ms"] = cmp.Or(strings.TrimPrefix(data["duration_ms"], "0"), recordingMS(rec.file))
 	if err := k.store(ctx, rec.key, rec.file, data); err != nil {
 		k.log.Error("a recording could not be stored", "key", rec.key, "file", rec.file, "error", err)
 		data["recording_lost"] = err.Error()
@@ -189,6 +191,15 @@ var errEmpty = errors.New("nothing was recorded")
 
 // keySuffix names the note beside a recording.
 const keySuffix = ".key"
+
+// recordingMS is the length of a recording of a conversation in milliseconds: both sides, 16 bit at 8 kHz.
+func recordingMS(file string) string {
+	size, err := audioBytes(file)
+	if err != nil {
+		return ""
+	}
+	return strconv.FormatInt(size/(2*bytesPerMS), 10)
+}
 
 // wavHeader is the least size of the header of a WAV file.
 const wavHeader = 44

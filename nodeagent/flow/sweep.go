@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +23,9 @@ type orphan struct {
 	token string // of its call; "" while unknown
 	acct  string
 	alone bool // it does what the caller wants without an agent: a conversation, a conference
+
+	callID, leg string // Call-ID of the caller's dialog, and of that of the one he talks to
+	recording   string // FILE|KEY of the conversation's
 }
 
 // Of recordings that an agent left behind.
@@ -35,6 +40,7 @@ const (
 // A channel without a runner that is in a conversation or a conference goes on, and is told as alive: it comes back
 // to an agent when that ends. Any other is hung up after orphanAfter.
 func (c *Calls) Keep(ctx context.Context) {
+	defer c.partings.Wait()
 	alive, sweep, recovery := time.NewTicker(aliveEvery), time.NewTicker(sweepEvery), time.NewTicker(recoverEvery)
 	defer alive.Stop()
 	defer sweep.Stop()
@@ -111,9 +117,10 @@ func (c *Calls) sweep(ctx context.Context, now time.Time) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for uuid := range c.orphans {
+	for uuid, o := range c.orphans {
 		if !seen[uuid] {
 			delete(c.orphans, uuid)
+			c.partings.Go(func() { c.part(ctx, uuid, o) })
 		}
 	}
 	return nil
@@ -132,7 +139,7 @@ func (c *Calls) look(ctx context.Context, row channelRow, now time.Time) {
 		return
 	}
 	if !known {
-		o = orphan{since: now, token: c.variable(ctx, row.UUID, api.HeaderCall), acct: c.variable(ctx, row.UUID, api.HeaderAccount)}
+		o = c.discover(ctx, row.UUID, now)
 	}
 	o.alone = row.Application == "bridge" || row.Application == "conference"
 	if o.alone {
@@ -152,9 +159,73 @@ func (c *Calls) look(ctx context.Context, row channelRow, now time.Time) {
 	}
 }
 
-// variable reads a header of the INVITE of a channel.
-func (c *Calls) variable(ctx context.Context, uuid, header string) string {
-	value, err := c.order(ctx, "uuid_getvar "+uuid+" sip_h_"+header)
+// discover reads what a channel tells of its call.
+func (c *Calls) discover(ctx context.Context, uuid string, now time.Time) orphan {
+	o := orphan{since: now, token: c.variable(ctx, uuid, "sip_h_"+api.HeaderCall), acct: c.variable(ctx, uuid, "sip_h_"+api.HeaderAccount),
+		callID: c.variable(ctx, uuid, "sip_call_id"), recording: c.variable(ctx, uuid, recordingVariable)}
+	if other := c.variable(ctx, uuid, "last_bridge_to"); other != "" {
+		o.leg = c.variable(ctx, other, "sip_call_id")
+	}
+	return o
+}
+
+// part does at the end of a call without a runner what the runner would have done: it stores the recording and tells
+// the brain. The dialogs of a conversation are ended at the edge too: when FreeSWITCH has died and is back, nobody has
+// sent them a BYE; otherwise there are none any more.
+func (c *Calls) part(ctx context.Context, uuid string, o orphan) {
+	if there, err := c.exists(ctx, uuid); err != nil || there || o.token == "" || o.acct == "" {
+		return // the next sweep finds it again, if it is there
+	}
+	log := c.log.With("call", o.token, "account", o.acct, "channel", uuid)
+	log.Info("a call that went on without an agent has ended")
+	for _, callID := range []string{o.callID, o.leg} {
+		if callID == "" || !o.alone {
+			continue
+		}
+		if err := c.cfg.Edge.EndDialog(ctx, callID); err != nil {
+			log.Warn("a dialog of an ended call could not be ended", "call_id", callID, "error", err)
+		}
+	}
+	req := api.FlowRequest{AccountID: o.acct, Token: o.token, CallID: o.callID, Node: c.cfg.Node, Outcome: api.OutcomeHangup,
+		Data: map[string]string{"cause": "NORMAL_CLEARING"}}
+	if file, key, ok := strings.Cut(o.recording, "|"); ok {
+		length := recordingMS(file)
+		ref, err := c.store(ctx, key, file)
+		if err != nil {
+			log.Error("a recording could not be stored; it stays where it is", "key", key, "file", file, "error", err)
+		} else {
+			req.Data["key"], req.Data["sha256"], req.Data["bytes"], req.Data["duration_ms"] = ref.Key, ref.SHA256, strconv.FormatInt(ref.Bytes, 10), length
+		}
+	}
+	c.tell(ctx, req, log)
+}
+
+// tell reports the end of a call until a brain has taken it, for brainPatience.
+func (c *Calls) tell(ctx context.Context, req api.FlowRequest, log *slog.Logger) {
+	began, wait := time.Now(), retryFirst
+	for {
+		asking, cancel := context.WithTimeout(ctx, brainTimeout)
+		_, err := c.cfg.Brain.Flow(asking, req)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if time.Since(began)+wait > brainPatience {
+			log.Error("no brain takes the end of a call", "error", err)
+			return
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+		wait = min(2*wait, retryMost)
+	}
+}
+
+// variable reads a variable of a channel, "" when it has none.
+func (c *Calls) variable(ctx context.Context, uuid, name string) string {
+	value, err := c.order(ctx, "uuid_getvar "+uuid+" "+name)
 	if err != nil || value == notGiven || strings.HasPrefix(value, "-ERR") {
 		return ""
 	}

@@ -28,13 +28,16 @@ func (c *Client) EndDialog(ctx context.Context, callID string) error {
 		if d.State != stateConfirmed && d.State != stateConfirmedNA {
 			continue
 		}
-		err := c.Call(ctx, "dlg.end_dlg", []any{d.Entry, d.ID}, nil)
+		err := c.Call(ctx, "dlg.end_dlg", []any{d.Entry, d.ID, endReason}, nil)
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("dlg.end_dlg of %s: %w", callID, err))
 		}
 	}
 	return failed
 }
+
+// endReason is the header of such a BYE that says why (RFC 3326): 41 is a temporary failure.
+const endReason = "Reason: Q.850;cause=41;text=\"NORMAL_TEMPORARY_FAILURE\"\r\n"
 
 // States of a dialog that was answered (Kamailio's dlg_hash.h).
 const (

@@ -1,5 +1,5 @@
-// Command demo is what `make run` runs: one node on this machine, two phones, one call. It prints each
-// decision of the brain as it happens and the tone measured at both ends, then stays up for real phones.
+// Command demo is what `make run` runs: one node on this machine, two phones, one call between them, and one from outside
+// that a menu answers. It prints each decision of the brain as it happens and what was heard, then stays up for real phones.
 package main
 
 import (
@@ -76,8 +76,11 @@ func demo(ctx context.Context, once, several bool, ip string, out io.Writer) err
 			return err
 		}
 		defer c.Stop()
+	} else {
+		opt.Media = true
+		fmt.Fprintln(out, "calls that the platform answers go to", mediaServer())
 	}
-	fmt.Fprintln(out, "building, then starting brain, node agent, Kamailio and rtpengine …")
+	fmt.Fprintln(out, "building, then starting brain, node agent, Kamailio, rtpengine and what answers …")
 	e, err := edge.Start(ctx, opt)
 	if err != nil {
 		return err
@@ -89,10 +92,15 @@ func demo(ctx context.Context, once, several bool, ip string, out io.Writer) err
 		return fmt.Errorf("%w\n%s", err, e.Tails(8))
 	}
 	defer bob.Close()
+	if opt.Media {
+		if err := answered(ctx, e, out, bob); err != nil {
+			return fmt.Errorf("%w\n%s", err, e.Tails(8))
+		}
+	}
 	if once {
 		return os.RemoveAll(dir)
 	}
-	stay(out, e)
+	stay(out, e, opt.Media)
 	if several {
 		stayCluster(out, c)
 	}
@@ -154,28 +162,18 @@ func call(ctx context.Context, e *edge.Edge, out io.Writer) (*phone.Phone, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	answered := make(chan *phone.Call, 1)
-	go func() {
-		if in, ok := <-bob.Incoming(); ok {
-			fmt.Fprintf(out, "phone 1002 rings: %q <%s>\n", in.FromDisplay(), in.FromURI())
-			if c, err := in.Answer(ctx); err == nil {
-				answered <- c
-			}
-		}
-	}()
+	up := answer(ctx, out, bob)
 	a, err := alice.Call(ctx, "1002")
 	if err != nil {
 		return nil, fmt.Errorf("call 1002: %w", err)
 	}
-	var b *phone.Call
-	select {
-	case b = <-answered:
-	case <-ctx.Done():
-		return nil, errors.New("1002 never answered")
+	b, err := taken(ctx, up)
+	if err != nil {
+		return nil, err
 	}
 	a.SendTone(callerTone)
 	b.SendTone(calleeTone)
-	if err := errors.Join(listen(ctx, out, "1002", b, callerTone), listen(ctx, out, "1001", a, calleeTone)); err != nil {
+	if err := errors.Join(listen(ctx, out, "phone 1002", b, callerTone), listen(ctx, out, "phone 1001", a, calleeTone)); err != nil {
 		return nil, err
 	}
 	if err := a.Bye(ctx); err != nil {
@@ -223,15 +221,19 @@ func answerAll(ctx context.Context, p *phone.Phone) {
 func listen(ctx context.Context, out io.Writer, name string, c *phone.Call, hz float64) error {
 	level, err := c.HearTone(ctx, hz)
 	if err != nil {
-		return fmt.Errorf("phone %s does not hear %.0f Hz: %w", name, hz, err)
+		return fmt.Errorf("%s does not hear %.0f Hz: %w", name, hz, err)
 	}
-	fmt.Fprintf(out, "phone %s hears %.0f Hz, level %.2f, from %s\n", name, hz, level, c.Stats().RemoteSource)
+	fmt.Fprintf(out, "%s hears %.0f Hz, level %.2f, from %s\n", name, hz, level, c.Stats().RemoteSource)
 	return nil
 }
 
-func stay(out io.Writer, e *edge.Edge) {
+func stay(out io.Writer, e *edge.Edge, media bool) {
 	ip, _, _ := strings.Cut(e.SIP, ":")
 	key := filepath.Join(e.Dir, "node.key") // the platform's first key; the brain left it in its own folder too
+	menu := ""
+	if media {
+		menu = menuNote(e)
+	}
 	fmt.Fprintf(out, `
 The node stays up, and phone 1002 stays with it: it answers every call with a tone of %d Hz.
 To register a phone of your own as 1001 (any softphone):
@@ -239,7 +241,7 @@ To register a phone of your own as 1001 (any softphone):
   outbound proxy %s over UDP or TCP, %s over TLS, wss://%s for WebRTC (self-signed certificate: accept it)%s
 Then call 1002 from it. Without a softphone:
   go run ./test/phone/cmd/testphone call 1002 --user 1001 --password demo-1001 --domain %s --proxy %s --local %s --hear %d
-
+%s
 The brain answers at %s, the door at http://%s/health, the node agent at %s:
   export SIPIO_SERVER=%s SIPIO_KEY_FILE=%s
   make build; bin/sipio get sip_user; bin/sipio call list; bin/sipio export
@@ -247,7 +249,7 @@ The brain answers at %s, the door at http://%s/health, the node agent at %s:
 Logs: %s/*.log. Data stays in that folder; the next run applies test/demo/demo.yaml over it; make clean removes it.
 docs/operating.md is where to go on. Stop: Ctrl-C
 `, calleeTone, domain, e.SIP, e.TLS, e.WSS, loopbackNote(ip), domain, e.SIP, ip, calleeTone,
-		e.BrainURL, e.DoorAddr, e.NodeHealth, e.BrainURL, key, e.Dir)
+		menu, e.BrainURL, e.DoorAddr, e.NodeHealth, e.BrainURL, key, e.Dir)
 }
 
 func loopbackNote(ip string) string {

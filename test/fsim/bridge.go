@@ -132,7 +132,7 @@ func (c *channel) dialFailed(r outcome) {
 }
 
 // ringback is what the caller hears while others ring: of ringback before he is answered (without it a 180), of
-// transfer_ringback behind.
+// transfer_ringback behind. Both are a sound, or tones in teletone's notation as they are.
 type ringback struct {
 	c    *channel
 	once sync.Once
@@ -157,6 +157,12 @@ func (r *ringback) begin() {
 			c.ringReady()
 		}
 		return
+	}
+	if strings.HasPrefix(name, "%(") { // tones need no scheme here
+		name = "tone_stream://" + name
+	}
+	if strings.HasPrefix(name, "%(") {
+		name = "tone_stream://" + name
 	}
 	opened, err := c.s.openSound(name)
 	if err != nil {

@@ -1,6 +1,7 @@
 package fsim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -200,7 +201,8 @@ func (s *Server) newLeg(id string, to target, vars [][2]string, parent *channel)
 		c.vars.set(v[0], v[1])
 	}
 	from := sip.Uri{Scheme: "sip", User: c.profile.number, Host: s.sipAddr.IP.String()}
-	l.dialog = dialog{callID: newUUID(), localTag: sip.GenerateTagN(13), local: from, localName: c.profile.name,
+	callID := cmp.Or(c.vars.get("sip_invite_call_id"), newUUID())
+	l.dialog = dialog{callID: callID, localTag: sip.GenerateTagN(13), local: from, localName: c.profile.name,
 		remote: sip.Uri{Scheme: "sip", User: to.uri.User, Host: to.uri.Host, Port: to.uri.Port}, target: to.uri, cseq: uint32(time.Now().Unix() % 1e8)}
 	c.vars.set("sip_call_id", l.dialog.callID)
 	s.add(c, l)

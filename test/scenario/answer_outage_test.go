@@ -123,6 +123,8 @@ func pressKeys(t *testing.T, c *phone.Call, digits string) {
 // hungUp waits for a call's end.
 func hungUp(t *testing.T, ctx context.Context, who string, calls ...*phone.Call) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
+	defer cancel()
 	for _, c := range calls {
 		select {
 		case <-c.Done():

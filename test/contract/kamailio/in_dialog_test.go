@@ -160,10 +160,10 @@ func TestInDialog_SDPAlwaysNamesTheRelay(t *testing.T) {
 	call.body = sdp(30000)
 	call.dial()
 	invite := b.request("INVITE")
-	relayed(t, invite)
+	relayed(t, shared, invite)
 	callee := b.answer(invite, sdp(30002))
 	ok := a.expect("200", func(m *message) bool { return m.Code == 200 })
-	relayed(t, ok)
+	relayed(t, shared, ok)
 	a.mu.Lock()
 	a.inbox = append(a.inbox, ok)
 	a.mu.Unlock()
@@ -173,9 +173,9 @@ func TestInDialog_SDPAlwaysNamesTheRelay(t *testing.T) {
 		from, other := ends[0], ends[1]
 		cseq := from.ask("INVITE", "Content-Type: application/sdp\r\n\r\n"+sdp(30010+4*i))
 		m := other.request("INVITE")
-		relayed(t, m)
+		relayed(t, shared, m)
 		other.send(other.response(m.RawMessage, 200, "OK", "Content-Type: application/sdp\r\n", sdp(30012+4*i)))
-		relayed(t, from.final(from.callID, cseq))
+		relayed(t, shared, from.final(from.callID, cseq))
 		from.send(from.write("ACK", from.cseq, ""))
 		other.request("ACK")
 	}
@@ -194,11 +194,11 @@ func sdp(port int) string {
 }
 
 // relayed fails unless the SDP of a message names one of rtpengine's ports, and no address of a phone.
-func relayed(t *testing.T, m *message) {
+func relayed(t *testing.T, s *site, m *message) {
 	t.Helper()
 	var port int
 	_, media, _ := strings.Cut(string(m.Body), "m=audio ")
-	if _, err := fmt.Sscan(media, &port); err != nil || port < shared.RTPMin || port > shared.RTPMax || strings.Contains(string(m.Body), "192.0.2.7") {
+	if _, err := fmt.Sscan(media, &port); err != nil || port < s.RTPMin || port > s.RTPMax || strings.Contains(string(m.Body), "192.0.2.7") {
 		t.Errorf("%s has an SDP that is not the relay's:\n%s", m.StartLine, m.Body)
 	}
 }

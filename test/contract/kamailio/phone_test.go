@@ -57,7 +57,13 @@ type set struct {
 // newSet connects a phone; nothing is sent.
 func newSet(t *testing.T, s *site, transport, user string) *set {
 	t.Helper()
-	p := &set{t: t, site: s, user: user, transport: transport, seen: map[string]int{}, arrived: make(chan struct{})}
+	return newSetAt(t, s, transport, user, "")
+}
+
+// newSetAt does the same from an address of this machine; over UDP only.
+func newSetAt(t *testing.T, s *site, transport, user, local string) *set {
+	t.Helper()
+	p := &set{t: t, site: s, user: user, transport: transport, local: local, seen: map[string]int{}, arrived: make(chan struct{})}
 	if err := p.dial(); err != nil {
 		t.Fatalf("connect over %s: %v", transport, err)
 	}
@@ -78,7 +84,13 @@ func (p *set) dial() (err error) {
 	insecure := &tls.Config{InsecureSkipVerify: true} // the node's certificate is self-signed
 	switch p.transport {
 	case "udp":
-		p.conn, err = net.Dial("udp", p.site.SIP)
+		var d net.Dialer
+		if p.local != "" {
+			if d.LocalAddr, err = net.ResolveUDPAddr("udp", p.local); err != nil {
+				return err
+			}
+		}
+		p.conn, err = d.Dial("udp", p.site.SIP)
 		p.read = func() ([]byte, error) {
 			buf := make([]byte, 64<<10)
 			n, err := p.conn.Read(buf)

@@ -1,0 +1,370 @@
+package scenario
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/controller/client"
+	"github.com/sipio/sipio/test/edge"
+	"github.com/sipio/sipio/test/phone"
+	"github.com/sipio/sipio/test/phone/tone"
+)
+
+// sound is a recording: the samples of each channel.
+type sound [][]int16
+
+func (s sound) channels() int { return len(s) }
+
+func (s sound) length() time.Duration {
+	return time.Duration(len(s[0])) * time.Second / tone.Rate
+}
+
+// readWAV reads a WAV file of 16 bits at tone.Rate, with as many channels as it has.
+func readWAV(file []byte) (sound, error) {
+	at := bytes.Index(file, []byte("data"))
+	if len(file) < 44 || at < 0 || binary.LittleEndian.Uint32(file[24:]) != tone.Rate || binary.LittleEndian.Uint16(file[34:]) != 16 {
+		return nil, fmt.Errorf("no WAV file of 16 bits and %d Hz: % x", tone.Rate, file[:min(48, len(file))])
+	}
+	s := make(sound, binary.LittleEndian.Uint16(file[22:]))
+	if len(s) == 0 {
+		return nil, fmt.Errorf("a WAV file without channels: % x", file[:48])
+	}
+	for body := file[at+8:]; len(body) >= 2*len(s); body = body[2*len(s):] {
+		for i := range s {
+			s[i] = append(s[i], int16(binary.LittleEndian.Uint16(body[2*i:])))
+		}
+	}
+	return s, nil
+}
+
+// recordingKeys are where the recording of a call of an account may be that began at a time: beside that day in the
+// account's zone, the next one.
+func recordingKeys(t *testing.T, account string, c *phone.Call, began time.Time) (keys []string) {
+	t.Helper()
+	zone, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []time.Time{began, time.Now()} {
+		keys = append(keys, account+"/rec/"+at.In(zone).Format(time.DateOnly)+"/"+c.CallID()+".wav")
+	}
+	return slices.Compact(keys)
+}
+
+// recording waits for the recording of a call of the account shop, and reads it as the account does.
+func recording(t *testing.T, ctx context.Context, e *edge.Edge, c *phone.Call, began time.Time) (s sound) {
+	t.Helper()
+	_, account := brainOf(t, ctx, e)
+	eventually(t, ctx, "the recording", func() (err error) {
+		for _, key := range recordingKeys(t, account, c, began) {
+			var file []byte
+			if file, err = e.Request(ctx, http.MethodGet, "/v1/objects/"+key+"?account_id="+account, "", nil); err == nil {
+				s, err = readWAV(file)
+				return err
+			}
+		}
+		return err
+	})
+	return s
+}
+
+// liveToken is the token of a live call of the account shop.
+func liveToken(t *testing.T, ctx context.Context, e *edge.Edge, c *phone.Call) (token string) {
+	t.Helper()
+	brain, _ := brainOf(t, ctx, e)
+	eventually(t, ctx, "the call among the live ones", func() error {
+		calls, _, err := brain.Calls(ctx, 500)
+		i := slices.IndexFunc(calls, func(one api.Call) bool { return one.CallID == c.CallID() })
+		if err == nil && i < 0 {
+			err = fmt.Errorf("there are %+v", calls)
+		}
+		if err == nil {
+			token = calls[i].Token
+		}
+		return err
+	})
+	return token
+}
+
+// rung calls target and answers at b, once the caller has heard it ring and is not answered yet.
+func rung(t *testing.T, ctx context.Context, a, b *phone.Phone, target string) (caller, callee *phone.Call) {
+	t.Helper()
+	caller, err := a.Dial(ctx, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case in := <-b.Incoming():
+		if err := in.Ring(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := caller.HearTone(ctx, 425); err != nil {
+			t.Fatalf("the caller does not hear it ring: %v", err)
+		}
+		now, cancel := context.WithCancel(ctx)
+		cancel()
+		if err := caller.Wait(now); err == nil {
+			t.Error("the caller is answered while it rings")
+		}
+		if callee, err = in.Answer(ctx); err != nil {
+			t.Fatal(err)
+		}
+	case <-ctx.Done():
+		t.Fatalf("%s was not rung", target)
+	}
+	if err := caller.Wait(ctx); err != nil {
+		t.Fatalf("call %s: %v", target, err)
+	}
+	return caller, callee
+}
+
+// span is a stretch of a channel, in frames of 20 ms.
+type span struct{ from, to int }
+
+func (s span) length() time.Duration { return time.Duration(s.to-s.from) * frame }
+
+const frame = 20 * time.Millisecond
+
+// pause is the longest silence of a channel between two loud stretches, and sounding how long it is loud in all.
+func pause(samples []int16) (longest span, sounding time.Duration) {
+	const n = tone.Rate / 50
+	since := -1 // the last loud frame
+	for i := 0; (i+1)*n <= len(samples); i++ {
+		if tone.Loudness(samples[i*n:(i+1)*n]) <= tone.Silence {
+			continue
+		}
+		if gap := (span{since + 1, i}); since >= 0 && gap.length() > longest.length() {
+			longest = gap
+		}
+		since, sounding = i, sounding+frame
+	}
+	return longest, sounding
+}
+
+// only checks that the loud part of a channel is one side's tone and holds none of the other's.
+func only(t *testing.T, name string, samples []int16, hz, other float64) {
+	t.Helper()
+	best, worst := 0, -200.0
+	for at := 0; at+tone.Rate/2 <= len(samples); at += tone.Rate / 2 {
+		if tone.LevelAt(samples[at:at+tone.Rate/2], hz) > there {
+			best++
+		}
+		worst = max(worst, tone.LevelAt(samples[at:at+tone.Rate/2], other))
+	}
+	if best < 4 || worst > notThere {
+		t.Errorf("%s: %d half seconds of its own tone, the other's at up to %.0f dBFS", name, best, worst)
+	}
+}
+
+// A call to a user whose calls are recorded, and one from him: the caller hears it ring and is answered with the other
+// side. The recording is a file of two channels, the caller on the left, each with its own side's tone and nothing else;
+// what was said while it was paused is silence of that length in both.
+func TestRecording_HasEachSideInItsChannelAndSilenceWhilePaused(t *testing.T) {
+	e := shopNode(t)
+	tails(t, e)
+	for _, way := range []struct{ from, to string }{{"2001", "2003"}, {"2003", "2001"}} {
+		t.Run(way.from+" to "+way.to, func(t *testing.T) {
+			ctx := within(t, 60*time.Second)
+			began := time.Now()
+			a, b := rung(t, ctx, registered(t, e, way.from, realm("shop.test")), registered(t, e, way.to, realm("shop.test")), way.to)
+			talk(t, ctx, a, b)
+			token := liveToken(t, ctx, e, a)
+			for range 2 {
+				talk(t, ctx, a, b)
+			}
+			sipio(t, ctx, e, "recording", "pause", token)
+			paused := time.Now()
+			both(t, ctx, a, b, 2*time.Second)
+			silence := time.Since(paused)
+			sipio(t, ctx, e, "recording", "resume", token)
+			both(t, ctx, a, b, 2*time.Second)
+			hangUp(t, ctx, e, a, b)
+
+			s := recording(t, ctx, e, a, began)
+			if s.channels() != 2 {
+				t.Fatalf("%d channels", s.channels())
+			}
+			only(t, "the caller's channel", s[0], 440, 620)
+			only(t, "the called side's channel", s[1], 620, 440)
+			left, said := pause(s[0])
+			right, heard := pause(s[1])
+			t.Logf("%v long; left %v of sound, silent for %v; right %v, %v; paused for %v", s.length(), said, left.length(), heard, right.length(), silence)
+			for name, gap := range map[string]span{"left": left, "right": right} {
+				if off := gap.length() - silence; off < -time.Second || off > time.Second {
+					t.Errorf("%s: silent for %v, paused for %v", name, gap.length(), silence)
+				}
+			}
+			if off := time.Duration(left.from-right.from) * frame; off < -300*time.Millisecond || off > 300*time.Millisecond {
+				t.Errorf("the pause begins at frame %d on the left and at %d on the right", left.from, right.from)
+			}
+		})
+	}
+}
+
+// both has the two sides listen to each other for a while: the call goes on, whatever is recorded.
+func both(t *testing.T, ctx context.Context, a, b *phone.Call, d time.Duration) {
+	t.Helper()
+	samples, err := a.Listen(ctx, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if level := tone.LevelAt(samples, 620); level < there {
+		t.Errorf("meanwhile the caller hears the other at %.0f dBFS", level)
+	}
+	if _, err := b.HearTone(ctx, 440); err != nil {
+		t.Errorf("meanwhile the called side: %v", err)
+	}
+}
+
+// A call from the telephone network to such a user is recorded, and one that a flow puts through and wants recorded, to
+// a user whose calls are not; a call between users who do not want it is not.
+func TestRecording_OfANumberAndByAFlow(t *testing.T) {
+	e := shopNode(t)
+	tails(t, e)
+	for name, c := range map[string]struct {
+		trunk      bool
+		dials, who string
+		recorded   bool
+	}{
+		"number":  {true, "493012346", "2003", true},
+		"flow":    {false, "804", "2001", true},
+		"neither": {false, "2001", "2001", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := within(t, 60*time.Second)
+			began := time.Now()
+			var caller *phone.Phone
+			if c.trunk {
+				caller = trunkPhone(t, e, "4930555")
+			} else {
+				caller = registered(t, e, "2002", realm("shop.test"))
+			}
+			a, b := connect(t, ctx, caller, registered(t, e, c.who, realm("shop.test")), c.dials)
+			for range 6 {
+				talk(t, ctx, a, b)
+			}
+			both(t, ctx, a, b, 2*time.Second)
+			hangUp(t, ctx, e, a, b)
+			if c.recorded {
+				s := recording(t, ctx, e, a, began)
+				if s.channels() != 2 {
+					t.Fatalf("%d channels", s.channels())
+				}
+				only(t, "the caller's channel", s[0], 440, 620)
+				only(t, "the called side's channel", s[1], 620, 440)
+				return
+			}
+			_, account := brainOf(t, ctx, e)
+			for _, key := range recordingKeys(t, account, a, began) {
+				if _, err := e.Request(ctx, http.MethodGet, "/v1/objects/"+key+"?account_id="+account, "", nil); err == nil || !strings.Contains(err.Error(), "404") {
+					t.Errorf("%s: %v", key, err)
+				}
+			}
+		})
+	}
+}
+
+// Where the account wants it the caller hears, before it rings anywhere and before he is answered, that the call is
+// recorded. The recording is that account's alone: its key reads it, another account's gets 404, even with the right name.
+func TestRecording_IsAnnouncedAndReadByItsAccountAlone(t *testing.T) {
+	e := shopNode(t)
+	tails(t, e)
+	ctx := within(t, 60*time.Second)
+	began := time.Now()
+	otto, nora := registered(t, e, "3002", realm("notary.test")), registered(t, e, "3001", realm("notary.test"))
+	a, err := otto.Dial(ctx, "3001")
+	if err != nil {
+		t.Fatal(err)
+	}
+	speech(t, ctx, a, 700*time.Millisecond, "the recording is not announced")
+	select {
+	case <-nora.Incoming():
+		t.Fatal("it rang before the caller knew")
+	default:
+	}
+	b, ok := <-answering(ctx, nora)
+	if !ok {
+		t.Fatal("nobody was rung")
+	}
+	if err := a.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		talk(t, ctx, a, b)
+	}
+	hangUp(t, ctx, e, a, b)
+
+	id, err := e.AccountID(ctx, "notary")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := recordingKeys(t, id, a, began)
+	notary, shop := readingKey(t, ctx, e, "notary"), readingKey(t, ctx, e, "shop")
+	eventually(t, ctx, "the account to read its recording", func() error {
+		var last error
+		for _, key := range keys {
+			status, file := readObject(t, ctx, e, notary, key, "")
+			if status == http.StatusOK {
+				_, err := readWAV(file)
+				return err
+			}
+			last = fmt.Errorf("%s: %d %.200s", key, status, file)
+		}
+		return last
+	})
+	for _, key := range keys {
+		for _, account := range []string{"", "?account_id=" + id} {
+			if status, body := readObject(t, ctx, e, shop, key, account); status != http.StatusNotFound && status != http.StatusForbidden || account == "" && status != http.StatusNotFound {
+				t.Errorf("another account's key, %q: %d %.100s", account, status, body)
+			}
+		}
+	}
+}
+
+// readingKey makes an API key of an account that reads calls.
+func readingKey(t *testing.T, ctx context.Context, e *edge.Edge, account string) string {
+	t.Helper()
+	c, err := client.New(e.BrainURL, e.AdminKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := e.AccountID(ctx, account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, _, err := c.NewKey(ctx, id, "archive", []brain.Scope{brain.ScopeCallsRead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// readObject reads an object of the media store with a key.
+func readObject(t *testing.T, ctx context.Context, e *edge.Edge, key, object, query string) (status int, body []byte) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.BrainURL+"/v1/objects/"+object+query, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+key)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err = io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, body
+}
