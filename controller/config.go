@@ -71,8 +71,8 @@ func DefaultConfig() Config {
 
 		PromptLanguages: []string{"en"},
 
-		LogLevel:   slog.LevelInfo,
-		Version:    "dev",
+		LogLevel: slog.LevelInfo,
+		Version:  "dev",
 	}
 }
 

@@ -344,3 +344,20 @@ func FuzzApply(f *testing.F) {
 		_, _ = RestoreLocks(op)
 	})
 }
+
+func TestSession_RecordingOfARoomIsToldByWhoeverLeavesLast(t *testing.T) {
+	// Proves that a recording is told with its own key, which in a conference is that of the member who came first, and
+	// that what is no recording of the account is not.
+	for key, told := range map[string]bool{"acc_1/rec/2026-03-02/first.wav": true, "acc_2/rec/2026-03-02/first.wav": false, "acc_1/vm/vm_1/m.wav": false, "": false} {
+		s := newStage(t)
+		if r := s.start("conference/conf_open", nil); r.Command != api.CommandConference || r.Params.Key != "" {
+			t.Fatalf("%+v", r)
+		}
+		q := s.question(api.OutcomeHangup, map[string]string{"key": key, "bytes": "16000", "duration_ms": "1000"})
+		r := s.ask(&Request{Flow: q})
+		i := slices.IndexFunc(r.Effects, func(e Effect) bool { return e.Kind == EffectRecordingStored })
+		if (i >= 0) != told || told && (r.Effects[i].Recording.Key != key || r.Effects[i].Recording.DurationMS != 1000) {
+			t.Errorf("%q: %+v", key, r.Effects)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
@@ -41,7 +42,7 @@ func (s *Server) conferenceOf(r *http.Request, key brain.APIKey, name string) (*
 	}
 	acct := s.Config.Directory().ByAccount(id)
 	if acct == nil {
-		return nil, brain.Errorf(brain.ENotFound, "there is no account %s", quote(id))
+		return nil, badBody(http.StatusNotFound, countBadType, "there is no account %s", quote(id))
 	}
 	if c := acct.Conferences[name]; c != nil {
 		return c, nil
@@ -51,7 +52,7 @@ func (s *Server) conferenceOf(r *http.Request, key brain.APIKey, name string) (*
 			return c, nil
 		}
 	}
-	return nil, brain.Errorf(brain.ENotFound, "the account has no conference %s", quote(name))
+	return nil, badBody(http.StatusNotFound, countBadType, "the account has no conference %s", quote(name))
 }
 
 // findRoom asks the nodes for a room. A node that does not answer may be the one: then it is not known.
@@ -99,7 +100,7 @@ func (s *Server) changeConference(r *http.Request, key brain.APIKey) (any, error
 	case err != nil:
 		return nil, err
 	case n == nil:
-		return nil, brain.Errorf(brain.ENotFound, "nobody is in conference %s", quote(c.Name))
+		return nil, badBody(http.StatusNotFound, countBadType, "nobody is in conference %s", quote(c.Name))
 	}
 	op := api.Op{ID: opID(), Kind: api.OpConference, Action: req.Action, Room: room(c), Member: req.Member}
 	if err := s.done(r.Context(), n, op); err != nil {
@@ -109,11 +110,15 @@ func (s *Server) changeConference(r *http.Request, key brain.APIKey) (any, error
 	return state, err
 }
 
-// done pushes an op and turns the node's refusal into an error.
+// done pushes an op. A node that refuses it, because there is no such member or nothing is being recorded, or that
+// cannot be asked, is a conflict: nothing has changed.
 func (s *Server) done(ctx context.Context, n *brain.Node, op api.Op) error {
 	reply, err := s.Nodes.Push(ctx, n, op)
-	if err == nil && !reply.OK {
-		err = brain.Errorf(brain.ENotFound, "node %s: %s", n.Name, reply.Error)
+	switch {
+	case brain.CodeOf(err) == brain.EInvalid:
+		return badBody(http.StatusConflict, countBadType, "%s", err)
+	case err == nil && !reply.OK:
+		return badBody(http.StatusConflict, countBadType, "node %s: %s", n.Name, reply.Error)
 	}
 	return err
 }
@@ -137,18 +142,26 @@ func (s *Server) recording(r *http.Request, key brain.APIKey) (any, error) {
 	}
 	i := slices.IndexFunc(calls, func(c api.Call) bool { return c.Token == req.Token })
 	if i < 0 {
-		return nil, brain.Errorf(brain.ENotFound, "the account has no live call %s", quote(req.Token))
+		return nil, badBody(http.StatusNotFound, countBadType, "the account has no live call %s", quote(req.Token))
 	}
 	n := s.Config.Directory().NodeByName(calls[i].Node)
 	if n == nil {
-		return nil, brain.Errorf(brain.ENotFound, "node %s of the call is not registered", quote(calls[i].Node))
+		return nil, badBody(http.StatusNotFound, countBadType, "node %s of the call is not registered", quote(calls[i].Node))
 	}
 	op := api.Op{ID: opID(), Kind: api.OpRecording, Token: req.Token, Action: req.Action}
 	if req.Action == "start" {
-		op.Key = id + "/rec/" + s.Now().UTC().Format("2006-01-02") + "/" + req.Token + "-" + op.ID[3:9] + ".wav"
+		op.Key = id + "/rec/" + s.Now().In(s.zone(id)).Format(time.DateOnly) + "/" + req.Token + "-" + op.ID[3:9] + ".wav"
 	}
 	if err := s.done(r.Context(), n, op); err != nil {
 		return nil, err
 	}
 	return &api.RecordingReply{Key: op.Key}, nil
+}
+
+// zone is the time zone of an account, by whose days its recordings are filed; UTC when it has none.
+func (s *Server) zone(accountID string) *time.Location {
+	if acct := s.Config.Directory().ByAccount(accountID); acct != nil {
+		return acct.Zone("")
+	}
+	return time.UTC
 }

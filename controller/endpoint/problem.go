@@ -95,6 +95,8 @@ func codeOf(status int) brain.Code {
 		return brain.EForbidden
 	case http.StatusNotFound:
 		return brain.ENotFound
+	case http.StatusConflict:
+		return brain.EConflict
 	case http.StatusServiceUnavailable:
 		return brain.EUnavailable
 	case http.StatusInternalServerError:

@@ -135,12 +135,12 @@ func (m Mail) send(ctx context.Context, to string, letter []byte) error {
 			}
 			return w.Close()
 		},
-		c.Quit,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return fmt.Errorf("mail relay: %w", err)
 		}
 	}
+	_ = c.Quit() // the letter is taken, whatever the relay says to this
 	return nil
 }

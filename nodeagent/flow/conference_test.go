@@ -75,7 +75,7 @@ func TestConference_FirstMemberRecordsLastStores(t *testing.T) {
 			n.rooms.mu.Unlock()
 		})
 		n.run(nil)
-		n.wantOutcomes("left key=k")
+		n.wantOutcomes("left key=k duration_ms=40")
 		if got := countOf(n.fs.orders(), "recording start"); got != 1 || n.media.stored["k"] == 0 {
 			t.Errorf("started %d times, stored %v", got, n.media.stored)
 		}
@@ -112,6 +112,10 @@ func TestConferenceOps_TranslateAndRefuse(t *testing.T) {
 				t.Errorf("%s: %v", reply, err)
 			}
 		}
+		n.fs.replies = map[string]string{"conference": "-ERR Conference acc-c1 not found"}
+		if reply, err := n.Conference(t.Context(), api.Op{Room: "acc-c1", Action: "list"}); err != nil || len(reply.Members) != 0 {
+			t.Errorf("a room where nobody is: %+v, %v", reply, err)
+		}
 		for _, op := range []api.Op{{Room: "a b", Action: "list"}, {Room: "r", Action: "dance"}, {Room: "r", Action: "kick", Member: "all; x"}} {
 			if _, err := n.Conference(t.Context(), op); err == nil {
 				t.Errorf("%+v was taken", op)
@@ -124,6 +128,24 @@ func TestConferenceOps_TranslateAndRefuse(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// refusal is an error of the event socket's client, whose own text is cut where the room's name is long.
+type refusal struct{ reason string }
+
+func (r refusal) Error() string {
+	return "FreeSWITCH refused api conference: -ERR Conference acc_01m8114f1egh8abxyj..."
+}
+func (r refusal) Reason() string { return r.reason }
+
+func TestReadRoom_KnowsARoomThatIsNotThereByItsWholeRefusal(t *testing.T) {
+	// Proves that a room in which nobody is is told from a fault, however long its name is.
+	for reason, none := range map[string]bool{"Conference acc_01m8114f1egh8abxyjrqch7smm-conf_01m8114f1egh8abxyjseg1ynjn not found": true, "Conference command 'x' unknown": false} {
+		_, err := readRoom(t.Context(), func(contextOf, string) (string, error) { return "", refusal{reason} }, "r")
+		if err == nil || errors.Is(err, errNoRoom) != none {
+			t.Errorf("%s: %v", reason, err)
+		}
+	}
 }
 
 func FuzzReadRoom(f *testing.F) {

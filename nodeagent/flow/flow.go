@@ -81,6 +81,7 @@ type Config struct {
 const (
 	aliveEvery    = 10 * time.Second
 	sweepEvery    = 5 * time.Second
+	sweepFirst    = time.Second
 	orphanAfter   = 30 * time.Second // a channel that nobody serves
 	brainPatience = 30 * time.Second // a caller waits for a brain
 	brainTimeout  = 10 * time.Second // one question; an http step of a flow takes up to 5 s of it

@@ -38,10 +38,13 @@ const (
 
 // Keep tells the brain which calls live here, and looks for channels that nobody serves, until ctx ends.
 // A channel without a runner that is in a conversation or a conference goes on, and is told as alive: it comes back
-// to an agent when that ends. Any other is hung up after orphanAfter.
+// to an agent when that ends. One that records what its caller says would go on too, for nobody: it is broken off, so
+// that it comes back now. Any other is hung up after orphanAfter.
 func (c *Calls) Keep(ctx context.Context) {
 	defer c.partings.Wait()
 	alive, sweep, recovery := time.NewTicker(aliveEvery), time.NewTicker(sweepEvery), time.NewTicker(recoverEvery)
+	first := time.NewTimer(sweepFirst) // what an agent before this one left
+	defer first.Stop()
 	defer alive.Stop()
 	defer sweep.Stop()
 	defer recovery.Stop()
@@ -51,10 +54,10 @@ func (c *Calls) Keep(ctx context.Context) {
 			return
 		case <-alive.C:
 			c.tellAlive(ctx)
+		case <-first.C:
+			c.sweepNow(ctx)
 		case <-sweep.C:
-			if err := c.sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
-				c.log.Debug("the channels could not be listed", "error", err)
-			}
+			c.sweepNow(ctx)
 		case <-recovery.C:
 			c.recoverRecordings(ctx, time.Now())
 		}
@@ -93,6 +96,12 @@ type channelRow struct {
 	Direction   string `json:"direction"`
 	Context     string `json:"context"`
 	Application string `json:"application"`
+}
+
+func (c *Calls) sweepNow(ctx context.Context) {
+	if err := c.sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
+		c.log.Debug("the channels could not be listed", "error", err)
+	}
 }
 
 // sweep lists FreeSWITCH's channels and ends those that nobody serves for too long.
@@ -146,10 +155,15 @@ func (c *Calls) look(ctx context.Context, row channelRow, now time.Time) {
 		o.since = now
 	}
 	c.mu.Lock()
-	if _, served := c.live[row.UUID]; !served {
+	if _, served = c.live[row.UUID]; !served {
 		c.orphans[row.UUID] = o
 	}
 	c.mu.Unlock()
+	if row.Application == "record" && !served {
+		if _, err := c.order(ctx, "uuid_break "+row.UUID+" all"); err != nil {
+			c.log.Warn("a recording for nobody could not be broken off", "channel", row.UUID, "error", err)
+		}
+	}
 	if now.Sub(o.since) < orphanAfter {
 		return
 	}

@@ -3,6 +3,8 @@ package flow
 import (
 	"context"
 	"fmt"
+	"maps"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,8 +19,8 @@ const oneChannel = `{"row_count":1,"rows":[{"uuid":"chan-9","direction":"inbound
 
 func TestKeep_OrphansAreEndedAndConversationsAreNot(t *testing.T) {
 	// Proves the sweep on one channel that no runner has: idle it is hung up after 30 s and not before; in a conversation or conference it
-	// is left alone and told as alive; legs of a dial are never touched.
-	for application, killed := range map[string]bool{"socket": true, "playback": true, "bridge": false, "conference": false} {
+	// is left alone and told as alive; recording its caller for nobody it is broken off; legs of a dial are never touched.
+	for application, killed := range map[string]bool{"socket": true, "playback": true, "record": true, "bridge": false, "conference": false} {
 		inBubble(t, func(t *testing.T) {
 			n := newNode(t)
 			n.fs.replies["show channels"] = fmt.Sprintf(oneChannel, application)
@@ -42,10 +44,69 @@ func TestKeep_OrphansAreEndedAndConversationsAreNot(t *testing.T) {
 			if got := strings.Contains(n.fs.orders(), "uuid_kill chan-9"); got != killed || strings.Contains(n.fs.orders(), "uuid_kill leg") {
 				t.Errorf("%s: hung up %v, want %v", application, got, killed)
 			}
+			if got := strings.Contains(n.fs.orders(), "uuid_break chan-9 all"); got != (application == "record") {
+				t.Errorf("%s: broken off %v", application, got)
+			}
 			stop()
 			<-done
 		})
 	}
+}
+
+func TestKeep_AConversationThatEndsWithoutARunnerIsTold(t *testing.T) {
+	// Proves that a conversation which no runner has, once FreeSWITCH lists it no more and says that the channel is gone, is told as hung
+	// up, with its recording stored and measured, also by a brain that was away; that both its dialogs are ended at the edge; and that
+	// nothing of it happens while FreeSWITCH is away, or still has the channel.
+	inBubble(t, func(t *testing.T) {
+		n := newNode(t)
+		file, err := n.newNotedFile("acc9/rec/today/c.wav")
+		if err == nil {
+			err = os.WriteFile(file, make([]byte, wavHeader+3*2*8000*2), 0o600) // three seconds of both sides
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.fs.set("show channels", fmt.Sprintf(oneChannel, "bridge"))
+		for name, value := range map[string]string{"sip_h_X-Sipio-Call": "tok9", "sip_h_X-Sipio-Account": "acc9", "sip_call_id": "a@phone",
+			"last_bridge_to": "leg", recordingVariable: file + "|acc9/rec/today/c.wav"} {
+			n.fs.set("uuid_getvar chan-9 "+name, value)
+		}
+		n.fs.set("uuid_getvar leg sip_call_id", "b@sipio")
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); n.Keep(ctx) }()
+		quiet := func(why string) {
+			t.Helper()
+			time.Sleep(10 * time.Second) // the bubble's clock
+			synctest.Wait()
+			if len(n.brain.told) != 0 || len(n.edge.ended) != 0 {
+				t.Errorf("%s: told %v, ended %v", why, n.brain.told, n.edge.ended)
+			}
+		}
+		quiet("they talk")
+		n.fs.set("show channels", "-ERR away")
+		quiet("FreeSWITCH is away")
+		n.fs.set("uuid_exists chan-9", "true")
+		n.fs.set("show channels", `{"row_count":0}`)
+		quiet("the channel is there")
+		n.fs.set("show channels", fmt.Sprintf(oneChannel, "bridge"))
+		quiet("it is listed again")
+		n.fs.set("uuid_exists chan-9", "false")
+		n.fs.set("show channels", `{"row_count":0}`)
+		n.brain.away = time.Now().Add(12 * time.Second)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		want := map[string]string{"cause": "NORMAL_CLEARING", "key": "acc9/rec/today/c.wav", "sha256": "00", "bytes": "96044", "duration_ms": "3000"}
+		if told := n.brain.told; len(told) != 1 || told[0].Token != "tok9" || told[0].AccountID != "acc9" || told[0].Outcome != api.OutcomeHangup ||
+			told[0].Seq != 0 || !maps.Equal(told[0].Data, want) {
+			t.Errorf("told %+v", told)
+		}
+		if got := strings.Join(n.edge.ended, " "); got != "a@phone b@sipio" {
+			t.Errorf("ended %q", got)
+		}
+		stop()
+		<-done
+	})
 }
 
 func TestKeep_ServedCallsAreNoOrphans(t *testing.T) {

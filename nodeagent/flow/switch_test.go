@@ -89,6 +89,24 @@ func (f *fakeSwitch) Next(ctx context.Context) (Event, error) {
 	}
 }
 
+// set says what commands are answered that begin so.
+func (f *fakeSwitch) set(prefix, reply string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.replies[prefix] = reply
+}
+
+func (f *fakeSwitch) reply(command string) (string, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for prefix, reply := range f.replies {
+		if strings.HasPrefix(command, prefix) {
+			return reply, true
+		}
+	}
+	return "", false
+}
+
 func (f *fakeSwitch) note(order string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -105,10 +123,8 @@ func (f *fakeSwitch) Send(_ context.Context, command string) error { f.note(comm
 
 func (f *fakeSwitch) API(_ context.Context, command string) (string, error) {
 	f.note("api " + command)
-	for prefix, reply := range f.replies {
-		if strings.HasPrefix(command, prefix) {
-			return reply, nil
-		}
+	if reply, ok := f.reply(command); ok {
+		return reply, nil
 	}
 	verb, rest, _ := strings.Cut(command, " ")
 	switch verb {

@@ -286,14 +286,18 @@ func (l *control) gone() {
 		c.socket = nil
 	}
 	resume := l.resume || truth(c.vars.get("socket_resume"))
-	// Only what runs inside this socket is cut; a call that was taken elsewhere does not notice.
+	// Only what runs inside this socket is cut; a call that was taken elsewhere does not notice. A recording of what
+	// the caller says goes on to its end in any case.
 	if mine && resume && c.cause == "" && c.next == nil && c.inSocket > 0 {
 		c.messages = nil
+		recording := len(c.execs) > 0 && c.execs[len(c.execs)-1].app == "record"
 		select {
 		case <-c.cut:
 		default:
-			close(c.cut)
-			c.resumed = true
+			if !recording {
+				close(c.cut)
+				c.resumed = true
+			}
 		}
 	}
 	c.mu.Unlock()

@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,6 +39,11 @@ func TestAnswerOutage_MediaServerKilled(t *testing.T) {
 	}
 	calledInVain(t, ctx, e)
 	hungUp(t, ctx, "a caller of the dead media server", calls...)
+	for _, c := range calls {
+		if why := c.EndReason(); !strings.Contains(why, "cause=41") {
+			t.Errorf("a caller of the dead media server is told the reason %q, want cause 41", why)
+		}
+	}
 	talk(t, ctx, proxied, other)
 	a, b := connect(t, ctx, dora, emil, "2002")
 	talk(t, ctx, a, b)

@@ -81,6 +81,46 @@ func TestAnswerOutage_BrainKilledInTheMenu(t *testing.T) {
 	}
 }
 
+// Nobody comes back: on one node the brain is killed, on another the node agent. Callers in the menu are released within
+// the patience of either, by a BYE that says why, and leave nothing behind; a conversation goes on without an agent, as
+// long as the two want.
+func TestAnswerOutage_NobodyComesBack(t *testing.T) {
+	brainless, agentless := ownShop(t), ownShop(t)
+	ctx := within(t, 90*time.Second)
+	in := realm("shop.test")
+	dora := registered(t, agentless, "2001", in)
+	talking := inMenu(t, ctx, agentless)
+	up := answering(ctx, dora)
+	pressKeys(t, talking, "2")
+	doras := <-up
+	if doras == nil {
+		t.Fatal("Dora was not rung")
+	}
+	calls := map[string]*phone.Call{"agent": inMenu(t, ctx, agentless), "brain": inMenu(t, ctx, brainless)}
+	began := time.Now()
+	if err := brainless.Brain.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := agentless.Node.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"agent", "brain"} {
+		hungUp(t, ctx, "the caller without a "+part, calls[part])
+		if why := calls[part].EndReason(); !strings.Contains(why, "cause=41") {
+			t.Errorf("no %s: the caller is told the reason %q, want cause 41", part, why)
+		}
+		t.Logf("without a %s the caller was released after %v", part, time.Since(began).Round(time.Second))
+	}
+	talk(t, ctx, talking, doras)
+	leaveAll(t, ctx, talking)
+	hungUp(t, ctx, "the other side of the conversation", doras)
+	for _, e := range []*edge.Edge{agentless, brainless} {
+		noChannels(t, ctx, e)
+		noDialogs(t, ctx, e)
+		noMedia(t, ctx, e)
+	}
+}
+
 // ownShop is a node with the account shop whose parts a test may kill.
 func ownShop(t *testing.T) *edge.Edge {
 	t.Helper()
@@ -195,6 +235,16 @@ func mediaOrder(t *testing.T, ctx context.Context, e *edge.Edge, command string)
 // nothingLeft waits until no part holds anything of a call: media server, Kamailio, rtpengine, brain.
 func nothingLeft(t *testing.T, ctx context.Context, e *edge.Edge) {
 	t.Helper()
+	noChannels(t, ctx, e)
+	noDialogs(t, ctx, e)
+	noMedia(t, ctx, e)
+	noCalls(t, ctx, e)
+	noSlots(t, ctx, e)
+}
+
+// noChannels waits until the media server has none.
+func noChannels(t *testing.T, ctx context.Context, e *edge.Edge) {
+	t.Helper()
 	eventually(t, ctx, "the media server to have no channel", func() error {
 		var list struct {
 			Count int `json:"row_count"`
@@ -205,10 +255,6 @@ func nothingLeft(t *testing.T, ctx context.Context, e *edge.Edge) {
 		}
 		return nil
 	})
-	noDialogs(t, ctx, e)
-	noMedia(t, ctx, e)
-	noCalls(t, ctx, e)
-	noSlots(t, ctx, e)
 }
 
 // noDialogs waits until Kamailio has none.

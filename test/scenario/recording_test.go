@@ -1,9 +1,7 @@
 package scenario
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,33 +17,6 @@ import (
 	"github.com/sipio/sipio/test/phone"
 	"github.com/sipio/sipio/test/phone/tone"
 )
-
-// sound is a recording: the samples of each channel.
-type sound [][]int16
-
-func (s sound) channels() int { return len(s) }
-
-func (s sound) length() time.Duration {
-	return time.Duration(len(s[0])) * time.Second / tone.Rate
-}
-
-// readWAV reads a WAV file of 16 bits at tone.Rate, with as many channels as it has.
-func readWAV(file []byte) (sound, error) {
-	at := bytes.Index(file, []byte("data"))
-	if len(file) < 44 || at < 0 || binary.LittleEndian.Uint32(file[24:]) != tone.Rate || binary.LittleEndian.Uint16(file[34:]) != 16 {
-		return nil, fmt.Errorf("no WAV file of 16 bits and %d Hz: % x", tone.Rate, file[:min(48, len(file))])
-	}
-	s := make(sound, binary.LittleEndian.Uint16(file[22:]))
-	if len(s) == 0 {
-		return nil, fmt.Errorf("a WAV file without channels: % x", file[:48])
-	}
-	for body := file[at+8:]; len(body) >= 2*len(s); body = body[2*len(s):] {
-		for i := range s {
-			s[i] = append(s[i], int16(binary.LittleEndian.Uint16(body[2*i:])))
-		}
-	}
-	return s, nil
-}
 
 // recordingKeys are where the recording of a call of an account may be that began at a time: beside that day in the
 // account's zone, the next one.
@@ -128,44 +99,6 @@ func rung(t *testing.T, ctx context.Context, a, b *phone.Phone, target string) (
 	return caller, callee
 }
 
-// span is a stretch of a channel, in frames of 20 ms.
-type span struct{ from, to int }
-
-func (s span) length() time.Duration { return time.Duration(s.to-s.from) * frame }
-
-const frame = 20 * time.Millisecond
-
-// pause is the longest silence of a channel between two loud stretches, and sounding how long it is loud in all.
-func pause(samples []int16) (longest span, sounding time.Duration) {
-	const n = tone.Rate / 50
-	since := -1 // the last loud frame
-	for i := 0; (i+1)*n <= len(samples); i++ {
-		if tone.Loudness(samples[i*n:(i+1)*n]) <= tone.Silence {
-			continue
-		}
-		if gap := (span{since + 1, i}); since >= 0 && gap.length() > longest.length() {
-			longest = gap
-		}
-		since, sounding = i, sounding+frame
-	}
-	return longest, sounding
-}
-
-// only checks that the loud part of a channel is one side's tone and holds none of the other's.
-func only(t *testing.T, name string, samples []int16, hz, other float64) {
-	t.Helper()
-	best, worst := 0, -200.0
-	for at := 0; at+tone.Rate/2 <= len(samples); at += tone.Rate / 2 {
-		if tone.LevelAt(samples[at:at+tone.Rate/2], hz) > there {
-			best++
-		}
-		worst = max(worst, tone.LevelAt(samples[at:at+tone.Rate/2], other))
-	}
-	if best < 4 || worst > notThere {
-		t.Errorf("%s: %d half seconds of its own tone, the other's at up to %.0f dBFS", name, best, worst)
-	}
-}
-
 // A call to a user whose calls are recorded, and one from him: the caller hears it ring and is answered with the other
 // side. The recording is a file of two channels, the caller on the left, each with its own side's tone and nothing else;
 // what was said while it was paused is silence of that length in both.
@@ -208,6 +141,48 @@ func TestRecording_HasEachSideInItsChannelAndSilenceWhilePaused(t *testing.T) {
 				t.Errorf("the pause begins at frame %d on the left and at %d on the right", left.from, right.from)
 			}
 		})
+	}
+}
+
+// An operator has a call recorded that nothing else records, and stops it: the recording is where he was told, and has
+// what was said between the two.
+func TestRecording_ByAnOperator(t *testing.T) {
+	e := shopNode(t)
+	tails(t, e)
+	ctx := within(t, 60*time.Second)
+	up := answering(ctx, registered(t, e, "2001", realm("shop.test")))
+	a := dialUp(t, ctx, registered(t, e, "2002", realm("shop.test")), "801")
+	hear(t, ctx, a, "greeting")
+	pressed(t, a, "2")
+	b, ok := <-up
+	if !ok {
+		t.Fatal("nobody was rung")
+	}
+	talk(t, ctx, a, b)
+	token := liveToken(t, ctx, e, a)
+	key := strings.TrimSpace(sipio(t, ctx, e, "recording", "start", token))
+	began := time.Now()
+	both(t, ctx, a, b, 3*time.Second)
+	sipio(t, ctx, e, "recording", "stop", token)
+	recordedFor := time.Since(began)
+	both(t, ctx, a, b, 2*time.Second)
+	hangUp(t, ctx, e, a, b)
+	_, account := brainOf(t, ctx, e)
+	var s sound
+	eventually(t, ctx, "the recording "+key, func() error {
+		file, err := e.Request(ctx, http.MethodGet, "/v1/objects/"+key+"?account_id="+account, "", nil)
+		if err == nil {
+			s, err = readWAV(file)
+		}
+		return err
+	})
+	if s.channels() != 2 {
+		t.Fatalf("%d channels", s.channels())
+	}
+	only(t, "the caller's channel", s[0], 440, 620)
+	only(t, "the called side's channel", s[1], 620, 440)
+	if off := s.length() - recordedFor; off < -time.Second || off > time.Second {
+		t.Errorf("%v long, recorded for %v", s.length(), recordedFor)
 	}
 }
 
@@ -275,7 +250,7 @@ func TestRecording_OfANumberAndByAFlow(t *testing.T) {
 }
 
 // Where the account wants it the caller hears, before it rings anywhere and before he is answered, that the call is
-// recorded. The recording is that account's alone: its key reads it, another account's gets 404, even with the right name.
+// recorded. The recording is that account's alone: its key reads it, another account's does not.
 func TestRecording_IsAnnouncedAndReadByItsAccountAlone(t *testing.T) {
 	e := shopNode(t)
 	tails(t, e)
@@ -323,8 +298,8 @@ func TestRecording_IsAnnouncedAndReadByItsAccountAlone(t *testing.T) {
 		return last
 	})
 	for _, key := range keys {
-		for _, account := range []string{"", "?account_id=" + id} {
-			if status, body := readObject(t, ctx, e, shop, key, account); status != http.StatusNotFound && status != http.StatusForbidden || account == "" && status != http.StatusNotFound {
+		for account, want := range map[string]int{"": http.StatusNotFound, "?account_id=" + id: http.StatusForbidden} {
+			if status, body := readObject(t, ctx, e, shop, key, account); status != want {
 				t.Errorf("another account's key, %q: %d %.100s", account, status, body)
 			}
 		}

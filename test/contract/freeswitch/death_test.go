@@ -121,6 +121,29 @@ func TestDeath_AnsweredCallsComeBack(t *testing.T) {
 	})
 }
 
+// Proves that what a caller says goes on being recorded when the agent dies, whatever socket_resume says, and that the
+// caller is back with an agent as soon as somebody breaks the recording off over the inbound connection.
+func TestDeath_RecordingGoesOnUntilItIsBrokenOff(t *testing.T) {
+	each(t, func(t *testing.T, s *site) {
+		c := s.answered(t)
+		other := s.dialESL(t, esl.Options{})
+		c.begins(t, "record", recordingPath(t)+" 60 200 60", false)
+		c.ear.SendTone(440)
+		spoken(t, time.Second)
+		c.Close()
+		spoken(t, 2*time.Second)
+		t.Log(apiOf(t, other, "show channels as json"))
+		if n := s.agents.waiting(c.token); n != 0 {
+			t.Error("the call came back by itself")
+		}
+		t.Log(apiOf(t, other, "uuid_break "+c.uuid+" all"))
+		c.agent = s.agents.wait(t, c.token)
+		c.begin(t)
+		c.begins(t, "playback", toneFile(t, 900, 3*time.Second), false)
+		hears(t, c.ear, 900)
+	})
+}
+
 // Proves that two who talk go on talking when the agent dies, if it said so before (socket_resume=false), and that the
 // caller is back with an agent when the other side has hung up.
 func TestDeath_ConversationGoesOn(t *testing.T) {

@@ -90,11 +90,8 @@ func TestTrunk_CallIsAskedForWithItsIdentity(t *testing.T) {
 		caller := call.up()
 		b.request("ACK")
 		q := only(t, s.door.asked(api.PathRoute, trunk.user))
-		for name, want := range map[string]string{"peer": "trunk", "asserted": c.want, "source_ip": "127.0.0.9", "ruri_user": "+4930100", "account_id": "", "dial": ""} {
-			if got := q.form.Get(name); got != want || len(q.form[name]) > 1 {
-				t.Errorf("%s: the question says %s=%q, want %q", c.name, name, q.form[name], want)
-			}
-		}
+		sameFields(t, q, api.RouteRequest{}, "account_id", "dial")
+		sameValues(t, q, map[string]string{"peer": "trunk", "asserted": c.want, "source_ip": "127.0.0.9", "ruri_user": "+4930100"})
 		cseq := callee.ask("INFO", "")
 		trunk.reply(trunk.request("INFO"), 200, "OK")
 		b.final(call.callID, cseq)
