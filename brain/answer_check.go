@@ -95,10 +95,19 @@ func (c *checker) vars(path string, v Vars) {
 			return
 		}
 	}
+	for _, name := range platformVars {
+		if _, given := v[name]; given {
+			c.add(path, "%s is the platform's to say", name)
+			return
+		}
+	}
 	if len(v) > maxVars || total > maxVarsBytes {
 		c.add(path, "at most %d variables of %d bytes together, not %d of %d", maxVars, maxVarsBytes, len(v), total)
 	}
 }
+
+// platformVars are variables that others rely on: a mailbox opens for caller_user_id, record is a policy's.
+var platformVars = []string{"caller_user_id", "direction", "record"}
 
 func isVarName(s string) bool {
 	return s != "" && len(s) <= maxNameRunes && !isDigit(s[0]) && only(s, func(b byte) bool { return isAlnum(b) || b == '_' })

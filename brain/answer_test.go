@@ -36,6 +36,7 @@ func TestValidate_TellsTheFieldOfWhatIsAnswered(t *testing.T) {
 		{"dest_id", KindDID, func(r Resource) { r.(*DID).DestKind = DestUser }},
 		{"dest_xform", KindDID, func(r Resource) { r.(*DID).DestXform["b"] = "a\x00" }},
 		{"dest_xform", KindDID, func(r Resource) { r.(*DID).DestXform["b"] = strings.Repeat("x", 1010) }},
+		{"dest_xform", KindDID, func(r Resource) { r.(*DID).DestXform["caller_user_id"] = "us_1" }},
 		{"dest_xform", KindDID, func(r Resource) { fillVars(r.(*DID).DestXform, 33) }},
 		{"max_channels", KindDID, func(r Resource) { r.(*DID).MaxChannels = 100_001 }},
 		{"closed_dest_id", KindDID, func(r Resource) { r.(*DID).ClosedDestKind = DestNone }},

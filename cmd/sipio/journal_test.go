@@ -99,3 +99,20 @@ func TestReplay_RefusesWhatIsNoRecord(t *testing.T) {
 		}
 	}
 }
+
+// FuzzReplay proves that no dump makes a replay panic.
+func FuzzReplay(f *testing.F) {
+	call, locks := brain.CallObject("acc_1", "t"), brain.LocksObject("acc_1")
+	f.Add(dumpLine(1, call, "op", callAt(1)) + dumpLine(2, locks, "op", `{"kind":"wrong","target":"voicemail/vm_1"}`) + dumpLine(3, call, "op", `{"kind":"forget"}`))
+	f.Add(dumpLine(1, locks, "snapshot", `"AWEBAg=="`) + dumpLine(2, "acc_1", "op", `{"op":"release","tokens":["x"]}`))
+	f.Add(dumpLine(1, call, "snapshot", `"AAAAAAJ7fQA="`))
+	f.Fuzz(func(t *testing.T, dump string) {
+		list, err := replay(strings.NewReader(dump), 0)
+		if err == nil {
+			_, err = json.Marshal(list)
+		}
+		if err != nil && err.Error() == "" {
+			t.Error("an error without words")
+		}
+	})
+}

@@ -84,17 +84,12 @@ type job struct {
 // Store enters a message into its box. The same message again changes nothing. One whose box was deleted while the
 // caller spoke is nobody's: its sound is deleted.
 func (b *Boxes) Store(ctx context.Context, msg *brain.VoicemailMessage) error {
-	if b.find(msg.AccountID, msg.ID) != nil {
-		return nil
-	}
 	_, err := b.Config.Change(ctx, Actor, brain.Change{Op: brain.OpCreate, Resource: msg})
 	switch acct := b.Config.Directory().ByAccount(msg.AccountID); {
-	case err == nil:
-		b.Lamp(msg.AccountID, msg.VoicemailID)
-		return nil
 	case brain.CodeOf(err) == brain.EUnavailable:
 		return err
-	case b.find(msg.AccountID, msg.ID) != nil: // entered meanwhile
+	case err == nil, b.find(msg.AccountID, msg.ID) != nil: // it was there: whoever entered it may have died before the lamps
+		b.Lamp(msg.AccountID, msg.VoicemailID)
 		return nil
 	case acct == nil || acct.Voicemails[msg.VoicemailID] == nil:
 		b.Log.Warn("a message is deleted: its mailbox is gone", "account", msg.AccountID, "voicemail", msg.VoicemailID, "message", msg.ID)
@@ -106,19 +101,19 @@ func (b *Boxes) Store(ctx context.Context, msg *brain.VoicemailMessage) error {
 // MarkRead notes that a message was heard. One that is gone is no error.
 func (b *Boxes) MarkRead(ctx context.Context, accountID, id string) error {
 	msg := b.find(accountID, id)
-	if msg == nil || msg.Read {
+	if msg == nil {
 		return nil
 	}
-	heard := *msg
-	heard.Read = true
-	_, err := b.Config.Change(ctx, Actor, brain.Change{Op: brain.OpUpdate, Resource: &heard})
-	if brain.CodeOf(err) == brain.ENotFound {
-		return nil
+	if !msg.Read {
+		heard := *msg
+		heard.Read = true
+		_, err := b.Config.Change(ctx, Actor, brain.Change{Op: brain.OpUpdate, Resource: &heard})
+		if err != nil && brain.CodeOf(err) != brain.ENotFound {
+			return err
+		}
 	}
-	if err == nil {
-		b.Lamp(accountID, msg.VoicemailID)
-	}
-	return err
+	b.Lamp(accountID, msg.VoicemailID)
+	return nil
 }
 
 // Delete removes a message, and its sound with it. One that is gone is no error.

@@ -80,6 +80,41 @@ func (n *node) recordingOp(t *testing.T, action string) {
 	}
 }
 
+func TestRecording_StoppedIsNotPausedAndBeginsAnew(t *testing.T) {
+	// Proves that a recording which an operator has stopped can be neither stopped again nor paused, that another one may be
+	// begun in the same conversation and is reported, and that the first one keeps its note, by which the sweep stores it.
+	inBubble(t, func(t *testing.T) {
+		n := newNode(t, command(api.CommandDial, api.CommandParams{DestKind: "user", DestID: "u_1", Key: "k"}))
+		during(2*time.Second, func() { n.fs.emit("CHANNEL_BRIDGE", nil) })
+		during(3*time.Second, func() {
+			n.recordingOp(t, "stop")
+			for _, action := range []string{"stop", "pause", "resume"} {
+				if _, err := n.Recording(t.Context(), api.Op{Token: "tok", Action: action}); !errors.Is(err, errNotRecorded) {
+					t.Errorf("%s of what was stopped: %v", action, err)
+				}
+			}
+			if _, err := n.Recording(t.Context(), api.Op{Token: "tok", Action: "start", Key: "k2"}); err != nil {
+				t.Errorf("start after stop: %v", err)
+			}
+			if _, err := n.Recording(t.Context(), api.Op{Token: "tok", Action: "start", Key: "k3"}); err == nil {
+				t.Error("two recordings at once")
+			}
+		})
+		during(4*time.Second, func() { n.fs.stop() })
+		n.run(nil)
+		if n.media.stored["k2"] == 0 || n.media.stored["k"] != 0 {
+			t.Errorf("stored %v", n.media.stored)
+		}
+		notes, err := filepath.Glob(filepath.Join(n.cfg.Dir, "*"+keySuffix))
+		if err != nil || len(notes) != 1 {
+			t.Fatalf("notes %v, %v", notes, err)
+		}
+		if key, err := os.ReadFile(notes[0]); err != nil || string(key) != "k" {
+			t.Errorf("note %q, %v", key, err)
+		}
+	})
+}
+
 func TestDial_ThatWentOnWithoutAnAgentIsOver(t *testing.T) {
 	// Proves that the agent to which a caller comes after a conversation does not ring the callee again, and that it stores the recording
 	// that the dead agent began; a mark of another command does not count.

@@ -20,6 +20,7 @@ type recording struct {
 	key    string
 	file   string // "" = nothing is being recorded
 	masked bool
+	ended  bool // an operator has stopped it: it is stored when the command ends
 }
 
 // recordingVariable tells the agent after this one, on the channel, of a recording: FILE|KEY.
@@ -63,11 +64,12 @@ func (k *call) startRecording(ctx context.Context) {
 	}
 }
 
-// recordNow begins a recording in stereo: the caller on the left.
+// recordNow begins a recording in stereo: the caller on the left. One that was stopped before in the same command is
+// left to the sweep, which stores what has a note.
 func (k *call) recordNow(ctx context.Context, key string, order func(context.Context, string) (string, error)) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.rec.file != "" {
+	if k.rec.file != "" && !k.rec.ended {
 		return errors.New("the call is being recorded already")
 	}
 	file, err := k.of.newNotedFile(key)
@@ -80,7 +82,7 @@ func (k *call) recordNow(ctx context.Context, key string, order func(context.Con
 	if _, err := order(ctx, "uuid_setvar "+k.uuid+" "+recordingVariable+" "+file+"|"+key); err != nil {
 		k.log.Warn("the next agent would not know of a recording", "error", err)
 	}
-	k.rec.key, k.rec.file, k.rec.masked = key, file, false
+	k.rec.key, k.rec.file, k.rec.masked, k.rec.ended = key, file, false, false
 	return nil
 }
 
@@ -88,7 +90,7 @@ func (k *call) recordNow(ctx context.Context, key string, order func(context.Con
 func (k *call) mask(ctx context.Context, on bool, order func(context.Context, string) (string, error)) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.rec.file == "" {
+	if k.rec.file == "" || k.rec.ended {
 		return errNotRecorded
 	}
 	verb := " unmask "
@@ -106,10 +108,11 @@ func (k *call) mask(ctx context.Context, on bool, order func(context.Context, st
 func (k *call) stopNow(ctx context.Context, order func(context.Context, string) (string, error)) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.rec.file == "" {
+	if k.rec.file == "" || k.rec.ended {
 		return errNotRecorded
 	}
 	_, err := order(ctx, "uuid_record "+k.uuid+" stop "+k.rec.file)
+	k.rec.ended = err == nil
 	return err
 }
 
@@ -122,7 +125,7 @@ func (k *call) keepRecording(ctx context.Context, data map[string]string) {
 	if rec.file == "" {
 		return
 	}
-	if !k.gone && k.stopped[rec.file] == nil {
+	if !k.gone && !rec.ended && k.stopped[rec.file] == nil {
 		if err := k.stopNow(ctx, k.api); err != nil {
 			k.log.Debug("a recording had stopped by itself", "error", err)
 		}

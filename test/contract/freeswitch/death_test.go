@@ -1,7 +1,9 @@
 package freeswitch
 
 import (
+	"github.com/sipio/sipio/nodeagent/esl"
 	"net"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -127,14 +129,18 @@ func TestDeath_RecordingGoesOnUntilItIsBrokenOff(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
 		c := s.answered(t)
 		other := s.dialESL(t, esl.Options{})
-		c.begins(t, "record", recordingPath(t)+" 60 200 60", false)
+		c.runs(t, "set", "socket_resume=false")
+		c.begins(t, "record", filepath.Join(s.dir, "records", c.token+".wav")+" 60 200 60", false)
+		c.named(t, "RECORD_START")
 		c.ear.SendTone(440)
 		spoken(t, time.Second)
 		c.Close()
 		spoken(t, 2*time.Second)
 		t.Log(apiOf(t, other, "show channels as json"))
-		if n := s.agents.waiting(c.token); n != 0 {
-			t.Error("the call came back by itself")
+		select {
+		case <-s.agents.of(c.token):
+			t.Fatal("the call came back by itself")
+		default:
 		}
 		t.Log(apiOf(t, other, "uuid_break "+c.uuid+" all"))
 		c.agent = s.agents.wait(t, c.token)
