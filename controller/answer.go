@@ -85,6 +85,9 @@ func openSpeech(ctx context.Context, cfg Config, log *slog.Logger) (media.Engine
 		if err != nil {
 			return nil, fmt.Errorf("speech-url: %w", err)
 		}
+		if remote.Tags = cfg.SpeechLanguages; len(remote.Tags) == 0 {
+			remote.Tags = media.PromptLanguages()
+		}
 		return remote, nil
 	}
 	engine, err := media.OpenEspeak(ctx, "")

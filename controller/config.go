@@ -36,6 +36,7 @@ type Config struct {
 	PromptLanguages []string       // whose prompts are spoken at the start; "all" = every language of the engine; none = when first heard
 	SpeechURL       string         // template of the URL of a speech server; "" = espeak-ng of this machine
 	SpeechBody      string         // template of what is posted to it; "" = GET
+	SpeechLanguages []string       // that it speaks, as lower-case tags; none = those of the prompts
 	SpeechKeyFile   string         // holds its bearer token; "" = none
 	FlowCAFile      string         // PEM; trusted beside the system's by http steps and notifications
 	FlowAllowNets   []netip.Prefix // private networks that those may reach
@@ -115,6 +116,7 @@ func (c *Config) Settings() []Setting {
 		list("prompt-languages", "languages whose prompts are spoken at the start, comma between; all for every one that the engine has, empty for none: then when first heard", &c.PromptLanguages),
 		text("speech-url", "URL of a speech server, a template over .Text, .Language, .Gender and .Voice; empty for espeak-ng on this machine", &c.SpeechURL),
 		text("speech-body", "template of what is posted to it; empty for GET", &c.SpeechBody),
+		list("speech-languages", "languages that it speaks, as lower-case tags (en, pt-br), comma between; empty for those that there are prompts in", &c.SpeechLanguages),
 		text("speech-key-file", "file of its bearer token", &c.SpeechKeyFile),
 		text("flow-ca-file", "PEM file of authorities that http steps and notifications trust beside the system's", &c.FlowCAFile),
 		{"flow-allow-nets", "private networks that http steps and notifications may reach: CIDRs, comma between", "string",

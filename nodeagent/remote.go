@@ -14,18 +14,42 @@ import (
 	"github.com/sipio/sipio/nodeagent/media"
 )
 
+// maxFlowReply has room for two playlists of 200 files.
+const maxFlowReply = 1 << 20
+
 // Flow asks a brain what to do next with a call.
 func (r *reporter) Flow(ctx context.Context, req api.FlowRequest) (reply api.FlowReply, err error) {
 	body, err := json.Marshal(req)
 	if err != nil {
 		return reply, fmt.Errorf("encode question: %w", err)
 	}
-	err = r.post(ctx, api.PathFlow, body, &reply)
-	if refused, ok := errors.AsType[*statusError](err); ok && (refused.malformed() || refused.status == http.StatusNotFound || refused.status == http.StatusForbidden) {
-		// The brain is there and has no such call: nobody will ever command it.
+	err = r.postLong(ctx, api.PathFlow, body, &reply, maxFlowReply)
+	if refused := refusedByAll(err, len(r.urls)); refused != nil {
+		// The brains are there and have no such call: nobody will ever command it.
 		return api.FlowReply{Seq: req.Seq, Command: api.CommandHangup, Params: api.CommandParams{Cause: "NORMAL_TEMPORARY_FAILURE", Reason: refused.Error()}}, nil
 	}
 	return reply, err
+}
+
+// refusedByAll returns a brain's refusal for good when every brain that counts gave one, nil otherwise. A body that
+// cannot be read ends the asking, so it stands alone.
+func refusedByAll(err error, brains int) *statusError {
+	list := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		list = joined.Unwrap()
+	}
+	var last *statusError
+	for _, e := range list {
+		refused, ok := errors.AsType[*statusError](e)
+		if !ok || !refused.malformed() && refused.status != http.StatusNotFound && refused.status != http.StatusForbidden {
+			return nil
+		}
+		last = refused
+	}
+	if last == nil || !last.malformed() && len(list) < brains {
+		return nil
+	}
+	return last
 }
 
 // Alive names the calls that live on this node.
@@ -41,8 +65,8 @@ func (r *reporter) Alive(ctx context.Context, alive api.FlowAlive) error {
 // Get opens an object of the brain's media store. media.ErrRefused: it has none.
 func (r *reporter) Get(ctx context.Context, key string) (io.ReadCloser, api.MediaRef, error) {
 	var errs []error
-	for _, base := range r.urls {
-		resp, err := r.object(ctx, http.MethodGet, base, key, nil, 0, "")
+	for _, i := range r.order() {
+		resp, err := r.object(ctx, http.MethodGet, r.urls[i], key, nil, 0, "")
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -58,17 +82,21 @@ func (r *reporter) Get(ctx context.Context, key string) (io.ReadCloser, api.Medi
 // Put stores an object. media.ErrRefused: the brain will never take it.
 func (r *reporter) Put(ctx context.Context, key string, body io.Reader, size int64, sum string) error {
 	var last error
-	for _, base := range r.urls {
-		resp, err := r.object(ctx, http.MethodPut, base, key, body, size, sum)
-		if err != nil {
-			return err // part of the body is gone: whoever has it begins again
-		}
-		if resp.StatusCode < 300 {
+	for n, i := range r.order() {
+		resp, err := r.object(ctx, http.MethodPut, r.urls[i], key, body, size, sum)
+		switch {
+		case err != nil:
+			last = err
+		case resp.StatusCode < 300:
 			_ = resp.Body.Close()
 			return nil
+		case resp.StatusCode < 500:
+			return objectError(resp)
+		default:
+			last = objectError(resp)
 		}
-		if last = objectError(resp); resp.StatusCode < 500 {
-			return last
+		if n == len(r.urls)-1 {
+			break
 		}
 		if seeker, ok := body.(io.Seeker); !ok {
 			return last

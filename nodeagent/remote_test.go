@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/nodeagent/media"
@@ -52,6 +53,12 @@ func TestMedia_GoesToTheBrainThatAnswers(t *testing.T) {
 		http.Error(w, "ill", http.StatusInternalServerError)
 	}))
 	defer faulty.Close()
+	t.Run("behind one that refuses connections", func(t *testing.T) {
+		r := newReporter([]string{"http://127.0.0.1:1", good.URL}, "key", nil)
+		if err := r.Put(t.Context(), "acc/rec/y.wav", strings.NewReader("voice"), 5, "its-sum"); err != nil || stored != "acc/rec/y.wav voice its-sum" {
+			t.Errorf("%v, stored %q", err, stored)
+		}
+	})
 	r := newReporter([]string{faulty.URL, good.URL}, "key", nil)
 	body, ref, err := r.Get(t.Context(), "acc/media/a b.wav")
 	if err != nil || ref.SHA256 != "sum" || ref.Bytes != 5 {
@@ -65,5 +72,40 @@ func TestMedia_GoesToTheBrainThatAnswers(t *testing.T) {
 	}
 	if err := r.Put(t.Context(), "acc/rec/x.wav", strings.NewReader("voice"), 5, "its-sum"); err != nil || stored != "acc/rec/x.wav voice its-sum" {
 		t.Errorf("%v, stored %q", err, stored)
+	}
+}
+
+// TestFlow_SilentBrainLeavesTimeForTheOther proves that a brain which takes a question and says nothing keeps nobody
+// from asking the next, and that the one that answered is asked first from then on.
+func TestFlow_SilentBrainLeavesTimeForTheOther(t *testing.T) {
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // so that the server sees the asker go
+		<-r.Context().Done()
+	}))
+	defer silent.Close()
+	good := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(api.FlowReply{Seq: 1, Command: api.CommandPlay})
+	}))
+	defer good.Close()
+	r := newReporter([]string{silent.URL, good.URL}, "key", nil)
+	for try := range 2 {
+		began := time.Now()
+		reply, err := r.Flow(t.Context(), api.FlowRequest{})
+		if err != nil || reply.Command != api.CommandPlay || try == 1 && time.Since(began) > shareTimeout {
+			t.Errorf("try %d: %+v %v after %v", try, reply, err, time.Since(began))
+		}
+	}
+}
+
+// TestFlow_OneBrainsRefusalIsNotAll proves that a brain which says 403 or 404 ends no call while another, which may know
+// better, does not answer.
+func TestFlow_OneBrainsRefusalIsNotAll(t *testing.T) {
+	refuses := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) }))
+	defer refuses.Close()
+	if reply, err := newReporter([]string{refuses.URL, "http://127.0.0.1:1"}, "key", nil).Flow(t.Context(), api.FlowRequest{}); err == nil {
+		t.Errorf("%+v", reply)
+	}
+	if reply, err := newReporter([]string{refuses.URL, refuses.URL}, "key", nil).Flow(t.Context(), api.FlowRequest{}); err != nil || reply.Command != api.CommandHangup {
+		t.Errorf("refused by both: %+v %v", reply, err)
 	}
 }

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sipio/sipio/brain/api"
@@ -19,6 +21,11 @@ import (
 // reportTimeout bounds one post that is not a decision.
 const reportTimeout = 10 * time.Second
 
+const (
+	connectTimeout = 2 * time.Second // to a brain
+	shareTimeout   = 3 * time.Second // of one brain's answer while there are others to ask
+)
+
 // reporter posts what is not a decision, events and heartbeats, to the first brain that takes it.
 type reporter struct {
 	urls   []string
@@ -26,10 +33,11 @@ type reporter struct {
 	client *http.Client
 
 	objects *http.Client // for what takes as long as it takes
+	first   atomic.Int32 // of urls: who answered last
 }
 
 func newReporter(urls []string, key string, tlsConfig *tls.Config) *reporter {
-	transport := &http.Transport{TLSClientConfig: tlsConfig, ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute,
+	transport := &http.Transport{DialContext: (&net.Dialer{Timeout: connectTimeout}).DialContext, TLSClientConfig: tlsConfig, ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute,
 		MaxIdleConnsPerHost: 64, ResponseHeaderTimeout: 2 * reportTimeout}
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &reporter{urls: urls, key: key,
@@ -66,9 +74,12 @@ func (r *reporter) post(ctx context.Context, path string, body []byte, out any) 
 // postLong is post with a bound of its own for the answer, in bytes.
 func (r *reporter) postLong(ctx context.Context, path string, body []byte, out any, most int64) error {
 	var errs []error
-	for _, url := range r.urls {
-		err := r.postOne(ctx, strings.TrimSuffix(url, "/")+path, body, out, most)
+	for n, i := range r.order() {
+		asking, cancel := r.share(ctx, n)
+		err := r.postOne(asking, strings.TrimSuffix(r.urls[i], "/")+path, body, out, most)
+		cancel()
 		if err == nil {
+			r.first.Store(int32(i))
 			return nil
 		}
 		if refused, ok := errors.AsType[*statusError](err); ok && refused.malformed() {
@@ -77,6 +88,26 @@ func (r *reporter) postLong(ctx context.Context, path string, body []byte, out a
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// order lists the brains, the one that answered last before the others.
+func (r *reporter) order() []int {
+	first := int(r.first.Load())
+	list := []int{first}
+	for i := range r.urls {
+		if i != first {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// share bounds the n-th try, so that a silent brain leaves time for the others; the last has all that is left.
+func (r *reporter) share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
+	if n == len(r.urls)-1 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, shareTimeout)
 }
 
 func (r *reporter) postOne(ctx context.Context, url string, body []byte, out any, most int64) error {

@@ -10,9 +10,10 @@ import (
 	"github.com/sipio/sipio/brain/schedule"
 )
 
-// answerMS is how long the node's media server has to answer an INVITE with more than 100. Its own guard ends a
-// call that nobody takes after 8 seconds.
-const answerMS = 15000
+// answerMS is how long a call may be with the media server before it is answered: a recorded call is not until the
+// callee answers. That nobody takes the call is found sooner: by SILENT_MS of the edge, and by the guard of the
+// media server's dialplan after 8 seconds. Kamailio ends early dialogs after 300 s.
+const answerMS = 290_000
 
 // answered adds the step that hands the call to the node's media server, and with it to a session. It is the last
 // step of its chain: what follows is the session's to say.

@@ -62,24 +62,27 @@ func (t *turn) asked(f *api.FlowRequest, checked *Checked) (moved bool, refused 
 	}
 	im := &t.im
 	gone := f.Outcome == api.OutcomeHangup || f.Outcome == api.OutcomeLost
+	theirs := f.Seq >= im.FirstSeq && f.Seq <= im.Seq || gone && f.Seq == 0
+	if f.Outcome == "" {
+		theirs = t.m.image != nil && (f.Start == nil || f.Start.Channel == im.Channel)
+	}
 	switch {
-	case f.Outcome == "":
-		if t.m.image != nil && (f.Start == nil || f.Start.Channel == im.Channel) {
-			return false, nil
-		}
+	case f.Outcome == "" && !theirs:
 		t.begin(f)
 		return true, nil
-	case im.Over || im.Gone:
+	case im.Over || !theirs:
 		return false, nil
-	case gone && (f.Seq == 0 || f.Seq >= im.FirstSeq && f.Seq <= im.Seq):
+	}
+	t.revive()
+	switch {
+	case im.Gone || f.Outcome == "":
+		return t.woken(), nil
+	case gone:
 		t.turn()
 		t.gone(f.Outcome, f.Data)
 		return true, nil
-	case f.Seq != im.Seq || im.HTTP != nil:
-		return false, nil
-	}
-	if checked != nil && checked.Turn != im.Turn {
-		return false, nil
+	case f.Seq != im.Seq || im.HTTP != nil || checked != nil && checked.Turn != im.Turn:
+		return t.woken(), nil
 	}
 	t.checked = checked
 	before := im.Turn
@@ -92,16 +95,32 @@ func (t *turn) asked(f *api.FlowRequest, checked *Checked) (moved bool, refused 
 	return true, nil
 }
 
+// revive takes back that the session has lapsed: its call is still there, or brings its end.
+func (t *turn) revive() {
+	if t.revived = t.im.EndMS != 0; t.revived {
+		t.im.EndMS = 0
+		t.note("lease", "the node has the call again")
+	}
+}
+
+// woken says whether the session was revived, where nothing else has changed.
+func (t *turn) woken() bool {
+	if t.revived {
+		t.turn()
+	}
+	return t.revived
+}
+
 // begin makes the session, or lets another channel of the same call take its place: one that was not answered went
 // on to the next target of its directive.
 func (t *turn) begin(f *api.FlowRequest) {
 	old := t.im
 	t.im = image{Token: f.Token, CallID: f.CallID, Node: f.Node, Channel: f.Start.Channel, Vars: f.Start.Vars,
-		SinceMS: t.now, FirstSeq: old.Seq + 1, Seq: old.Seq, Turn: old.Turn}
+		SinceMS: t.now, FirstSeq: old.Seq + 1, Seq: old.Seq, Turn: old.Turn, Recordings: old.Recordings}
 	t.im.Turn++
 	if t.m.image != nil {
 		t.im.Effects = old.Effects
-		if !old.Over {
+		if old.EndMS == 0 {
 			t.im.Effects = append(t.im.Effects, Effect{ID: t.effectID(), Kind: EffectEnded, Why: "another channel of the call"})
 		}
 	}

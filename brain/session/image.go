@@ -29,7 +29,7 @@ type image struct {
 	Gone       bool  `json:"gone,omitempty"`   // the caller has hung up
 	Ending     bool  `json:"ending,omitempty"` // the current command is the last one
 	Over       bool  `json:"over,omitempty"`
-	EndMS      int64 `json:"end_ms,omitempty"`
+	EndMS      int64 `json:"end_ms,omitempty"` // when it was over; without Over it has lapsed then
 
 	Command string             `json:"command,omitempty"`
 	Params  api.CommandParams  `json:"params,omitzero"`
@@ -133,7 +133,10 @@ func (m *Machine) set(nowMS int64, r *pack.Reader) error {
 	if over {
 		m.flows = nil // nothing runs any more
 	}
-	if over && m.lateMS == 0 {
+	switch {
+	case endMS == 0:
+		m.lateMS = 0
+	case m.lateMS == 0:
 		m.lateMS = nowMS + lateMS
 	}
 	m.fresh = nil

@@ -46,7 +46,7 @@ type Reply struct {
 	Sounds  []brain.Sound     `json:"sounds,omitempty"` // become Params.Files
 	Need    *Need             `json:"need,omitempty"`
 	Effects []Effect          `json:"effects,omitempty"` // to be performed before the reply goes on
-	Over    bool              `json:"over,omitempty"`
+	Over    bool              `json:"over,omitempty"`    // or lapsed
 	Trace   []Trace           `json:"trace,omitempty"`   // of this step, once
 	Wrong   string            `json:"wrong,omitempty"`   // a wrong PIN was given for this target, once
 	Unknown bool              `json:"unknown,omitempty"` // there is no session, and the question does not begin one
@@ -122,8 +122,7 @@ func ReadRequest(text []byte) (*Request, error) {
 	if len(text) > maxRequest {
 		return nil, fmt.Errorf("a question has at most %d bytes", maxRequest)
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
+	d := json.NewDecoder(bytes.NewReader(text)) // a brain that is newer may say more
 	var r Request
 	if err := d.Decode(&r); err != nil {
 		return nil, fmt.Errorf("read a question: %w", err)

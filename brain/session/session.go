@@ -28,8 +28,12 @@ const (
 const (
 	// overMS is how long a session that is over answers repeated questions: longer than a node agent repeats them.
 	overMS = 60_000
-	// effectsMS is how long effects that nobody performs are kept after the end.
-	effectsMS = 10 * 60_000
+	// lapsedMS is how long a session is kept whose lease ran out: a node that was cut off from the brains for so long still
+	// has its calls, and brings what they recorded.
+	lapsedMS = 3600_000
+	// effectsMS is how long effects that nobody performs are kept after the end: a day, in which somebody mends what keeps
+	// messages from being stored.
+	effectsMS = 24 * 3600_000
 	// lateMS is how long after the end the one who decided has for the effects, before they count as left behind.
 	lateMS  = 15_000
 	leaseMS = api.SessionLeaseSec * 1000
@@ -58,7 +62,7 @@ type Machine struct {
 	image []byte // JSON of an image; nil = no session
 	over  bool
 	work  bool  // effects wait
-	endMS int64 // when it was over
+	endMS int64 // when it was over, or lapsed
 	flows []*Flow
 
 	leaseMS int64   // in memory only
@@ -86,34 +90,38 @@ func (m *Machine) Resume(nowMS int64) {
 	m.lateMS = nowMS + lateMS
 }
 
-// Late tells whether the session is over and left effects behind that nobody has confirmed in time.
-func (m *Machine) Late(nowMS int64) bool { return m.over && m.work && nowMS >= m.lateMS }
+// Late tells whether the session is over or lapsed and left effects behind that nobody has confirmed in time.
+func (m *Machine) Late(nowMS int64) bool { return m.endMS != 0 && m.work && nowMS >= m.lateMS }
 
 // Deadline is when Due has something to give, in epoch milliseconds; false when never.
 func (m *Machine) Deadline() (ms int64, ok bool) {
 	switch {
 	case m.image == nil:
 		return 0, false
-	case m.over && m.work:
+	case m.endMS != 0 && m.work:
 		return m.endMS + effectsMS, true
 	case m.over:
 		return m.endMS + overMS, true
+	case m.endMS != 0: // from the last word of a node about it
+		return max(m.endMS, m.leaseMS-leaseMS) + lapsedMS, true
 	}
 	return m.leaseMS, true
 }
 
-// Due gives the op that ends a session whose lease ran out, or forgets one that is over. nil when it is not time.
+// Due gives the op that lets a session lapse whose lease ran out, or forgets one that is over or has lapsed for long.
+// nil when it is not time. A lapsed session is told as ended and keeps all it knows: a word of its channel revives it.
 func (m *Machine) Due(nowMS int64) (op []byte) {
 	if at, ok := m.Deadline(); !ok || nowMS < at {
 		return nil
 	}
-	if m.over {
+	if m.endMS != 0 {
 		return forget()
 	}
 	t := &turn{m: m, env: &Env{}, now: nowMS, im: m.read()}
 	m.decoded = nil
 	t.im.Turn++ // what waits, goes on waiting
-	t.overNow("lease")
+	t.im.EndMS = nowMS
+	t.effect(Effect{Kind: EffectEnded, Why: "lease"})
 	m.lateMS = nowMS
 	return t.op()
 }

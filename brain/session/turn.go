@@ -32,6 +32,7 @@ type turn struct {
 	flows   []*Flow   // entered in this turn
 	trace   []Trace
 	wrong   string
+	revived bool // the session had lapsed: its effects may not have been performed
 	entries int
 }
 
@@ -39,7 +40,7 @@ type turn struct {
 // waited for none has left yet.
 func (t *turn) turn() {
 	t.im.Turn++
-	if t.im.HTTP == nil {
+	if t.im.HTTP == nil && !t.revived {
 		t.im.Effects = nil
 	}
 }
@@ -74,7 +75,7 @@ func (t *turn) text() []byte {
 func (t *turn) reply() Reply {
 	im := &t.im
 	r := Reply{Seq: im.Seq, Turn: im.Turn, Token: im.Token, CallID: im.CallID, Node: im.Node, Effects: im.Effects,
-		Over: im.Over, Trace: t.trace, Wrong: t.wrong}
+		Over: im.EndMS != 0, Trace: t.trace, Wrong: t.wrong}
 	if im.HTTP != nil {
 		r.Need = &Need{HTTP: im.HTTP}
 		return r
@@ -250,13 +251,11 @@ func (t *turn) recorded(data map[string]string) {
 		DurationMS: number(data["duration_ms"]), CallID: t.im.CallID, Token: t.im.Token}})
 }
 
-// recordingKey names the next recording of the call: the call id, and a number from the second on.
+// recordingKey names the next recording of the call: by the call id, which is the caller's choice, the token, which is
+// not, and a number from the second on.
 func (t *turn) recordingKey() string {
 	t.im.Recordings++
-	name := safe(t.im.CallID)
-	if name == "" {
-		name = safe(t.im.Token)
-	}
+	name := strings.TrimPrefix(safe(t.im.CallID)+"-"+safe(t.im.Token), "-")
 	if n := t.im.Recordings; n > 1 {
 		name += "-" + strconv.Itoa(n)
 	}

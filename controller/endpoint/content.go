@@ -32,7 +32,7 @@ var (
 
 // RegisterContent puts the upload of media files, and the reading of an account's objects, on a mux.
 func (s *Server) RegisterContent(mux *http.ServeMux, c Content) {
-	mux.Handle(pathUpload, s.gate(http.MethodPut, forConfigWrite, func(r *http.Request, key brain.APIKey) (any, error) {
+	upload := s.gate(http.MethodPut, forConfigWrite, func(r *http.Request, key brain.APIKey) (any, error) {
 		id, err := s.account(r, key)
 		if err != nil {
 			return nil, err
@@ -42,7 +42,13 @@ func (s *Server) RegisterContent(mux *http.ServeMux, c Content) {
 			return nil, mediaFault(err)
 		}
 		return file, nil
-	}))
+	})
+	mux.HandleFunc(pathUpload, func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w) // without deadlines it needs none
+		_ = control.SetReadDeadline(time.Now().Add(transferTime))
+		_ = control.SetWriteDeadline(time.Now().Add(transferTime))
+		upload.ServeHTTP(w, r)
+	})
 	mux.HandleFunc(pathObjects, func(w http.ResponseWriter, r *http.Request) {
 		defer s.survive(w, r)
 		if err := s.object(w, r, c); err != nil {

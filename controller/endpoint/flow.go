@@ -149,8 +149,7 @@ func readLarge(r *http.Request, most int64, into any) error {
 		return large
 	}
 	body := &io.LimitedReader{R: r.Body, N: most + 1}
-	d := json.NewDecoder(body)
-	d.DisallowUnknownFields()
+	d := json.NewDecoder(body) // a node agent that is newer may say more
 	err := d.Decode(into)
 	if err == nil {
 		if _, err = d.Token(); err == nil {

@@ -25,7 +25,7 @@ func (c *Calls) perform(ctx context.Context, accountID, token string, reply *ses
 		switch {
 		case err == nil:
 			c.effects.Add(1)
-		case brain.CodeOf(err) == brain.EUnavailable || ctx.Err() != nil:
+		case !hopeless(err) || ctx.Err() != nil:
 			return brain.Errorf(brain.EUnavailable, "%s %s: %s", e.Kind, e.ID, err)
 		default:
 			c.faults.Add(1)
@@ -38,6 +38,15 @@ func (c *Calls) perform(ctx context.Context, accountID, token string, reply *ses
 		_, _ = c.Owner.Step(ctx, accountID, token, &session.Request{Done: reply.Turn})
 	}
 	return nil
+}
+
+// hopeless tells an error that doing it again will not mend; any other may be a fault of the moment.
+func hopeless(err error) bool {
+	switch brain.CodeOf(err) {
+	case brain.EInvalid, brain.EForbidden, brain.ENotFound, brain.EConflict:
+		return true
+	}
+	return errors.Is(err, errNobody)
 }
 
 var errNobody = errors.New("nothing is set up for it")

@@ -118,7 +118,11 @@ func TestCalls_EffectsComeBeforeTheReply(t *testing.T) {
 	if r := d.say(t, said); r.Seq != 3 || len(d.box.messages) != 1 || len(d.box.told) != 1 || d.box.messages[d.box.told[0]].ObjectKey != key {
 		t.Errorf("seq %d, kept %v, told %v", r.Seq, d.box.messages, d.box.told)
 	}
-	d.box.fail = errors.New("no such mailbox")
+	d.box.fail = errors.New("a fault of the moment")
+	if _, err := d.Flow(t.Context(), said); brain.CodeOf(err) != brain.EUnavailable {
+		t.Errorf("with a fault that may pass: %v", err)
+	}
+	d.box.fail = brain.Errorf(brain.EInvalid, "no such mailbox")
 	if r := d.say(t, said); r.Seq != 3 || !strings.Contains(d.log.String(), "no such mailbox") {
 		t.Errorf("a box that refuses: seq %d\n%s", r.Seq, d.log)
 	}

@@ -77,11 +77,30 @@ func (a *API) apply(ctx context.Context, in *applyRequest) (*planReply, error) {
 	}
 	a.write.Lock()
 	defer a.write.Unlock()
+	if !who.isPlatform() {
+		if err := a.onlyOwn(ctx, who, accountID, in); err != nil {
+			return nil, refuse("apply", err)
+		}
+	}
 	plan, version, err := a.store.Apply(ctx, who.actor(), in.RawBody, brain.ApplyOptions{AccountID: accountID, DryRun: in.DryRun, Prune: in.Prune})
 	if err != nil {
 		return nil, refuse("apply", err)
 	}
 	return planned(plan, version), nil
+}
+
+// onlyOwn refuses a document by which a tenant would give itself numbers or the calls of an address.
+func (a *API) onlyOwn(ctx context.Context, who caller, accountID string, in *applyRequest) error {
+	plan, _, err := a.store.Apply(ctx, who.actor(), in.RawBody, brain.ApplyOptions{AccountID: accountID, DryRun: true, Prune: in.Prune})
+	if err != nil {
+		return err
+	}
+	for _, item := range plan.Items {
+		if item.Kind == brain.KindDID || item.Kind == brain.KindSIPTrunk {
+			return brain.Errorf(brain.EForbidden, "%s %s: numbers and trunks are given by the platform, with a key of its own", item.Kind, item.Name)
+		}
+	}
+	return nil
 }
 
 func (a *API) rollback(ctx context.Context, in *rollbackRequest) (*planReply, error) {

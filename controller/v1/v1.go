@@ -104,6 +104,9 @@ func New(store Store) *API {
 // registerResources says who may read and write which kind.
 func (a *API) registerResources() {
 	tenant := rights{read: brain.ScopeConfigRead, write: brain.ScopeConfigWrite}
+	// Numbers and addresses are unique platform-wide, and what comes from an address is not challenged: who has them is
+	// for the platform to say.
+	given := rights{read: tenant.read, write: tenant.write, platformWrites: true}
 	registerCollection[brain.Account](a, brain.KindAccount, rights{read: tenant.read, write: tenant.write, platformWrites: true})
 	registerCollection[brain.SIPDomain](a, brain.KindSIPDomain, tenant)
 	registerCollection[brain.SIPUser](a, brain.KindSIPUser, tenant)
@@ -117,8 +120,8 @@ func (a *API) registerResources() {
 	registerCollection[brain.Voicemail](a, brain.KindVoicemail, tenant)
 	registerCollection[brain.Conference](a, brain.KindConference, tenant)
 	registerPublish(registerCollection[brain.CallFlow](a, brain.KindCallFlow, tenant))
-	registerCollection[brain.DID](a, brain.KindDID, tenant)
-	registerCollection[brain.SIPTrunk](a, brain.KindSIPTrunk, tenant)
+	registerCollection[brain.DID](a, brain.KindDID, given)
+	registerCollection[brain.SIPTrunk](a, brain.KindSIPTrunk, given)
 	registerMessages(a, rights{read: brain.ScopeCallsRead, write: brain.ScopeCallsWrite})
 	registerCollection[brain.Node](a, brain.KindNode, rights{read: tenant.read, write: tenant.write, platformReads: true, platformWrites: true})
 	registerCollection[brain.APIKey](a, brain.KindAPIKey, rights{read: brain.ScopeKeys, write: brain.ScopeKeys})

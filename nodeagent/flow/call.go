@@ -15,7 +15,7 @@ import (
 )
 
 // maxVars bounds the variables that a call brings.
-const maxVars = 32
+const maxVars = 64
 
 // notGiven is how FreeSWITCH's uuid_getvar says that a variable is not set.
 const notGiven = "_undef_"
@@ -149,9 +149,7 @@ func (k *call) read(ctx context.Context) {
 // FreeSWITCH's own: those of the other phone, which it passes on while it records, begin anywhere, and a phone may
 // take what comes then for very late and play nothing.
 func (k *call) prepare(ctx context.Context) error {
-	if _, err := k.api(ctx, "sched_del "+k.uuid); err != nil && !strings.HasPrefix(err.Error(), "-ERR") {
-		k.log.Debug("no guard to delete", "error", err) // there is none after a take-over
-	}
+	k.deleteGuard(ctx)
 	for _, command := range []string{"linger 5", "myevents", "event plain RECORD_STOP CUSTOM conference::maintenance"} {
 		if err := k.order(ctx, func(ctx context.Context) error { return k.ch.Send(ctx, command) }); err != nil {
 			return err
@@ -160,6 +158,30 @@ func (k *call) prepare(ctx context.Context) error {
 	return k.set(ctx, "socket_resume=true", "playback_terminators=none", "RECORD_STEREO=true", "record_waste_resources=true",
 		"hangup_after_bridge=false", "continue_on_fail=true", "rtp_rewrite_timestamps=true", "sip_copy_custom_headers=false")
 }
+
+// deleteGuard takes the dialplan's guard away, which would end a call that is well served. After a take-over there may
+// be none: FreeSWITCH says so.
+func (k *call) deleteGuard(ctx context.Context) {
+	for tries := 1; ; tries++ {
+		_, err := k.api(ctx, "sched_del "+k.uuid)
+		switch {
+		case err == nil || isRefusal(err):
+			return
+		case tries == guardTries || ctx.Err() != nil:
+			k.log.Warn("the guard of a call may still be there", "error", err)
+			return
+		}
+	}
+}
+
+// isRefusal tells an answer of FreeSWITCH's, which will not change, from none.
+func isRefusal(err error) bool {
+	var refusal interface{ Reason() string } // esl.CommandError
+	return errors.As(err, &refusal)
+}
+
+// guardTries is how often the guard is tried to be deleted.
+const guardTries = 3
 
 // order gives FreeSWITCH an order, within its time.
 func (k *call) order(ctx context.Context, give func(context.Context) error) error {
@@ -238,8 +260,9 @@ func (k *call) listen(ctx context.Context, timer <-chan time.Time) (Event, wake)
 	select {
 	case a := <-k.events:
 		if a.err != nil {
-			k.closed, k.gone = true, true
+			k.closed = true
 			k.stopping = ctx.Err() != nil || errors.Is(a.err, context.Canceled)
+			k.gone = k.gone || !k.stopping
 			return nil, wakeGone
 		}
 		k.take(ctx, a)

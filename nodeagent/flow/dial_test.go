@@ -1,6 +1,9 @@
 package flow
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -85,7 +88,7 @@ func TestRecording_StoppedIsNotPausedAndBeginsAnew(t *testing.T) {
 	// begun in the same conversation and is reported, and that the first one keeps its note, by which the sweep stores it.
 	inBubble(t, func(t *testing.T) {
 		n := newNode(t, command(api.CommandDial, api.CommandParams{DestKind: "user", DestID: "u_1", Key: "k"}))
-		during(2*time.Second, func() { n.fs.emit("CHANNEL_BRIDGE", nil) })
+		n.fs.answersBridge()
 		during(3*time.Second, func() {
 			n.recordingOp(t, "stop")
 			for _, action := range []string{"stop", "pause", "resume"} {

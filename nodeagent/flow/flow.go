@@ -99,6 +99,8 @@ type Calls struct {
 	mu      sync.Mutex
 	live    map[string]*call  // by channel
 	orphans map[string]orphan // by channel
+	parting map[string]orphan // by channel: they have ended, and are being told
+	waiting int               // reports that wait for a brain for long
 
 	partings sync.WaitGroup // of orphans that have ended
 }
@@ -117,7 +119,7 @@ func New(cfg Config) *Calls {
 	if cfg.SilenceThreshold == 0 {
 		cfg.SilenceThreshold = 200
 	}
-	return &Calls{cfg: cfg, log: cfg.Log, live: map[string]*call{}, orphans: map[string]orphan{}, rooms: rooms{byName: map[string]*room{}}}
+	return &Calls{cfg: cfg, log: cfg.Log, live: map[string]*call{}, orphans: map[string]orphan{}, parting: map[string]orphan{}, rooms: rooms{byName: map[string]*room{}}}
 }
 
 // Count returns how many calls are served.

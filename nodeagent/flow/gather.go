@@ -88,7 +88,7 @@ func (k *call) gather(ctx context.Context, p api.CommandParams) (result, error) 
 	}
 	r := c.result()
 	if missing = append(missing, bad...); len(missing) > 0 {
-		r.data["missing"] = strings.Join(missing, " ")
+		r.data["missing"] = few(missing)
 	}
 	return r, nil
 }

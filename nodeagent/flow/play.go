@@ -93,7 +93,7 @@ func (k *call) play(ctx context.Context, p api.CommandParams) (result, error) {
 		k.rest(ctx, shortPass-time.Since(began), stop)
 	}
 	if len(missing) > 0 {
-		done.data["missing"] = strings.Join(missing, " ")
+		done.data["missing"] = few(missing)
 	}
 	return done, nil
 }
@@ -196,4 +196,13 @@ func (k *call) hangup(ctx context.Context, p api.CommandParams) (result, error) 
 // pauseFor waits while events are taken in, until the caller has gone.
 func (k *call) pauseFor(ctx context.Context, d time.Duration) {
 	k.rest(ctx, d, func() bool { return k.gone })
+}
+
+// few names the first of what is missing, and how many more there are: a report has bounds.
+func few(keys []string) string {
+	const shown = 5
+	if len(keys) <= shown {
+		return strings.Join(keys, " ")
+	}
+	return strings.Join(keys[:shown], " ") + " and " + strconv.Itoa(len(keys)-shown) + " more"
 }

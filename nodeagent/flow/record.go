@@ -36,13 +36,24 @@ func (k *call) record(ctx context.Context, p api.CommandParams) (result, error) 
 	}
 	k.writeTo(file)
 	defer k.writeTo("")
+	// Should this agent die, FreeSWITCH would hang up a caller whose recording is cut: it goes on instead, until the next
+	// agent breaks it off (sweep).
+	if err := k.set(ctx, "socket_resume=false"); err != nil {
+		return result{}, err
+	}
+	defer k.holdOn(ctx)
 	began := time.Now()
 	id, err := k.begin(ctx, "record", k.recordArgs(file, p))
 	if err != nil {
 		return result{}, err
 	}
 	by, last, err := k.recordUntil(ctx, id, p)
-	if err != nil || k.stopping {
+	if k.stopping && !k.gone { // has he hung up, and was not heard any more?
+		if there, fault := k.of.exists(context.WithoutCancel(ctx), k.uuid); fault == nil && !there {
+			k.gone, k.cause = true, "NORMAL_CLEARING"
+		}
+	}
+	if !k.gone && (err != nil || k.stopping) {
 		k.of.discard(file) // it begins anew
 		return result{}, err
 	}

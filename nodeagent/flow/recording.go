@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sipio/sipio/brain/api"
 )
@@ -130,7 +131,9 @@ func (k *call) keepRecording(ctx context.Context, data map[string]string) {
 			k.log.Debug("a recording had stopped by itself", "error", err)
 		}
 	}
-	k.settle(ctx, func() bool { return k.stopped[rec.file] != nil })
+	if !k.settle(ctx, func() bool { return k.stopped[rec.file] != nil }) && k.stopping {
+		<-time.After(closeTime) // no event will tell
+	}
 	delete(k.stopped, rec.file)
 	k.mu.Lock()
 	k.rec = recording{}
@@ -158,8 +161,13 @@ func (k *call) store(ctx context.Context, key, file string, data map[string]stri
 }
 
 // store hands a file to the media store and removes it. A file that cannot be stored stays where it is, an empty one does not.
+// An agent that stops leaves the way to the store to the next one.
 func (c *Calls) store(ctx context.Context, key, file string) (api.MediaRef, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	limit := storeTimeout
+	if ctx.Err() != nil {
+		limit = farewellTime
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	size, err := audioBytes(file)
 	if err != nil {

@@ -61,7 +61,8 @@ func (k *call) serve(ctx context.Context) {
 			done = k.perform(ctx, reply)
 		}
 		if k.stopping {
-			return // the next agent takes the call over
+			k.partNow(ctx, reply.Seq, done)
+			return
 		}
 		if k.closed && k.cause == "" && !k.lost(ctx) {
 			return
@@ -121,10 +122,11 @@ func (k *call) pause(ctx context.Context, repeats int) bool {
 	}
 }
 
-// ask puts one question until it is answered. After brainPatience a caller who is still there is hung up.
+// ask puts one question until it is answered. After brainPatience a caller who is still there is hung up; what nobody
+// else can tell is asked on.
 func (k *call) ask(ctx context.Context, req api.FlowRequest) (api.FlowReply, bool) {
-	began := time.Now()
-	wait := retryFirst
+	patience := k.of.newPatience()
+	defer patience.close()
 	for tries := 1; ; tries++ {
 		asked := time.Now()
 		reply, err := k.question(ctx, req)
@@ -139,21 +141,33 @@ func (k *call) ask(ctx context.Context, req api.FlowRequest) (api.FlowReply, boo
 			return reply, true
 		}
 		if ctx.Err() != nil {
-			k.stopping = true
-			return api.FlowReply{}, false
+			return k.unanswered(ctx, req)
 		}
-		if time.Since(began)+wait > brainPatience {
-			k.log.Error("no brain answers for a call", "outcome", req.Outcome, "seq", req.Seq, "error", err)
-			if !k.gone {
-				k.kill(ctx, "NORMAL_TEMPORARY_FAILURE")
-			}
+		late, held := patience.late(), patience.held
+		wait, ok := patience.again(k.worth(req))
+		if late && (!held || !ok) {
+			k.log.Error("no brain answers for a call", "outcome", req.Outcome, "seq", req.Seq, "key", req.Data["key"], "asked_on", ok, "error", err)
+		}
+		if late && !k.gone {
+			k.kill(ctx, "NORMAL_TEMPORARY_FAILURE")
+		}
+		if !ok {
 			return api.FlowReply{}, false
 		}
 		if !k.linger(ctx, wait) {
-			return api.FlowReply{}, false
+			return k.unanswered(ctx, req)
 		}
-		wait = min(2*wait, retryMost)
 	}
+}
+
+// unanswered leaves a question that an agent which stops has no answer to. One that the next agent cannot ask is put
+// once more.
+func (k *call) unanswered(ctx context.Context, req api.FlowRequest) (api.FlowReply, bool) {
+	k.stopping = true
+	if false {
+		k.of.farewell(ctx, req, k.log)
+	}
+	return api.FlowReply{}, false
 }
 
 func (k *call) question(ctx context.Context, req api.FlowRequest) (api.FlowReply, error) {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -22,6 +21,7 @@ type orphan struct {
 	since time.Time
 	token string // of its call; "" while unknown
 	acct  string
+	whole bool // nothing failed while this was read
 	alone bool // it does what the caller wants without an agent: a conversation, a conference
 
 	callID, leg string // Call-ID of the caller's dialog, and of that of the one he talks to
@@ -82,12 +82,17 @@ func (c *Calls) Alive() []api.AliveCall {
 	for _, k := range c.live {
 		list = append(list, api.AliveCall{AccountID: k.account, Token: k.token})
 	}
-	for _, o := range c.orphans {
+	for _, o := range c.unserved() {
 		if o.token != "" {
 			list = append(list, api.AliveCall{AccountID: o.acct, Token: o.token})
 		}
 	}
 	return list
+}
+
+// unserved are the calls that go on without a runner, and those of them whose end is being told. c.mu is held.
+func (c *Calls) unserved() []orphan {
+	return slices.AppendSeq(slices.Collect(maps.Values(c.orphans)), maps.Values(c.parting))
 }
 
 // channelRow is what is read of one channel in `show channels as json`.
@@ -129,7 +134,13 @@ func (c *Calls) sweep(ctx context.Context, now time.Time) error {
 	for uuid, o := range c.orphans {
 		if !seen[uuid] {
 			delete(c.orphans, uuid)
-			c.partings.Go(func() { c.part(ctx, uuid, o) })
+			c.parting[uuid] = o
+			c.partings.Go(func() {
+				c.part(ctx, uuid, o)
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				delete(c.parting, uuid)
+			})
 		}
 	}
 	return nil
@@ -147,8 +158,12 @@ func (c *Calls) look(ctx context.Context, row channelRow, now time.Time) {
 	if served {
 		return
 	}
-	if !known {
-		o = c.discover(ctx, row.UUID, now)
+	if !known || !o.whole || o.token == "" {
+		since := now
+		if known {
+			since = o.since
+		}
+		o = c.discover(ctx, row.UUID, since)
 	}
 	o.alone = row.Application == "bridge" || row.Application == "conference"
 	if o.alone {
@@ -173,12 +188,20 @@ func (c *Calls) look(ctx context.Context, row channelRow, now time.Time) {
 	}
 }
 
-// discover reads what a channel tells of its call.
-func (c *Calls) discover(ctx context.Context, uuid string, now time.Time) orphan {
-	o := orphan{since: now, token: c.variable(ctx, uuid, "sip_h_"+api.HeaderCall), acct: c.variable(ctx, uuid, "sip_h_"+api.HeaderAccount),
-		callID: c.variable(ctx, uuid, "sip_call_id"), recording: c.variable(ctx, uuid, recordingVariable)}
-	if other := c.variable(ctx, uuid, "last_bridge_to"); other != "" {
-		o.leg = c.variable(ctx, other, "sip_call_id")
+// discover reads what a channel tells of its call. What could not be read is read again at the next sweep.
+func (c *Calls) discover(ctx context.Context, uuid string, since time.Time) orphan {
+	o := orphan{since: since, whole: true}
+	other := ""
+	for _, v := range []struct {
+		to   *string
+		name string
+	}{{&o.token, "sip_h_" + api.HeaderCall}, {&o.acct, "sip_h_" + api.HeaderAccount}, {&o.callID, "sip_call_id"},
+		{&o.recording, recordingVariable}, {&other, "last_bridge_to"}} {
+		value, err := c.variable(ctx, uuid, v.name)
+		*v.to, o.whole = value, o.whole && err == nil
+	}
+	if other != "" {
+		o.leg, _ = c.variable(ctx, other, "sip_call_id") // the other may have gone
 	}
 	return o
 }
@@ -214,36 +237,18 @@ func (c *Calls) part(ctx context.Context, uuid string, o orphan) {
 	c.tell(ctx, req, log)
 }
 
-// tell reports the end of a call until a brain has taken it, for brainPatience.
-func (c *Calls) tell(ctx context.Context, req api.FlowRequest, log *slog.Logger) {
-	began, wait := time.Now(), retryFirst
-	for {
-		asking, cancel := context.WithTimeout(ctx, brainTimeout)
-		_, err := c.cfg.Brain.Flow(asking, req)
-		cancel()
-		if err == nil || ctx.Err() != nil {
-			return
-		}
-		if time.Since(began)+wait > brainPatience {
-			log.Error("no brain takes the end of a call", "error", err)
-			return
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return
-		}
-		wait = min(2*wait, retryMost)
-	}
-}
-
-// variable reads a variable of a channel, "" when it has none.
-func (c *Calls) variable(ctx context.Context, uuid, name string) string {
+// variable reads a variable of a channel, "" when it has none. An error is a channel or a FreeSWITCH that is not there.
+func (c *Calls) variable(ctx context.Context, uuid, name string) (string, error) {
 	value, err := c.order(ctx, "uuid_getvar "+uuid+" "+name)
-	if err != nil || value == notGiven || strings.HasPrefix(value, "-ERR") {
-		return ""
+	switch {
+	case err != nil:
+		return "", err
+	case strings.HasPrefix(value, "-ERR"):
+		return "", fmt.Errorf("read %s: %s", name, value)
+	case value == notGiven:
+		return "", nil
 	}
-	return value
+	return value, nil
 }
 
 // order gives FreeSWITCH an order over the inbound connection.
@@ -314,6 +319,10 @@ func (c *Calls) writing() map[string]bool {
 	files := map[string]bool{}
 	c.mu.Lock()
 	calls := slices.Collect(maps.Values(c.live))
+	for _, o := range c.unserved() {
+		file, _, _ := strings.Cut(o.recording, "|")
+		files[file] = true
+	}
 	c.mu.Unlock()
 	for _, k := range calls {
 		k.mu.Lock() // it may wait for FreeSWITCH, and so not with all calls locked

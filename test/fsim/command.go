@@ -286,11 +286,12 @@ func (l *control) gone() {
 		c.socket = nil
 	}
 	resume := l.resume || truth(c.vars.get("socket_resume"))
-	// Only what runs inside this socket is cut; a call that was taken elsewhere does not notice. A recording of what
-	// the caller says goes on to its end in any case.
+	// Only what runs inside this socket is cut; a call that was taken elsewhere does not notice. A caller whose words
+	// are being recorded is hung up: FreeSWITCH's record ends a call when it is cut.
+	recording := false
 	if mine && resume && c.cause == "" && c.next == nil && c.inSocket > 0 {
 		c.messages = nil
-		recording := len(c.execs) > 0 && c.execs[len(c.execs)-1].app == "record"
+		recording = len(c.execs) > 0 && c.execs[len(c.execs)-1].app == "record"
 		select {
 		case <-c.cut:
 		default:
@@ -301,6 +302,9 @@ func (l *control) gone() {
 		}
 	}
 	c.mu.Unlock()
+	if recording {
+		c.end("DESTINATION_OUT_OF_ORDER", false)
+	}
 	l.beginning.Do(func() { close(l.begun) })
 	close(l.ended)
 }

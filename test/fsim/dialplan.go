@@ -20,6 +20,7 @@ func (s *Server) dialplan() []Action {
 		{"set", "hangup_after_conference=false"},
 		{"set", "playback_terminators=none"},
 		{"set", "sip_copy_custom_headers=false"},
+		{"export", "nolocal:absolute_codec_string=PCMA,PCMU"},
 		{"set", "send_silence_when_idle=-1"},
 	}, s.handOver(Action{"transfer", "away XML away"})...)
 }

@@ -160,7 +160,8 @@ func TestConference_FiveHearTheOtherFour(t *testing.T) {
 		attend(t, ctx, e, g, "800", map[bool]string{true: "9999", false: "1234"}[i == 1])
 		gathered(t, ctx, e, "meeting", i+1)
 	}
-	began := time.Now()
+	_, account := brainOf(t, ctx, e)
+	keys := tapeKeys(t, ctx, e, account, guests[0].call)
 	hearing(t, ctx, guests)
 	listed(t, gathered(t, ctx, e, "meeting", 5), guests, "2012")
 	muteAndKick(t, ctx, e, guests)
@@ -173,7 +174,7 @@ func TestConference_FiveHearTheOtherFour(t *testing.T) {
 		}
 	}
 	gathered(t, ctx, e, "meeting", 0)
-	sound := recording(t, ctx, e, guests[0].call, began)
+	sound := recording(t, ctx, e, keys)
 	if sound.channels() != 1 {
 		t.Errorf("the recording of the room has %d channels", sound.channels())
 	}

@@ -18,26 +18,27 @@ import (
 	"github.com/sipio/sipio/test/phone/tone"
 )
 
-// recordingKeys are where the recording of a call of an account may be that began at a time: beside that day in the
-// account's zone, the next one.
-func recordingKeys(t *testing.T, account string, c *phone.Call, began time.Time) (keys []string) {
+// tapeKeys are where the recording of a live call of an account is to be: beside this day in the account's zone, that of
+// a minute ago.
+func tapeKeys(t *testing.T, ctx context.Context, e *edge.Edge, account string, c *phone.Call) (keys []string) {
 	t.Helper()
 	zone, err := time.LoadLocation("Europe/Berlin")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, at := range []time.Time{began, time.Now()} {
-		keys = append(keys, account+"/rec/"+at.In(zone).Format(time.DateOnly)+"/"+c.CallID()+".wav")
+	token := liveToken(t, ctx, e, c)
+	for _, at := range []time.Time{time.Now().Add(-time.Minute), time.Now()} {
+		keys = append(keys, account+"/rec/"+at.In(zone).Format(time.DateOnly)+"/"+c.CallID()+"-"+token+".wav")
 	}
 	return slices.Compact(keys)
 }
 
-// recording waits for the recording of a call of the account shop, and reads it as the account does.
-func recording(t *testing.T, ctx context.Context, e *edge.Edge, c *phone.Call, began time.Time) (s sound) {
+// recording waits for a recording of the account shop, and reads it as the account does.
+func recording(t *testing.T, ctx context.Context, e *edge.Edge, keys []string) (s sound) {
 	t.Helper()
 	_, account := brainOf(t, ctx, e)
 	eventually(t, ctx, "the recording", func() (err error) {
-		for _, key := range recordingKeys(t, account, c, began) {
+		for _, key := range keys {
 			var file []byte
 			if file, err = e.Request(ctx, http.MethodGet, "/v1/objects/"+key+"?account_id="+account, "", nil); err == nil {
 				s, err = readWAV(file)
@@ -49,7 +50,7 @@ func recording(t *testing.T, ctx context.Context, e *edge.Edge, c *phone.Call, b
 	return s
 }
 
-// liveToken is the token of a live call of the account shop.
+// liveToken is the token of a live call.
 func liveToken(t *testing.T, ctx context.Context, e *edge.Edge, c *phone.Call) (token string) {
 	t.Helper()
 	brain, _ := brainOf(t, ctx, e)
@@ -108,10 +109,11 @@ func TestRecording_HasEachSideInItsChannelAndSilenceWhilePaused(t *testing.T) {
 	for _, way := range []struct{ from, to string }{{"2001", "2003"}, {"2003", "2001"}} {
 		t.Run(way.from+" to "+way.to, func(t *testing.T) {
 			ctx := within(t, 60*time.Second)
-			began := time.Now()
 			a, b := rung(t, ctx, registered(t, e, way.from, realm("shop.test")), registered(t, e, way.to, realm("shop.test")), way.to)
 			talk(t, ctx, a, b)
 			token := liveToken(t, ctx, e, a)
+			_, account := brainOf(t, ctx, e)
+			keys := tapeKeys(t, ctx, e, account, a)
 			for range 2 {
 				talk(t, ctx, a, b)
 			}
@@ -123,7 +125,7 @@ func TestRecording_HasEachSideInItsChannelAndSilenceWhilePaused(t *testing.T) {
 			both(t, ctx, a, b, 2*time.Second)
 			hangUp(t, ctx, e, a, b)
 
-			s := recording(t, ctx, e, a, began)
+			s := recording(t, ctx, e, keys)
 			if s.channels() != 2 {
 				t.Fatalf("%d channels", s.channels())
 			}
@@ -167,15 +169,7 @@ func TestRecording_ByAnOperator(t *testing.T) {
 	recordedFor := time.Since(began)
 	both(t, ctx, a, b, 2*time.Second)
 	hangUp(t, ctx, e, a, b)
-	_, account := brainOf(t, ctx, e)
-	var s sound
-	eventually(t, ctx, "the recording "+key, func() error {
-		file, err := e.Request(ctx, http.MethodGet, "/v1/objects/"+key+"?account_id="+account, "", nil)
-		if err == nil {
-			s, err = readWAV(file)
-		}
-		return err
-	})
+	s := recording(t, ctx, e, []string{key})
 	if s.channels() != 2 {
 		t.Fatalf("%d channels", s.channels())
 	}
@@ -217,7 +211,6 @@ func TestRecording_OfANumberAndByAFlow(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx := within(t, 60*time.Second)
-			began := time.Now()
 			var caller *phone.Phone
 			if c.trunk {
 				caller = trunkPhone(t, e, "4930555")
@@ -229,9 +222,11 @@ func TestRecording_OfANumberAndByAFlow(t *testing.T) {
 				talk(t, ctx, a, b)
 			}
 			both(t, ctx, a, b, 2*time.Second)
+			_, account := brainOf(t, ctx, e)
+			keys := tapeKeys(t, ctx, e, account, a)
 			hangUp(t, ctx, e, a, b)
 			if c.recorded {
-				s := recording(t, ctx, e, a, began)
+				s := recording(t, ctx, e, keys)
 				if s.channels() != 2 {
 					t.Fatalf("%d channels", s.channels())
 				}
@@ -239,8 +234,7 @@ func TestRecording_OfANumberAndByAFlow(t *testing.T) {
 				only(t, "the called side's channel", s[1], 620, 440)
 				return
 			}
-			_, account := brainOf(t, ctx, e)
-			for _, key := range recordingKeys(t, account, a, began) {
+			for _, key := range keys {
 				if _, err := e.Request(ctx, http.MethodGet, "/v1/objects/"+key+"?account_id="+account, "", nil); err == nil || !strings.Contains(err.Error(), "404") {
 					t.Errorf("%s: %v", key, err)
 				}
@@ -255,7 +249,6 @@ func TestRecording_IsAnnouncedAndReadByItsAccountAlone(t *testing.T) {
 	e := shopNode(t)
 	tails(t, e)
 	ctx := within(t, 60*time.Second)
-	began := time.Now()
 	otto, nora := registered(t, e, "3002", realm("notary.test")), registered(t, e, "3001", realm("notary.test"))
 	a, err := otto.Dial(ctx, "3001")
 	if err != nil {
@@ -277,13 +270,13 @@ func TestRecording_IsAnnouncedAndReadByItsAccountAlone(t *testing.T) {
 	for range 4 {
 		talk(t, ctx, a, b)
 	}
-	hangUp(t, ctx, e, a, b)
-
 	id, err := e.AccountID(ctx, "notary")
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := recordingKeys(t, id, a, began)
+	keys := tapeKeys(t, ctx, e, id, a)
+	hangUp(t, ctx, e, a, b)
+
 	notary, shop := readingKey(t, ctx, e, "notary"), readingKey(t, ctx, e, "shop")
 	eventually(t, ctx, "the account to read its recording", func() error {
 		var last error

@@ -81,6 +81,9 @@ func findings(files map[string]string) []string {
 			}
 		}
 	}
+	if strings.Contains(comment.ReplaceAllString(files["vars.xml"], ""), "|") {
+		out = append(out, "vars.xml: one agent drives a FreeSWITCH, and no second one")
+	}
 	for _, name := range slices.Sorted(maps.Keys(defined)) {
 		if !used[name] {
 			out = append(out, "vars.xml: "+name+" is used nowhere")
@@ -102,6 +105,7 @@ func TestConfig_TheCheckFindsWhatIsBroken(t *testing.T) {
 	for _, c := range []struct{ file, from, to, want string }{
 		{"dialplan/sipio.xml", "</context>", "", "dialplan/sipio.xml: XML syntax error"},
 		{"autoload/sofia.conf.xml", "$${sip_ip}", "$${sip_adress}", "sip_adress} is not in vars.xml"},
+		{"vars.xml", "agents=127.0.0.1:8484", "agents=127.0.0.1:8484|127.0.0.1:8485", "no second one"},
 		{"vars.xml", "esl_port=", "esl_prot=", "$${esl_port} is not in vars.xml"},
 		{"vars.xml", "esl_port=", "esl_prot=", "esl_prot is used nowhere"},
 		{"freeswitch.xml", "data=\"vars.xml\"/>", "data=\"vars.xml\"/><X-PRE-PROCESS cmd=\"set\" data=\"a=b\"/>", "only one on its line"},

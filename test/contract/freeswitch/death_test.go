@@ -123,30 +123,35 @@ func TestDeath_AnsweredCallsComeBack(t *testing.T) {
 	})
 }
 
-// Proves that what a caller says goes on being recorded when the agent dies, whatever socket_resume says, and that the
-// caller is back with an agent as soon as somebody breaks the recording off over the inbound connection.
-func TestDeath_RecordingGoesOnUntilItIsBrokenOff(t *testing.T) {
+// Proves that a caller whose words are being recorded is hung up when the agent dies, unless it said socket_resume=false
+// before: then the recording goes on, until somebody breaks it off over the inbound connection, and the caller is back
+// with an agent.
+func TestDeath_RecordingGoesOnOrEndsTheCall(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
-		c := s.answered(t)
-		other := s.dialESL(t, esl.Options{})
-		c.runs(t, "set", "socket_resume=false")
-		c.begins(t, "record", filepath.Join(s.dir, "records", c.token+".wav")+" 60 200 60", false)
-		c.named(t, "RECORD_START")
-		c.ear.SendTone(440)
-		spoken(t, time.Second)
-		c.Close()
-		spoken(t, 2*time.Second)
-		t.Log(apiOf(t, other, "show channels as json"))
-		select {
-		case <-s.agents.of(c.token):
-			t.Fatal("the call came back by itself")
-		default:
+		for _, resume := range []string{"true", "false"} {
+			c := s.answered(t)
+			c.runs(t, "set", "socket_resume="+resume)
+			c.begins(t, "record", filepath.Join(s.dir, "records", c.token+".wav")+" 60 200 60", false)
+			c.named(t, "RECORD_START")
+			c.ear.SendTone(440)
+			spoken(t, time.Second)
+			c.Close()
+			if resume == "true" {
+				over(t, c.ear, 3*time.Second)
+				continue
+			}
+			spoken(t, 2*time.Second)
+			select {
+			case <-s.agents.of(c.token):
+				t.Fatal("the call came back by itself")
+			default:
+			}
+			apiOf(t, s.dialESL(t, esl.Options{}), "uuid_break "+c.uuid+" all")
+			c.agent = s.agents.wait(t, c.token)
+			c.begin(t)
+			c.begins(t, "playback", toneFile(t, 900, 3*time.Second), false)
+			hears(t, c.ear, 900)
 		}
-		t.Log(apiOf(t, other, "uuid_break "+c.uuid+" all"))
-		c.agent = s.agents.wait(t, c.token)
-		c.begin(t)
-		c.begins(t, "playback", toneFile(t, 900, 3*time.Second), false)
-		hears(t, c.ear, 900)
 	})
 }
 

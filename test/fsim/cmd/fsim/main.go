@@ -59,7 +59,7 @@ func parse(args []string, stderr io.Writer) (fsim.Options, error) {
 	f.StringVar(&o.ESL, "esl", "127.0.0.1:8021", "host:port of the event socket")
 	f.StringVar(&o.Password, "password", "", "of the event socket (default ClueCon)")
 	passwordFile := f.String("password-file", "", "file that holds it")
-	agents := f.String("agents", "127.0.0.1:8484|127.0.0.1:8485", "host:port|host:port of the node agents, as in vars.xml")
+	agents := f.String("agents", "127.0.0.1:8484", "host:port|host:port of the node agents, as in vars.xml")
 	f.StringVar(&o.RTPIP, "rtp-ip", "", "address of RTP (default: that of SIP)")
 	f.IntVar(&o.RTPMin, "rtp-min", 20000, "first RTP port")
 	f.IntVar(&o.RTPMax, "rtp-max", 29998, "last RTP port")
