@@ -164,7 +164,7 @@ func (k *call) ask(ctx context.Context, req api.FlowRequest) (api.FlowReply, boo
 // once more.
 func (k *call) unanswered(ctx context.Context, req api.FlowRequest) (api.FlowReply, bool) {
 	k.stopping = true
-	if false {
+	if isEnd(req.Outcome) || req.Data["key"] != "" {
 		k.of.farewell(ctx, req, k.log)
 	}
 	return api.FlowReply{}, false
