@@ -61,9 +61,10 @@ type Edge struct {
 	Kamailio, RTPEngine *Proc
 	Media               *Proc // the media server; nil = none
 
-	opt    Options
-	orders string                            // key of the brain's orders
-	edit   func(path, content string) string // of Kamailio's configuration; nil = none
+	opt      Options
+	orders   string                            // key of the brain's orders
+	mediaRTP int                               // first of 500 ports of the media server
+	edit     func(path, content string) string // of Kamailio's configuration; nil = none
 }
 
 // Root is the root folder of the repository.
@@ -227,7 +228,7 @@ func (e *Edge) prepare() (err error) {
 	e.MediaSIP, e.MediaESL = fmt.Sprintf("127.0.0.1:%d", more[2]), fmt.Sprintf("127.0.0.1:%d", more[3])
 	e.MediaListen = fmt.Sprintf("127.0.0.1:%d", more[4])
 	e.KamailioSocket = filepath.Join(e.Dir, "kamailio.sock")
-	e.RTPMin, e.RTPMax = rtpRange()
+	e.RTPMin, e.RTPMax, e.mediaRTP = rtpRanges()
 	return nil
 }
 
@@ -274,12 +275,13 @@ func freePorts(ip string, n int) ([]int, error) {
 	return ports, nil
 }
 
-// rtpRange picks 1,000 ports below the ephemeral range, at random so that parallel runs rarely meet.
-func rtpRange() (lo, hi int) {
-	var b [1]byte
+// rtpRanges picks 1,000 ports for rtpengine, and the first of 500 for the media server, below the ephemeral range and
+// apart from each other; at random, so that parallel runs rarely meet.
+func rtpRanges() (lo, hi, media int) {
+	var b [2]byte
 	_, _ = rand.Read(b[:])
 	lo = 10000 + int(b[0]%20)*1000
-	return lo, lo + 999
+	return lo, lo + 999, 30000 + int(b[1]%5)*500
 }
 
 func (e *Edge) tee(proc string) func(string) {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,14 +36,15 @@ func (e *Edge) startMedia(ctx context.Context, bin string) error {
 	}
 	if FreeSWITCH() == "" {
 		e.Media = newProc(e.Dir, "media", nil, bin+"/fsim", "-sip", e.MediaSIP, "-esl", e.MediaESL, "-password", password,
-			"-agents", e.MediaListen, "-music", filepath.Join(dir, "moh"))
+			"-agents", e.MediaListen, "-music", filepath.Join(dir, "moh"),
+			"-rtp-min", strconv.Itoa(e.mediaRTP), "-rtp-max", strconv.Itoa(e.mediaRTP+498))
 		return e.StartMedia(ctx)
 	}
 	sipIP, sipPort, _ := net.SplitHostPort(e.MediaSIP)
 	eslIP, eslPort, _ := net.SplitHostPort(e.MediaESL)
 	home := filepath.Join(e.Dir, "freeswitch")
 	err := daemon.Render(filepath.Join(Root(), "freeswitch-cfg"), filepath.Join(home, "conf"), map[string]string{
-		"sip_ip": sipIP, "sip_port": sipPort, "sip_acl": e.IP + "/32", "rtp_ip": sipIP, "rtp_start": "20000", "rtp_end": "29998",
+		"sip_ip": sipIP, "sip_port": sipPort, "sip_acl": e.IP + "/32", "rtp_ip": sipIP, "rtp_start": strconv.Itoa(e.mediaRTP), "rtp_end": strconv.Itoa(e.mediaRTP + 498),
 		"esl_ip": eslIP, "esl_port": eslPort, "esl_password": password, "agents": e.MediaListen,
 		"music_dir": filepath.Join(dir, "moh"), "streams_dir": filepath.Join(dir, "streams"), "max_rate": "1000",
 	})
