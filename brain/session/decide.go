@@ -11,7 +11,7 @@ import (
 // must be checked first. Decide itself changes nothing.
 func (m *Machine) Decide(nowMS int64, env *Env, req *Request) (op []byte, reply Reply) {
 	m.fresh, m.made, m.next = nil, nil, nil
-	if m.image != nil {
+	if m.image != nil && (m.endMS == 0 || req.Flow != nil) {
 		m.Renew(nowMS)
 	}
 	t := &turn{m: m, env: env, now: nowMS}

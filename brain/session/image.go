@@ -140,7 +140,9 @@ func (m *Machine) set(nowMS int64, r *pack.Reader) error {
 		m.lateMS = nowMS + lateMS
 	}
 	m.fresh = nil
-	m.Renew(nowMS)
+	if endMS == 0 {
+		m.Renew(nowMS)
+	}
 	return nil
 }
 
