@@ -135,7 +135,8 @@ type AliveCall struct {
 	Token     string `json:"token"`
 }
 
-// SessionLeaseSec is how long a session lives without a word of its node.
+// SessionLeaseSec is how long a session lives without a word of its node. Then it lapses; a report of the same channel
+// within an hour revives it.
 const SessionLeaseSec = 60
 
 // Op is something that a node shall do now. The same id is done once and answered alike.
