@@ -338,7 +338,7 @@ func TestV1_AccountsAreWalledOff(t *testing.T) {
 	did := fmt.Sprintf(`{"e164":"493010001","dest_kind":"flow","dest_id":%q}`, foreign[brain.KindCallFlow])
 	a.send(422, "POST", "/v1/dids?account_id="+globex, did)
 	own.send(403, "POST", "/v1/dids", did) // numbers, and the addresses of trunks, are given by the platform
-	own.want(403, "POST", "/v1/apply", "application/yaml", `[{kind: sip_trunk, account: globex, name: t, spec: {inbound_acl: [192.0.2.1/32]}}]`)
+	own.want(403, "POST", "/v1/apply", "application/yaml", `[{kind: sip_trunk, account: globex, name: t, spec: {inbound_acl: [198.51.100.77]}}]`)
 	own.want(422, "POST", "/v1/apply", "application/yaml", `[{kind: sip_user, account: acme, name: "1001", spec: {dnd: true}}]`)
 	own.want(422, "POST", "/v1/apply?prune=true", "application/yaml", `[{kind: account, name: acme}]`)
 	if doc := string(own.get(200, "/v1/export").body); strings.Contains(doc, "acme") {
