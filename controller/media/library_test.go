@@ -355,7 +355,7 @@ func TestMusic_IsHeardAllThrough(t *testing.T) {
 func espeak(t *testing.T) *Espeak {
 	t.Helper()
 	if _, err := exec.LookPath("espeak-ng"); err != nil {
-		t.Skip("espeak-ng is not installed: apt-get install espeak-ng")
+		t.Fatal("espeak-ng is not installed: deploy/install-packages.sh")
 	}
 	e, err := OpenEspeak(t.Context(), "")
 	if err != nil {
