@@ -180,6 +180,9 @@ type MediaPlaylist struct {
 	MediaIDs  []string `json:"media_ids" maxItems:"200"`
 }
 
+// Room is what nodes call the conference; unique platform-wide.
+func (c *Conference) Room() string { return c.AccountID + "-" + c.ID }
+
 // RecordPolicy says which calls of a user are recorded, seen from the user.
 type RecordPolicy string
 
@@ -189,6 +192,10 @@ const (
 	RecordOutbound RecordPolicy = "outbound" // calls of the user
 	RecordAll      RecordPolicy = "all"
 )
+
+// Inbound and Outbound say whether calls to the user, and calls of the user, are recorded.
+func (p RecordPolicy) Inbound() bool  { return p == RecordInbound || p == RecordAll }
+func (p RecordPolicy) Outbound() bool { return p == RecordOutbound || p == RecordAll }
 
 // Sound is something to be heard, before it is known which object of the media store that is. One of MediaID,
 // PlaylistID, Prompt, Text and Key is set.

@@ -49,19 +49,24 @@ func openAnswering(ctx context.Context, cfg Config, store *config.Store, l *live
 	if a.store, err = media.Open(ctx, media.Options{URL: where}); err != nil {
 		return nil, fmt.Errorf("media-store: %w", err)
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.store.Close())
+		}
+	}()
 	engine, err := openSpeech(ctx, cfg, log)
 	if err != nil {
-		return nil, errors.Join(err, a.store.Close())
+		return nil, err
 	}
 	a.library = media.NewLibrary(a.store, engine)
 	a.library.Log = log
 	outside, err := calls.NewClient(calls.ClientOptions{CAFile: cfg.FlowCAFile, AllowNets: cfg.FlowAllowNets})
 	if err != nil {
-		return nil, errors.Join(err, a.store.Close())
+		return nil, err
 	}
 	key, err := readSecret("op-key-file", cfg.OpKeyFile)
 	if err != nil {
-		return nil, errors.Join(err, a.store.Close())
+		return nil, err
 	}
 	a.nodes = &node.Ops{Key: key}
 	a.boxes = &voicemail.Boxes{Config: store, Objects: objects{a.store}, Presence: l.presence, Nodes: a.nodes, Poster: poster{outside},

@@ -30,8 +30,9 @@ type answering struct {
 
 	times times
 
-	mu      sync.Mutex
-	version string // of FreeSWITCH, as of the last connection
+	musicLaid bool // FreeSWITCH plays what was laid; keepMusic's own
+	mu        sync.Mutex
+	version   string // of FreeSWITCH, as of the last connection
 }
 
 // The platform's music on hold: its object, its file for FreeSWITCH below MediaDir, and its stream there.
@@ -117,22 +118,26 @@ func (a *answering) layMusic(ctx context.Context) error {
 		return err
 	}
 	to := filepath.Join(a.cfg.MediaDir, musicFile)
-	if old, err := os.ReadFile(to); err == nil && bytes.Equal(old, music) {
+	if old, err := os.ReadFile(to); err != nil || !bytes.Equal(old, music) {
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(to+".new", music, 0o644); err != nil {
+			return err
+		}
+		if err := os.Rename(to+".new", to); err != nil {
+			return err
+		}
+		a.musicLaid = false
+	}
+	if a.musicLaid {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(to+".new", music, 0o644); err != nil {
-		return err
-	}
-	if err := os.Rename(to+".new", to); err != nil {
-		return err
-	}
-	_, err = a.API(ctx, "local_stream reload "+musicStream) // a stream that found nothing to play has ended: start it
-	if err != nil {
+	// A stream that found nothing to play when FreeSWITCH started does not run, and cannot be told to read again.
+	if _, err = a.API(ctx, "local_stream reload "+musicStream); err != nil {
 		_, err = a.API(ctx, "local_stream start "+musicStream)
 	}
+	a.musicLaid = err == nil
 	return err
 }
 

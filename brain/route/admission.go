@@ -13,7 +13,7 @@ import (
 // the call, and who is in a call while it is up. nil: a group, something that the platform answers, or nobody. A
 // recorded call rings him by a leg of its own, which counts then.
 func Callee(caller Caller, req *api.RouteRequest) *brain.SIPUser {
-	p := plan{acct: caller.Account, caller: caller, vars: routeVars(&caller, req)}
+	p := plan{acct: caller.Account, caller: caller, req: req}
 	to := p.destination(nil, req)
 	for range brain.MaxHops {
 		switch to.target.Kind {

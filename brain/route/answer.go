@@ -60,7 +60,7 @@ func (p *plan) app(target brain.RouteTarget) outcome {
 	}
 	p.steps++
 	p.routes = append(p.routes, api.Route{Step: p.steps, App: string(target.Kind) + "/" + target.ID,
-		Vars: form(p.vars), FrInvTimer: answerMS, Headers: p.headers})
+		Vars: form(p.handed()), FrInvTimer: answerMS, Headers: p.headers})
 	p.say(", answered by the platform")
 	return outcome{step: p.steps, code: 480}
 }
@@ -71,18 +71,17 @@ func (p *plan) recorded(u *brain.SIPUser) bool {
 	if p.caller.Media || p.offline {
 		return false
 	}
-	if c := p.caller.User; c != nil && (c.RecordPolicy == brain.RecordOutbound || c.RecordPolicy == brain.RecordAll) {
+	if c := p.caller.User; c != nil && c.RecordPolicy.Outbound() {
 		return true
 	}
-	return u != nil && (u.RecordPolicy == brain.RecordInbound || u.RecordPolicy == brain.RecordAll)
+	return u != nil && u.RecordPolicy.Inbound()
 }
 
 // record has the media server call the target, so that it hears both sides.
 func (p *plan) record(target brain.RouteTarget) outcome {
 	p.say(", recorded")
 	before := p.vars
-	p.vars = maps.Clone(before)
-	p.vars["record"] = "1"
+	p.hand(brain.Vars{"record": "1"})
 	out := p.app(target)
 	p.vars = before
 	return out
@@ -175,7 +174,7 @@ func (p *plan) inbound(req *api.RouteRequest) destination {
 	if !target.IsSet() {
 		return destination{code: 480, why: "number " + number + " leads nowhere" + when(via)}
 	}
-	p.vars["did_label"] = did.Label
+	p.hand(brain.Vars{"did_label": did.Label})
 	p.hand(did.DestXform)
 	if via != "" {
 		p.say(via, ": ")

@@ -25,7 +25,8 @@ type plan struct {
 	acct    *brain.AccountConfig
 	caller  Caller
 	headers *api.RouteHeaders // of every route that rings
-	vars    brain.Vars        // what the route knows of the call, for what the platform answers
+	req     *api.RouteRequest // nil in a plan that is offline
+	vars    brain.Vars        // what the configuration hands on to what the platform answers
 	offline bool              // planned for a node without a brain: nothing that the platform must answer
 
 	routes []api.Route

@@ -47,7 +47,7 @@ func Decide(dir brain.Directory, caller Caller, req api.RouteRequest) api.Direct
 	if acct.Account.Status != brain.StatusActive {
 		return reject(acct, 403, "account "+acct.Account.ID+" is "+string(acct.Account.Status))
 	}
-	p := plan{acct: acct, caller: caller, vars: routeVars(&caller, &req)}
+	p := plan{acct: acct, caller: caller, req: &req}
 	to := p.destination(dir, &req)
 	if to.code != 0 {
 		return reject(acct, to.code, to.why)

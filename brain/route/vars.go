@@ -12,20 +12,22 @@ import (
 	"github.com/sipio/sipio/brain/api"
 )
 
-// routeVars is what every answered call knows.
-func routeVars(caller *Caller, req *api.RouteRequest) brain.Vars {
+// handed is what an answered call knows: what the question says of it, and what the configuration hands on. Most calls
+// ring phones, so it is put together only when it is wanted.
+func (p *plan) handed() brain.Vars {
 	vars := brain.Vars{
-		"caller_number": callerNumber(caller, req), "called_number": req.RURIUser,
-		"account_name": caller.Account.Account.Name, "direction": caller.direction(),
+		"caller_number": callerNumber(&p.caller, p.req), "called_number": p.req.RURIUser,
+		"account_name": p.acct.Account.Name, "direction": p.caller.direction(),
 	}
-	if u := caller.User; u != nil {
+	if u := p.caller.User; u != nil {
 		vars["caller_name"], vars["caller_user_id"] = sanitize(u.DisplayName), u.ID
 	} else {
-		vars["caller_name"] = sanitize(unquote(req.FromName))
+		vars["caller_name"] = sanitize(unquote(p.req.FromName))
 	}
-	if caller.Trunk != nil {
-		vars["called_number"] = E164(req.RURIUser)
+	if p.caller.Trunk != nil {
+		vars["called_number"] = E164(p.req.RURIUser)
 	}
+	maps.Copy(vars, p.vars)
 	return vars
 }
 

@@ -73,7 +73,7 @@ func (c *conference) opened(t *turn, in flow.Input) {
 
 func (c *conference) join(t *turn, room *brain.Conference, moderator bool) {
 	c.State = stateRoom
-	p := api.CommandParams{Room: t.env.Account.Account.ID + "-" + c.ID, Moderator: moderator, MaxMembers: room.MaxMembers,
+	p := api.CommandParams{Room: room.Room(), Moderator: moderator, MaxMembers: room.MaxMembers,
 		WaitModerator: room.WaitForModerator, AnnounceMember: room.AnnounceJoinLeave}
 	if room.Record {
 		p.Key = t.recordingKey()

@@ -44,7 +44,7 @@ func (t *turn) dialed(p api.CommandParams, record bool) {
 // policy tells whether calls to a user are recorded.
 func (t *turn) policy(p api.CommandParams) bool {
 	u := t.env.Account.Users[p.DestID]
-	return p.DestKind == string(brain.DestUser) && u != nil && (u.RecordPolicy == brain.RecordInbound || u.RecordPolicy == brain.RecordAll)
+	return p.DestKind == string(brain.DestUser) && u != nil && u.RecordPolicy.Inbound()
 }
 
 func (d *dial) known(t *turn) bool {

@@ -25,11 +25,7 @@ func newCACShow(s *server) *cobra.Command {
 		Short: "Show what is taken of each limit of an account, and by which calls",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
-			id, err := accountID(cmd.Context(), c, account)
+			c, id, err := s.account(cmd.Context(), account)
 			if err != nil {
 				return err
 			}
@@ -86,11 +82,7 @@ func newCACReset(s *server) *cobra.Command {
 			if all == (len(tokens) > 0) {
 				return errors.New("give either tokens (sipio cac show --slots lists them) or --all")
 			}
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
-			id, err := accountID(cmd.Context(), c, account)
+			c, id, err := s.account(cmd.Context(), account)
 			if err != nil {
 				return err
 			}

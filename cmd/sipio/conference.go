@@ -31,11 +31,7 @@ func newConferenceShow(s *server) *cobra.Command {
 		Short: "Show who is in a conference",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
-			id, err := accountID(cmd.Context(), c, account)
+			c, id, err := s.account(cmd.Context(), account)
 			if err != nil {
 				return err
 			}
@@ -99,11 +95,7 @@ func newConferenceChange(s *server, action, use, short string, members bool) *co
 			case members && all == (len(args) == 2):
 				return fmt.Errorf("name either a member (sipio conference show %s lists them) or --all", args[0])
 			}
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
-			id, err := accountID(cmd.Context(), c, account)
+			c, id, err := s.account(cmd.Context(), account)
 			if err != nil {
 				return err
 			}

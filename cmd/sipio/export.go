@@ -17,11 +17,7 @@ func newExport(s *server) *cobra.Command {
 			"API keys and the devices' credentials are not in it: a new brain needs the passwords written in.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
-			id, err := accountID(cmd.Context(), c, account)
+			c, id, err := s.account(cmd.Context(), account)
 			if err != nil {
 				return err
 			}

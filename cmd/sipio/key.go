@@ -29,11 +29,7 @@ func newKeyCreate(s *server) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
-			id, err := accountID(cmd.Context(), c, account)
+			c, id, err := s.account(cmd.Context(), account)
 			if err != nil {
 				return err
 			}
@@ -58,11 +54,7 @@ func newKeyList(s *server) *cobra.Command {
 		Short: "List API keys and their scopes",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
-			id, err := accountID(cmd.Context(), c, account)
+			c, id, err := s.account(cmd.Context(), account)
 			if err != nil {
 				return err
 			}

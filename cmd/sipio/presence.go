@@ -20,11 +20,7 @@ func newPresenceShow(s *server) *cobra.Command {
 		Short: "Show the users of an account with a registration, a call or an agent's status",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
-			id, err := accountID(cmd.Context(), c, account)
+			c, id, err := s.account(cmd.Context(), account)
 			if err != nil {
 				return err
 			}

@@ -29,11 +29,7 @@ func newRecordingChange(s *server, action, short string) *cobra.Command {
 		Long:  short + ".\nThe call must be one that the platform answers. sipio cac show --slots lists the tokens of calls.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
-			id, err := accountID(cmd.Context(), c, account)
+			c, id, err := s.account(cmd.Context(), account)
 			if err != nil {
 				return err
 			}

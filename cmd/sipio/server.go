@@ -65,6 +65,16 @@ func addAccountFlag(cmd *cobra.Command, account *string) {
 	cmd.Flags().StringVar(account, "account", "", "only this account, by name or id; for keys of the platform")
 }
 
+// account is the client and the id of the account that a command is about; "" = the key's own.
+func (s *server) account(ctx context.Context, name string) (*client.Client, string, error) {
+	c, err := s.client()
+	if err != nil {
+		return nil, "", err
+	}
+	id, err := accountID(ctx, c, name)
+	return c, id, err
+}
+
 // accountID turns an account's name into its id; "" stays.
 func accountID(ctx context.Context, c *client.Client, account string) (string, error) {
 	if account == "" || strings.HasPrefix(account, brain.KindAccount.IDPrefix()+"_") {

@@ -3,7 +3,6 @@ package actor
 import (
 	"container/heap"
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -84,21 +83,6 @@ func (s *shard) restore(data []byte) error {
 	})
 }
 
-// EachState reads a snapshot of a shard: whose, and the machine's own snapshot.
-func EachState(data []byte, visit func(id string, state []byte) error) error {
-	r := pack.NewReader(data)
-	for r.Rest() > 0 {
-		id, state := r.Text(), r.Bytes()
-		if err := r.Err(); err != nil {
-			return fmt.Errorf("journal snapshot: %w", err)
-		}
-		if err := visit(id, state); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // replay applies one message of the journal.
 func (s *shard) replay(data []byte) error {
 	return EachRecord(data, func(id string, nowMS int64, op []byte) error {
@@ -114,25 +98,6 @@ func (s *shard) replay(data []byte) error {
 		s.settle(o)
 		return nil
 	})
-}
-
-// EachRecord reads the records of one message of a shard's journal: whose, when (epoch milliseconds), what.
-func EachRecord(data []byte, visit func(id string, nowMS int64, op []byte) error) error {
-	r := pack.NewReader(data)
-	for r.Rest() > 0 {
-		id, nowMS, op := r.Text(), r.Int(), r.Bytes()
-		if err := r.Err(); err != nil {
-			return fmt.Errorf("journal record: %w", err)
-		}
-		if err := visit(id, nowMS, op); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func appendRecord(b []byte, id string, nowMS int64, op []byte) []byte {
-	return pack.AppendBytes(pack.AppendInt(pack.AppendText(b, id), nowMS), op)
 }
 
 // submit puts a request into its actor's mailbox.
@@ -413,62 +378,6 @@ func (s *shard) putSnapshot() {
 	s.gate.putSnapshot(b)
 }
 
-// commitAll is the committer: it writes one message after the other until the loop has ended and everything
-// is written, ctx ends, or the log fails.
-func (s *shard) commitAll(ctx context.Context, loopOver <-chan struct{}) {
-	afterPart, over := false, false
-	for {
-		b := s.gate.next(afterPart)
-		if b == nil && over {
-			return
-		}
-		if b == nil {
-			select {
-			case <-s.gate.more:
-				continue
-			case <-loopOver: // nothing is put any more; what was put last may still be there
-				over = true
-				continue
-			case <-ctx.Done():
-				s.gate.fail(nil, ErrNoOwner)
-				return
-			}
-		}
-		if err := s.write(ctx, b); err != nil {
-			s.lost(b, err)
-			return
-		}
-		afterPart = b.part
-		s.gate.written(b)
-	}
-}
-
-func (s *shard) write(ctx context.Context, b *batch) error {
-	switch {
-	case b.part:
-		return s.log.AppendSnapshot(ctx, b.data, b.first, b.last)
-	case len(b.data) == 0:
-		return nil
-	}
-	return s.log.Append(ctx, b.data)
-}
-
-// lost ends the shard after its log refused: everything not acknowledged is void.
-func (s *shard) lost(b *batch, err error) {
-	if !errors.Is(err, context.Canceled) {
-		s.host.Log.Warn("shard lost", "shard", s.n, "epoch", s.epoch, "err", err)
-	}
-	s.close(false)
-	s.gate.fail(b, brain.Errorf(brain.EUnavailable, "shard %d has another owner", s.n))
-	s.host.forget(s, err)
-}
-
-// broken ends the shard after a fault of a machine; what was acknowledged stays, the rest is read again.
-func (s *shard) broken(err error) {
-	s.close(false)
-	s.host.forget(s, err)
-}
-
 // close takes no more requests; those in the queue are still applied.
 func (s *shard) close(parting bool) {
 	s.mu.Lock()
@@ -488,31 +397,4 @@ func (s *shard) refuseRest() {
 	for _, r := range rest {
 		r.fail(ErrNoOwner)
 	}
-}
-
-// dueHeap orders actors by their alarms.
-type dueHeap []*object
-
-func (h dueHeap) Len() int           { return len(h) }
-func (h dueHeap) Less(i, j int) bool { return h[i].dueMS < h[j].dueMS }
-func (h dueHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-
-// Push and Pop are for container/heap only.
-func (h *dueHeap) Push(x any) {
-	o := x.(*object)
-	o.index = len(*h)
-	*h = append(*h, o)
-}
-
-// Pop takes the last off.
-func (h *dueHeap) Pop() any {
-	last := len(*h) - 1
-	o := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	o.index = -1
-	return o
 }

@@ -21,9 +21,6 @@ type Nodes interface {
 // opID names an op of its own.
 func opID() string { return "op_" + strings.ToLower(rand.Text()) }
 
-// room is the name of a conference at the nodes.
-func room(c *brain.Conference) string { return c.AccountID + "-" + c.ID }
-
 // conference answers GET /conference?conference_id=…: who is in the room.
 func (s *Server) conference(r *http.Request, key brain.APIKey) (any, error) {
 	c, err := s.conferenceOf(r, key, r.URL.Query().Get("conference_id"))
@@ -63,7 +60,7 @@ func (s *Server) findRoom(ctx context.Context, c *brain.Conference) (*api.Confer
 		if n.AgentURL == "" {
 			continue
 		}
-		reply, err := s.Nodes.Push(ctx, n, api.Op{ID: opID(), Kind: api.OpConference, Action: "list", Room: room(c)})
+		reply, err := s.Nodes.Push(ctx, n, api.Op{ID: opID(), Kind: api.OpConference, Action: "list", Room: c.Room()})
 		if err != nil {
 			silent = err
 			continue
@@ -102,7 +99,7 @@ func (s *Server) changeConference(r *http.Request, key brain.APIKey) (any, error
 	case n == nil:
 		return nil, badBody(http.StatusNotFound, countBadType, "nobody is in conference %s", quote(c.Name))
 	}
-	op := api.Op{ID: opID(), Kind: api.OpConference, Action: req.Action, Room: room(c), Member: req.Member}
+	op := api.Op{ID: opID(), Kind: api.OpConference, Action: req.Action, Room: c.Room(), Member: req.Member}
 	if err := s.done(r.Context(), n, op); err != nil {
 		return nil, err
 	}

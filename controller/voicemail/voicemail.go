@@ -160,14 +160,12 @@ func (b *Boxes) Registered(node, accountID, aor string) {
 	if acct == nil {
 		return
 	}
-	for _, d := range acct.Devices {
-		if d.AOR() != aor {
-			continue
-		}
-		if u := acct.Users[d.UserID]; u != nil && acct.Voicemails[u.VoicemailID] != nil {
-			b.enqueue(job{account: accountID, box: u.VoicemailID, aor: aor, node: node})
-		}
+	d := acct.DeviceByAuth[strings.TrimPrefix(aor, "sip:")]
+	if d == nil {
 		return
+	}
+	if u := acct.Users[d.UserID]; u != nil && acct.Voicemails[u.VoicemailID] != nil {
+		b.enqueue(job{account: accountID, box: u.VoicemailID, aor: aor, node: node})
 	}
 }
 

@@ -203,18 +203,23 @@ func TestEvents_SurviveTheDeathOfBrainAndNodeAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, ctx, "all events at the brain", func() error { return isLive(t, e, live...) })
-	if c := a.counts(); c["events_applied"] != delivered || c["events_failed"]+c["events_unknown_account"]+c["events_dropped_bad"] != 0 {
-		t.Errorf("%d events were posted while the brain was dead, it counts %v", delivered, c)
-	}
+	eventually(t, ctx, "the count of the events posted while the brain was dead", func() error { return applied(a, delivered) })
 
 	k.again()
 	k.post(api.EventDialogEnd, live...)
 	k.again()
 	eventually(t, ctx, "the end of all calls", func() error { return isLive(t, e) })
-	if c := a.counts(); c["events_applied"] != delivered+int64(len(live)) {
-		t.Errorf("after the ends the brain counts %v", c)
-	}
+	eventually(t, ctx, "the count of the ends", func() error { return applied(a, delivered+int64(len(live))) })
 	noFaults(t, e)
+}
+
+// applied tells when the brain has applied another number of events than wanted, or lost any. It counts
+// an event when its batch is answered, a moment after the event is seen in what is live.
+func applied(a asker, want int64) error {
+	if c := a.counts(); c["events_applied"] != want || c["events_failed"]+c["events_unknown_account"]+c["events_dropped_bad"] != 0 {
+		return fmt.Errorf("want %d events applied, the brain counts %v", want, c)
+	}
+	return nil
 }
 
 // isLive tells when the calls that the brain lists are others than wanted.
