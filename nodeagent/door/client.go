@@ -193,6 +193,9 @@ func (c *leanConn) roundTrip(head string, x *exchange) (got answer, keep bool, e
 		return answer{}, false, fmt.Errorf("%w: %w", errStale, err)
 	}
 	if _, err := c.br.Peek(1); err != nil { // closed without a byte of answer
+		if x.reached != nil { // or taken by a brain that died over it
+			x.reached.Store(true)
+		}
 		return answer{}, false, fmt.Errorf("%w: %w", errStale, err)
 	}
 	return readAnswer(c.br)

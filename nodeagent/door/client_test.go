@@ -3,11 +3,13 @@ package door
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -36,6 +38,33 @@ func TestLeanClient_RepeatsOnAStaleConnection(t *testing.T) {
 	}
 	if conns.Load() != 2 || d.Stats().Fallbacks != 0 {
 		t.Errorf("%d connections, %d fallbacks; want 2 and 0", conns.Load(), d.Stats().Fallbacks)
+	}
+}
+
+// A brain that dies over a question has had it, though the second attempt finds nobody: it may have admitted the call.
+func TestLeanClient_KnowsThatADyingBrainHadTheQuestion(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		conn, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = conn.Read(make([]byte, 4096))
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(accepted), accepted)
+		_, _ = conn.Read(make([]byte, 4096))
+		_ = ln.Close()
+		_ = conn.Close()
+	}()
+	l := newLeanClient(&url.URL{Scheme: "http", Host: ln.Addr().String()}, "", 1, time.Second)
+	for _, want := range []error{nil, errUnreachable} {
+		var reached atomic.Bool
+		_, err := l.ask(&exchange{question: question{path: "/route", body: []byte("call_id=c"), reached: &reached}})
+		if !errors.Is(err, want) || reached.Load() != (want != nil) {
+			t.Errorf("%v, it had the question %v; want %v", err, reached.Load(), want)
+		}
 	}
 }
 

@@ -179,14 +179,14 @@ type grown struct {
 func (g *growing) state(t *testing.T, ctx context.Context) grown {
 	t.Helper()
 	cl := g.cluster.Client(g.solo)
-	state, err := cl.Cluster(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	j, err := cl.Journal(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var state api.ClusterState
+	var j api.JournalState
+	eventually(t, ctx, "a brain that tells how it stands", func() (err error) {
+		if state, err = cl.Cluster(ctx); err == nil {
+			j, err = cl.Journal(ctx)
+		}
+		return err
+	})
 	return grown{
 		config:  strconv.FormatInt(state.ConfigVersion, 10) + " " + state.ConfigDigest,
 		slots:   tokens(slots(t, ctx, g.cluster, g.solo, g.account.id)),

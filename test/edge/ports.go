@@ -1,9 +1,8 @@
 package edge
 
 import (
-	"crypto/rand"
-	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 )
 
@@ -14,8 +13,10 @@ func portAfter(p int) int {
 	return p + 1
 }
 
-// freePorts returns n ports that are free for UDP and TCP on ip at this moment.
+// freePorts returns n ports that are free for UDP and TCP on ip at this moment. They lie above the range from which the
+// kernel gives ports to connections, so that none takes one while its owner is being restarted.
 func freePorts(ip string, n int) ([]int, error) {
+	const first, last = 61000, 65500
 	var ports []int
 	var held []interface{ Close() error }
 	defer func() {
@@ -23,13 +24,13 @@ func freePorts(ip string, n int) ([]int, error) {
 			_ = h.Close()
 		}
 	}()
-	for tries := 0; len(ports) < n && tries < 100; tries++ {
-		l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
+	for tries := 0; len(ports) < n && tries < 1000; tries++ {
+		port := first + rand.IntN(last-first)
+		l, err := net.Listen("tcp", net.JoinHostPort(ip, fmt.Sprint(port)))
 		if err != nil {
-			return nil, fmt.Errorf("find a free port on %s: %w", ip, err)
+			continue
 		}
 		held = append(held, l)
-		port := l.Addr().(*net.TCPAddr).Port
 		u, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(ip), Port: port})
 		if err != nil {
 			continue
@@ -38,7 +39,7 @@ func freePorts(ip string, n int) ([]int, error) {
 		ports = append(ports, port)
 	}
 	if len(ports) < n {
-		return nil, errors.New("no free ports")
+		return nil, fmt.Errorf("no free ports on %s", ip)
 	}
 	return ports, nil
 }
@@ -46,10 +47,8 @@ func freePorts(ip string, n int) ([]int, error) {
 // rtpRanges picks 1,000 ports for rtpengine, and the first of 500 for the media server, below the ephemeral range and
 // apart from each other; at random, so that parallel runs rarely meet.
 func rtpRanges() (lo, hi, media int) {
-	var b [2]byte
-	_, _ = rand.Read(b[:])
-	lo = 10000 + int(b[0]%20)*1000
-	return lo, lo + 999, 30000 + int(b[1]%5)*500
+	lo = 10000 + rand.IntN(20)*1000
+	return lo, lo + 999, 30000 + rand.IntN(5)*500
 }
 
 func freePortString() string {

@@ -51,9 +51,14 @@ func sameCalls(ctx context.Context, e *edge.Edge, want int) error {
 		return err
 	}
 	if !slices.Equal(counted, live) || want >= 0 && len(live) != want {
-		return fmt.Errorf("%d slots, %d live dialogs", len(counted), len(live))
+		return fmt.Errorf("%d slots, %d live dialogs; slots without a dialog %.300v; dialogs without a slot %.300v", len(counted), len(live), without(counted, live), without(live, counted))
 	}
 	return nil
+}
+
+// without lists what is in a and not in b.
+func without(a, b []string) []string {
+	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
 }
 
 // A limit refuses the call over it, on the real edge: a user's second call gets 486, one over the account's limit
@@ -115,7 +120,14 @@ func TestAdmission_SurvivesTheBrainAtAHundredCallsASecond(t *testing.T) {
 		rest := time.NewTimer(max(0, begins-after+time.Second-time.Since(back)))
 		<-rest.C
 		settled := time.Now()
-		eventually(t, ctx, "slots are live dialogs", func() error { return sameCalls(ctx, e, -1) })
+		var differed error
+		eventually(t, ctx, "slots are live dialogs", func() error {
+			err := sameCalls(ctx, e, -1)
+			if err != nil {
+				differed = err
+			}
+			return err
+		})
 		live, err := e.Dialogs(ctx)
 		if err != nil {
 			t.Fatal(err)
@@ -125,7 +137,7 @@ func TestAdmission_SurvivesTheBrainAtAHundredCallsASecond(t *testing.T) {
 			t.Errorf("only %d calls are up", len(live))
 		}
 		if late := time.Since(settled); late > (reportSec+1)*time.Second {
-			t.Errorf("slots equal live dialogs only after %v, want one report period", late)
+			t.Errorf("slots equal live dialogs only after %v, want one report period; at last %v", late, differed)
 		}
 		if out, err := caller.wait(); err != nil {
 			t.Errorf("established calls were lost: %v\n%s", err, out)
