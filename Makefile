@@ -1,7 +1,7 @@
 # The two commands: `make run` shows a call on a demo node; `make test` passes everything.
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: run run-cluster test build packages unit scenario cluster race fuzz sim bench-edge bench-route bench-state bench-media docs clean
+.PHONY: run run-cluster test build packages unit scenario cluster race fuzz sim bench-edge bench-route bench-state bench-media bench-acd docs clean
 
 # Debian's packages of the real daemons; does nothing when they are there.
 packages:
@@ -69,6 +69,12 @@ bench-state:
 bench-media:
 	go test -count=1 -run '^$$' -bench Flow -benchtime 3s ./test/bench/
 	go run ./test/bench/media
+
+# From an agent who is free to the order to ring him, beside a dispatcher that polls; then callers served a second in one
+# account, and what an event costs by the number of callers. Two minutes, nothing else should run.
+bench-acd:
+	go run ./test/bench/acd
+	go test -count=1 -run '^$$' -bench ACD -benchtime 1x ./test/bench/
 
 # The generated documents; tests hold them to the code.
 docs:

@@ -224,11 +224,16 @@ func (c *checker) voicemail(r *Voicemail) {
 	between(c, "quota_mb", r.QuotaMB, 1, maxQuotaMB)
 	between(c, "max_message_sec", r.MaxMessageSec, minMessageSec, maxMessageSec)
 	c.email("notify_email", r.NotifyEmail)
-	c.url("notify_url", r.NotifyURL)
-	if r.NotifyURL != "" && !strings.HasPrefix(r.NotifyURL, "https://") {
-		c.add("notify_url", "must be an https URL, not %s", quote(r.NotifyURL))
-	}
+	c.https("notify_url", r.NotifyURL)
 	c.pinHash("pin_hash", r.PINHash)
+}
+
+// https is a URL of https, or none.
+func (c *checker) https(path, s string) {
+	c.url(path, s)
+	if s != "" && !strings.HasPrefix(s, "https://") {
+		c.add(path, "must be an https URL, not %s", quote(s))
+	}
 }
 
 // email takes what can stand in a header as it is (RFC 5321 section 4.1.2, without quoted parts).

@@ -69,6 +69,10 @@ type AccountConfig struct {
 	MediaFiles          map[string]*MediaFile          // by id
 	Playlists           map[string]*MediaPlaylist      // by id
 
+	Queues       map[string]*Queue                    // by id
+	QueueAgents  map[string][]*AgentQueueAssignment   // by queue id, sorted by tier_level, then position, then user id
+	QueueOptions map[string]map[string]*InQueueOption // by queue id, then digit
+
 	// Zones holds the time zone of the account and those of its schedules, by IANA name. NewAccountConfig
 	// leaves it nil: zones are read from files, so whoever builds the view for calls loads them.
 	Zones map[string]*time.Location
@@ -93,6 +97,10 @@ type AccountRows struct {
 	Conferences []Conference
 	MediaFiles  []MediaFile
 	Playlists   []MediaPlaylist
+
+	Queues      []Queue
+	Assignments []AgentQueueAssignment
+	Options     []InQueueOption
 }
 
 // NewAccountConfig indexes the rows of one account. The rows must have been validated; the result
@@ -144,6 +152,7 @@ func NewAccountConfig(version int64, rows AccountRows) *AccountConfig {
 	}
 	slices.SortFunc(c.Limits, func(a, b *CallLimit) int { return cmp.Compare(a.ID, b.ID) })
 	c.indexAnswered(rows)
+	c.indexQueues(rows)
 	return c
 }
 
@@ -172,6 +181,28 @@ func (c *AccountConfig) indexAnswered(rows AccountRows) {
 		slices.SortFunc(list, func(a, b *VoicemailMessage) int {
 			return cmp.Or(cmp.Compare(a.CreatedTS, b.CreatedTS), cmp.Compare(a.ID, b.ID))
 		})
+	}
+}
+
+func (c *AccountConfig) indexQueues(rows AccountRows) {
+	c.Queues = byID(rows.Queues)
+	c.QueueAgents = make(map[string][]*AgentQueueAssignment, len(rows.Queues))
+	for i := range rows.Assignments {
+		a := &rows.Assignments[i]
+		c.QueueAgents[a.QueueID] = append(c.QueueAgents[a.QueueID], a)
+	}
+	for _, list := range c.QueueAgents {
+		slices.SortFunc(list, func(a, b *AgentQueueAssignment) int {
+			return cmp.Or(cmp.Compare(a.TierLevel, b.TierLevel), cmp.Compare(a.Position, b.Position), cmp.Compare(a.UserID, b.UserID))
+		})
+	}
+	c.QueueOptions = make(map[string]map[string]*InQueueOption)
+	for i := range rows.Options {
+		o := &rows.Options[i]
+		if c.QueueOptions[o.QueueID] == nil {
+			c.QueueOptions[o.QueueID] = make(map[string]*InQueueOption)
+		}
+		c.QueueOptions[o.QueueID][o.Digit] = o
 	}
 }
 

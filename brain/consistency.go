@@ -54,6 +54,7 @@ func ValidateAccount(rows AccountRows) []RowError {
 		v.hours(e, e.ScheduleID, e.ClosedDest(), e.HolidayDest())
 	}
 	v.checkAnswered(rows, names)
+	v.checkQueues(rows, names)
 	v.checkLimits(rows, names)
 	return v.errs
 }
@@ -77,6 +78,7 @@ func (v *accountChecker) index(rows AccountRows) {
 	known(v, rows.Playlists)
 	known(v, rows.Voicemails)
 	known(v, rows.Conferences)
+	known(v, rows.Queues)
 	v.ids[KindCallFlow] = make(map[string]bool, len(rows.Flows))
 	for _, f := range rows.Flows {
 		v.ids[KindCallFlow][f.ID] = true
@@ -130,14 +132,14 @@ func (v *accountChecker) checkLimits(rows AccountRows, names *nameSet) {
 
 // destKindOf says which resources a route target of a kind names; hangup names none.
 var destKindOf = map[DestKind]Kind{DestUser: KindSIPUser, DestExtension: KindExtension, DestRingGroup: KindRingGroup,
-	DestFlow: KindCallFlow, DestVoicemail: KindVoicemail, DestConference: KindConference}
+	DestFlow: KindCallFlow, DestQueue: KindQueue, DestVoicemail: KindVoicemail, DestConference: KindConference}
 
 // ResourceKind is the kind of resource that a target of this kind names, "" for hangup and for none.
 func (k DestKind) ResourceKind() Kind { return destKindOf[k] }
 
 func (v *accountChecker) target(r Resource, path string, t RouteTarget) {
-	if kind := t.Kind.ResourceKind(); kind != "" && (t.ID != "" || t.Kind != DestVoicemail) {
-		v.find(r, path, kind, t.ID) // without an id: the caller's own mailbox, as Validate allows it
+	if kind := t.Kind.ResourceKind(); kind != "" && (t.ID != "" || t.Kind != DestVoicemail && t.Kind != DestQueue) {
+		v.find(r, path, kind, t.ID) // without an id: the caller's own mailbox, or the caller as an agent, as Validate allows it
 	}
 }
 

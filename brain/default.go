@@ -21,6 +21,16 @@ const (
 	defaultQuotaMB        = 200
 	defaultMaxMessageSec  = 180
 	defaultMediaKind      = "prompt"
+
+	defaultStrategy            = "longest_idle"
+	defaultAgentRingTimeoutSec = 20
+	defaultServiceLevelSec     = 20
+	defaultAnnounceFirstSec    = 15
+	defaultAnnounceIntervalSec = 30
+	defaultEWTAHTSec           = 240
+	defaultMOHMode             = "stream"
+	defaultTierLevel           = 1
+	defaultMode                = "static"
 )
 
 // NewResource returns a resource of the kind with every field at its default, nil for an unknown
@@ -65,6 +75,12 @@ func NewResource(k Kind) Resource {
 		r = &MediaFile{}
 	case KindMediaPlaylist:
 		r = &MediaPlaylist{}
+	case KindQueue:
+		r = &Queue{AnnounceIntervalSec: defaultAnnounceIntervalSec}
+	case KindAgentQueueAssignment:
+		r = &AgentQueueAssignment{}
+	case KindInQueueOption:
+		r = &InQueueOption{}
 	default:
 		return nil
 	}
@@ -73,8 +89,8 @@ func NewResource(k Kind) Resource {
 }
 
 // ApplyDefaults fills the fields whose zero value is not legal, and gives domains and empty lists their
-// one spelling, so that equal resources compare equal. It leaves RingOnFork, Weight, Hard and AllowAnonymous
-// alone: false and 0 mean something there, their defaults come from NewResource only.
+// one spelling, so that equal resources compare equal. It leaves RingOnFork, Weight, Hard, AllowAnonymous and
+// AnnounceIntervalSec alone: false and 0 mean something there, their defaults come from NewResource only.
 func ApplyDefaults(r Resource) {
 	switch r := r.(type) {
 	case *Account:
@@ -90,6 +106,9 @@ func ApplyDefaults(r Resource) {
 		fill(&r.RingStrategy, RingSimultaneous)
 		fill(&r.Status, StatusActive)
 		fill(&r.RecordPolicy, RecordNone)
+		if len(r.Skills) == 0 {
+			r.Skills = nil // as it is read back
+		}
 	case *SIPDevice:
 		if r.HA1MD5 == "" && r.HA1SHA256 == "" || r.Password != "" {
 			r.Realm = strings.ToLower(r.Realm) // given digests were made of the realm as it is written
@@ -112,6 +131,11 @@ func ApplyDefaults(r Resource) {
 		}
 	case *CallLimit:
 		fill(&r.Direction, DirectionAny)
+	case *Queue:
+		queueDefaults(r)
+	case *AgentQueueAssignment:
+		fill(&r.TierLevel, defaultTierLevel)
+		fill(&r.Mode, defaultMode)
 	default:
 		answeredDefaults(r)
 	}
@@ -145,6 +169,18 @@ func answeredDefaults(r Resource) {
 		if r.MediaIDs == nil {
 			r.MediaIDs = []string{}
 		}
+	}
+}
+
+func queueDefaults(q *Queue) {
+	fill(&q.Strategy, defaultStrategy)
+	fill(&q.AgentRingTimeoutSec, defaultAgentRingTimeoutSec)
+	fill(&q.ServiceLevelSec, defaultServiceLevelSec)
+	fill(&q.AnnounceFirstSec, defaultAnnounceFirstSec)
+	fill(&q.EWTAHTSec, defaultEWTAHTSec)
+	fill(&q.MOHMode, defaultMOHMode)
+	if len(q.SkillRelax) == 0 {
+		q.SkillRelax = nil
 	}
 }
 
@@ -189,6 +225,7 @@ func Clone(r Resource) Resource {
 		return &c
 	case *SIPUser:
 		c := *r
+		c.Skills = maps.Clone(r.Skills)
 		return &c
 	case *SIPDevice:
 		c := *r
@@ -250,6 +287,25 @@ func cloneAnswered(r Resource) Resource {
 		c := *r
 		c.MediaIDs = slices.Clone(r.MediaIDs)
 		return &c
+	case *Queue:
+		c := *r
+		c.MaxQueued, c.EWTThresholdSec = cloneNumber(r.MaxQueued), cloneNumber(r.EWTThresholdSec)
+		c.SkillRelax = slices.Clone(r.SkillRelax)
+		return &c
+	case *AgentQueueAssignment:
+		c := *r
+		return &c
+	case *InQueueOption:
+		c := *r
+		return &c
 	}
 	return nil
+}
+
+func cloneNumber(n *int) *int {
+	if n == nil {
+		return nil
+	}
+	c := *n
+	return &c
 }

@@ -33,7 +33,7 @@ const (
 )
 
 // destKinds lists what a route target may point at.
-var destKinds = []DestKind{DestFlow, DestUser, DestExtension, DestRingGroup, DestVoicemail, DestConference, DestHangup}
+var destKinds = []DestKind{DestFlow, DestUser, DestExtension, DestRingGroup, DestQueue, DestVoicemail, DestConference, DestHangup}
 
 // Validate checks the fields of one resource by themselves: required, enums, ranges, lengths,
 // characters. References are ValidateAccount's. Call it after ApplyDefaults and SealPassword; ids
@@ -59,6 +59,12 @@ func Validate(r Resource) []FieldError {
 		c.apiKey(r)
 	case *CallLimit:
 		c.callLimit(r)
+	case *Queue:
+		c.queue(r)
+	case *AgentQueueAssignment:
+		c.assignment(r)
+	case *InQueueOption:
+		c.option(r)
 	default:
 		c.answered(r)
 	}
@@ -105,6 +111,7 @@ func (c *checker) sipUser(r *SIPUser) {
 	c.dest("fwd_noanswer_", r.FwdNoanswer())
 	c.idOrNone("voicemail_id", r.VoicemailID)
 	oneOf(c, "record_policy", r.RecordPolicy, RecordNone, RecordInbound, RecordOutbound, RecordAll)
+	c.skills("skills", r.Skills)
 }
 
 func (c *checker) sipDevice(r *SIPDevice) {
@@ -197,8 +204,8 @@ func (c *checker) apiKey(r *APIKey) {
 // leave its SIP code out.
 func (c *checker) dest(prefix string, t RouteTarget) { c.destWith(prefix, t, nil) }
 
-// destWith is dest for a target that hands variables on: with action=retrieve a mailbox may be left out,
-// which means the caller's own.
+// destWith is dest for a target that hands variables on: with action=retrieve a mailbox may be left out, which means
+// the caller's own, and a queue with what an agent does to himself.
 func (c *checker) destWith(prefix string, t RouteTarget, xform Vars) {
 	kind, id := prefix+"dest_kind", prefix+"dest_id"
 	switch {
@@ -214,6 +221,9 @@ func (c *checker) destWith(prefix string, t RouteTarget, xform Vars) {
 			c.add(id, "must be a SIP code from %d to %d or empty, not %s", minHangupCode, maxHangupCode, quote(t.ID))
 		}
 	case t.Kind == DestVoicemail && t.ID == "" && xform[VarAction] == ActionRetrieve:
+	case t.Kind == DestQueue && t.ID == "" && IsAgentAction(xform[VarAction]):
+	case t.Kind == DestQueue && xform[VarAction] != "" && !IsQueueAction(xform[VarAction]):
+		c.add(prefix+"dest_xform", "action must be agent_login, agent_logout, agent_available, agent_break, queue_join or queue_leave for a queue, not %s", quote(xform[VarAction]))
 	default:
 		c.id(id, t.ID)
 	}

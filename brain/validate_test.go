@@ -22,7 +22,7 @@ func valid() map[Kind]Resource {
 	list := map[Kind]Resource{
 		KindAccount:   &Account{Name: "Acme & Söhne"},
 		KindSIPDomain: &SIPDomain{Domain: "acme.test"},
-		KindSIPUser:   &SIPUser{Username: "1001", DisplayName: "Zoë 日本", FwdBusyDestKind: "hangup", FwdAlwaysDestKind: "user", FwdAlwaysDestID: "us_1"},
+		KindSIPUser:   &SIPUser{Username: "1001", DisplayName: "Zoë 日本", FwdBusyDestKind: "hangup", FwdAlwaysDestKind: "user", FwdAlwaysDestID: "us_1", IsAgent: true, Skills: Skills{"french": 1, "_a.b-c": 5}},
 		KindSIPDevice: &SIPDevice{UserID: "us_1", AuthUsername: "a.b_c+d-e", Realm: "acme.test", Password: "päss word"},
 		KindExtension: &Extension{Digits: "*98#", DestKind: "hangup", DestID: "699"},
 		KindRingGroup: &RingGroup{Name: "sales", Members: []RingGroupMember{{UserID: "us_1", Order: 1000}}},
@@ -40,8 +40,13 @@ func valid() map[Kind]Resource {
 			Edges: []FlowEdge{{Source: "a", Target: "a"}}}},
 		KindDID: &DID{E164: "493012345", Label: "Vertrieb Süd", DestKind: DestVoicemail, DestXform: Vars{"action": "retrieve", "_x1": ""}, ScheduleID: "sch_1",
 			ClosedDestKind: DestFlow, ClosedDestID: "flow_1", HolidayDestKind: DestHangup},
-		KindSIPTrunk:         &SIPTrunk{Name: "carrier", InboundACL: []string{"192.0.2.0/24", "2001:db8::1"}, MaxChannels: 30},
-		KindVoicemailMessage: &VoicemailMessage{VoicemailID: "vm_1", Caller: "+4930", ObjectKey: "acc_1/vm/vm_1/msg_1.wav", SHA256: strings.Repeat("0a", 32)},
+		KindSIPTrunk: &SIPTrunk{Name: "carrier", InboundACL: []string{"192.0.2.0/24", "2001:db8::1"}, MaxChannels: 30},
+		KindQueue: &Queue{Name: "support", Strategy: "ring_all", MaxQueued: new(int), EWTThresholdSec: number(300), StickySec: 31_536_000, Language: "de-DE", MOHMode: "file", MOHMediaID: "media_1",
+			SkillRelax: []SkillRelax{{AfterSec: 30, LowerBy: 1}, {AfterSec: 60, Skill: "french.v2", Drop: true}}, WhisperMediaID: "media_1", ScheduleID: "sch_1",
+			ClosedDestKind: DestVoicemail, ClosedDestID: "vm_1", TimeoutDestKind: DestQueue, TimeoutDestID: "q_2", EWTDestKind: DestHangup},
+		KindAgentQueueAssignment: &AgentQueueAssignment{QueueID: "q_1", UserID: "us_1", TierLevel: 100, Position: 100_000, Mode: "mandatory"},
+		KindInQueueOption:        &InQueueOption{QueueID: "q_1", Digit: "#", Action: "webhook", WebhookURL: "https://acme.test/hook", StayInQueue: true, PromptMediaID: "media_1", Label: "Rückruf"},
+		KindVoicemailMessage:     &VoicemailMessage{VoicemailID: "vm_1", Caller: "+4930", ObjectKey: "acc_1/vm/vm_1/msg_1.wav", SHA256: strings.Repeat("0a", 32)},
 	}
 	for _, r := range list {
 		ApplyDefaults(r)

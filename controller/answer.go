@@ -21,6 +21,7 @@ import (
 	"github.com/sipio/sipio/controller/media"
 	"github.com/sipio/sipio/controller/node"
 	"github.com/sipio/sipio/controller/pin"
+	"github.com/sipio/sipio/controller/queue"
 	calls "github.com/sipio/sipio/controller/session"
 	"github.com/sipio/sipio/controller/voicemail"
 )
@@ -36,6 +37,7 @@ type answering struct {
 	boxes   *voicemail.Boxes
 	nodes   *node.Ops
 	left    *leftovers
+	queues  *queue.Queues
 }
 
 // openAnswering opens the media store, the speech engine and the mailboxes, and gives sessions their view of the
@@ -74,8 +76,14 @@ func openAnswering(ctx context.Context, cfg Config, store *config.Store, l *live
 	a.calls = &calls.Calls{Owner: &actor.Sessions{Live: l.presence.Live}, Directory: store.Directory, Messages: a.boxes, Notifier: a.boxes,
 		Recordings: recordings{log}, Sounds: a.library, CheckPIN: pin.Check, HTTP: outside, Log: log}
 	l.host.Env = a.calls.Env
+	a.queues = queue.New(&actor.Desks{Live: l.presence.Live}, store.Directory, a.nodes, a.library, log)
+	a.calls.Queues, a.calls.Agents = a.queues, a.queues
+	l.host.Effects = a.queues.Effects
 	a.left = newLeftovers(objects{a.store}, store, a.boxes.Lamp, log)
-	store.Changed = a.left.changed
+	store.Changed = func(actor string, changes []brain.Change) {
+		a.left.changed(actor, changes)
+		a.queues.Changed(changes)
+	}
 	return a, nil
 }
 
@@ -127,6 +135,7 @@ func (a *answering) run(ctx context.Context) {
 	go a.boxes.Run(ctx)
 	go a.left.run(ctx)
 	go a.calls.Run(ctx)
+	go a.queues.Run(ctx)
 	go a.keepRecordings(ctx)
 	languages := a.cfg.PromptLanguages
 	switch {
@@ -195,6 +204,7 @@ func (a *answering) registered(batch *api.EventBatch) {
 }
 
 func (a *answering) close() {
+	a.queues.Close()
 	if err := a.store.Close(); err != nil {
 		a.log.Warn("media store", "err", err)
 	}

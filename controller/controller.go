@@ -66,6 +66,7 @@ func Run(ctx context.Context, cfg Config) error {
 	mux := http.NewServeMux()
 	ask.Register(mux)
 	ask.RegisterFlow(mux, answer.calls)
+	ask.RegisterQueues(mux, answer.queues)
 	ask.RegisterMedia(mux, answer.store)
 	ask.RegisterContent(mux, content{answer.store, answer.library, store})
 	go answer.run(background)

@@ -64,8 +64,8 @@ func newAnswering(cfg Config, report *reporter, kamailio *kam.Client, log *slog.
 	}
 	a.client = esl.NewClient(cfg.MediaESL, password, esl.Options{Log: log, OnConnect: a.connected})
 	a.calls = flow.New(flow.Config{
-		Node: cfg.Name, Proxy: cfg.MediaProxy, Dir: filepath.Join(dir, "recordings"),
-		Brain: report, Media: a.cache, Edge: kamailio, Switch: a, Log: log, Observe: a.times.observe,
+		Node: cfg.Name, Listen: fromHere(cfg.MediaListen), Proxy: cfg.MediaProxy, Dir: filepath.Join(dir, "recordings"),
+		Brain: report, Desk: report, Media: a.cache, Edge: kamailio, Switch: a, Log: log, Observe: a.times.observe,
 	})
 	return a, nil
 }
@@ -74,6 +74,9 @@ func newAnswering(cfg Config, report *reporter, kamailio *kam.Client, log *slog.
 func (a *answering) connected(ctx context.Context, c *esl.Conn) error {
 	version, err := c.API(ctx, "version short")
 	if err != nil {
+		return err
+	}
+	if err := c.Subscribe(ctx, "BACKGROUND_JOB"); err != nil { // before the first job, so that it need not wait for it
 		return err
 	}
 	a.mu.Lock()
@@ -90,6 +93,27 @@ func (a *answering) API(ctx context.Context, command string) (string, error) {
 		return "", errors.New("FreeSWITCH is away")
 	}
 	return c.API(ctx, command)
+}
+
+// Job runs a command of FreeSWITCH that takes long, so that others need not wait for it.
+func (a *answering) Job(ctx context.Context, command string) (string, error) {
+	c, ok := a.client.Conn()
+	if !ok {
+		return "", errors.New("FreeSWITCH is away")
+	}
+	return c.BgAPI(ctx, command)
+}
+
+// fromHere is a listening address as FreeSWITCH, on the same machine, reaches it.
+func fromHere(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // keepMusic lays the platform's music where FreeSWITCH's stream is, and again when it has changed.
@@ -151,6 +175,10 @@ func (a *answering) status() DaemonStatus {
 	return DaemonStatus{Healthy: true, Version: a.version}
 }
 
+// maxSockets bounds the connections that FreeSWITCH opens: of callers, of agents who have answered them, and of callers
+// who came back from a talk over another one.
+const maxSockets = 12_000
+
 // run takes calls until ctx ends or the listener fails.
 func (a *answering) run(ctx context.Context, ln net.Listener) error {
 	var parts sync.WaitGroup
@@ -161,7 +189,7 @@ func (a *answering) run(ctx context.Context, ln net.Listener) error {
 	parts.Go(func() { a.cache.Run(ctx) })
 	parts.Go(func() { a.calls.Keep(ctx) })
 	parts.Go(func() { a.keepMusic(ctx) })
-	return esl.Serve(ctx, ln, esl.Options{Log: a.log}, func(ctx context.Context, c *esl.Conn, channel *esl.Event) {
+	return esl.Serve(ctx, ln, esl.Options{Log: a.log, MaxConns: maxSockets}, func(ctx context.Context, c *esl.Conn, channel *esl.Event) {
 		a.calls.Run(ctx, channelConn{c}, channel)
 	})
 }
@@ -190,6 +218,10 @@ func (c channelConn) Execute(ctx context.Context, app, arg, uuid string) error {
 	return c.conn.Execute(ctx, "", app, arg, esl.Execute{EventUUID: uuid})
 }
 
+func (c channelConn) Follow(ctx context.Context, app, arg, uuid string) error {
+	return c.conn.Execute(ctx, "", app, arg, esl.Execute{EventUUID: uuid, Lock: true})
+}
+
 // newOps is the handler of the brain's orders.
 func newOps(cfg Config, a *answering, kamailio *kam.Client, log *slog.Logger) (*op.Handler, error) {
 	key, err := readKey("op key", cfg.OpKeyFile, CredentialOp)
@@ -205,6 +237,7 @@ func newOps(cfg Config, a *answering, kamailio *kam.Client, log *slog.Logger) (*
 	}}
 	if a != nil {
 		kinds[api.OpConference], kinds[api.OpRecording], kinds[api.OpHangup] = a.calls.Conference, a.calls.Recording, a.calls.Hangup
+		kinds[api.OpDispatch], kinds[api.OpRescind], kinds[api.OpPosition], kinds[api.OpExit] = a.calls.Dispatch, a.calls.Rescind, a.calls.Position, a.calls.Exit
 	}
 	return op.New(op.Config{Key: key, Kinds: kinds, Log: log}), nil
 }

@@ -62,6 +62,34 @@ func (r *reporter) Alive(ctx context.Context, alive api.FlowAlive) error {
 	return r.post(ctx, api.PathFlowAlive, body, &reply)
 }
 
+// Claim asks whether an agent who answered may talk to his caller.
+func (r *reporter) Claim(ctx context.Context, c api.Claim) (api.ClaimReply, error) {
+	return r.desk(ctx, api.PathAgentClaim, c)
+}
+
+// Confirm tells that they talk.
+func (r *reporter) Confirm(ctx context.Context, c api.Claim) (api.ClaimReply, error) {
+	return r.desk(ctx, api.PathAgentConfirm, c)
+}
+
+// Miss tells that an agent was not reached.
+func (r *reporter) Miss(ctx context.Context, c api.Claim) (api.ClaimReply, error) {
+	return r.desk(ctx, api.PathAgentMiss, c)
+}
+
+// desk posts what concerns a reservation. One that all brains refuse for good is one that they do not know.
+func (r *reporter) desk(ctx context.Context, path string, c api.Claim) (reply api.ClaimReply, err error) {
+	body, err := json.Marshal(c)
+	if err != nil {
+		return reply, fmt.Errorf("encode %s: %w", path, err)
+	}
+	err = r.post(ctx, path, body, &reply)
+	if refusedByAll(err, len(r.urls)) != nil {
+		return api.ClaimReply{Why: "unknown"}, nil
+	}
+	return reply, err
+}
+
 // Get opens an object of the brain's media store. media.ErrRefused: it has none.
 func (r *reporter) Get(ctx context.Context, key string) (io.ReadCloser, api.MediaRef, error) {
 	var errs []error

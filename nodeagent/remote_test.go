@@ -1,6 +1,7 @@
 package nodeagent
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -107,5 +108,42 @@ func TestFlow_OneBrainsRefusalIsNotAll(t *testing.T) {
 	}
 	if reply, err := newReporter([]string{refuses.URL, refuses.URL}, "key", nil).Flow(t.Context(), api.FlowRequest{}); err != nil || reply.Command != api.CommandHangup {
 		t.Errorf("refused by both: %+v %v", reply, err)
+	}
+}
+
+// TestDesk_AnswersAndRefusals proves where claims, confirms and misses go and what is read of the answers, that a
+// reservation which all brains refuse for good is one that they do not know, and that any other failure is an error, after which
+// the same is asked again.
+func TestDesk_AnswersAndRefusals(t *testing.T) {
+	status, seen := http.StatusOK, ""
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		seen = r.URL.Path + " " + string(body)
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, `{"granted":true}`)
+	}))
+	defer srv.Close()
+	r := newReporter([]string{srv.URL}, "key", nil)
+	c := api.Claim{AccountID: "a", ReservationID: "r1", Fence: 7}
+	for path, ask := range map[string]func(context.Context, api.Claim) (api.ClaimReply, error){"claim": r.Claim, "confirm": r.Confirm, "miss": r.Miss} {
+		reply, err := ask(t.Context(), c)
+		if err != nil || !reply.Granted || seen != "/agent/"+path+` {"account_id":"a","reservation_id":"r1","fence":7}` {
+			t.Errorf("%s: %+v %v, sent %s", path, reply, err, seen)
+		}
+	}
+	for code, unknown := range map[int]bool{400: true, 403: true, 404: true, 401: false, 500: false, 503: false} {
+		status = code
+		if reply, err := r.Claim(t.Context(), c); unknown != (err == nil) || reply.Granted || unknown && reply.Why != "unknown" {
+			t.Errorf("%d: %+v %v", code, reply, err)
+		}
+	}
+}
+
+// TestFromHere_IsAnAddressToConnectTo proves that FreeSWITCH is told an address of this machine, wherever the agent listens.
+func TestFromHere_IsAnAddressToConnectTo(t *testing.T) {
+	for listen, want := range map[string]string{"127.0.0.1:8484": "127.0.0.1:8484", ":8484": "127.0.0.1:8484", "0.0.0.0:8484": "127.0.0.1:8484", "[::]:8484": "127.0.0.1:8484", "10.0.0.7:1": "10.0.0.7:1"} {
+		if got := fromHere(listen); got != want {
+			t.Errorf("%s: %s", listen, got)
+		}
 	}
 }

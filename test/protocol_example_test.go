@@ -23,6 +23,7 @@ import (
 	"github.com/sipio/sipio/controller/actor"
 	"github.com/sipio/sipio/controller/endpoint"
 	"github.com/sipio/sipio/controller/journal"
+	"github.com/sipio/sipio/controller/queue"
 	"github.com/sipio/sipio/nodeagent/door"
 )
 
@@ -61,11 +62,13 @@ func acme() exampleBrain {
 		Account: brain.Account{ID: "acc_acme", Name: "acme", Status: brain.StatusActive},
 		Domains: []brain.SIPDomain{{ID: "dom_1", Domain: exampleDomain, IsPrimary: true}},
 		Users: []brain.SIPUser{
-			{ID: "us_1", Username: "1001", DisplayName: "Alice", Status: brain.StatusActive},
+			{ID: "us_1", Username: "1001", DisplayName: "Alice", Status: brain.StatusActive, IsAgent: true},
 			{ID: "us_2", Username: "1002", DisplayName: "Bob", Status: brain.StatusActive, RingStrategy: brain.RingSequential, RingTimeoutSec: 15,
 				FwdBusyDestKind: brain.DestHangup, FwdBusyDestID: "486", FwdNoanswerDestKind: brain.DestUser, FwdNoanswerDestID: "us_3"},
 			{ID: "us_3", Username: "1003", DisplayName: "Desk", Status: brain.StatusActive},
 		},
+		Queues:      []brain.Queue{{ID: "q_1", Name: "sales", Strategy: "longest_idle", AgentRingTimeoutSec: 20, EWTAHTSec: 240, ServiceLevelSec: 20}},
+		Assignments: []brain.AgentQueueAssignment{{ID: "aq_1", QueueID: "q_1", UserID: "us_1", TierLevel: 1, Mode: "static"}},
 		Devices: []brain.SIPDevice{device("dev_1", "us_1", "1001", 0), device("dev_2", "us_2", "1002-desk", 1),
 			device("dev_3", "us_2", "1002-mobile", 2), device("dev_4", "us_3", "1003", 0)},
 	})}
@@ -75,25 +78,28 @@ func acme() exampleBrain {
 func protocolExamples(t *testing.T) map[string]string {
 	t.Helper()
 	mux := http.NewServeMux()
-	endpoint.New(acme(), examplePresence(t)).Register(mux)
+	live := examplePresence(t)
+	ask := endpoint.New(acme(), live)
+	ask.Register(mux)
+	ask.RegisterQueues(mux, exampleQueues(t, live))
 	brainAt := httptest.NewServer(mux)
 	t.Cleanup(brainAt.Close)
 
 	ex := map[string]string{}
-	ask := func(name, base, method, path, contentType, body string) {
+	say := func(name, base, method, path, contentType, body string) {
 		ex[name] = exchange(t, base, method, path, contentType, body)
 	}
 	const form = "application/x-www-form-urlencoded"
-	ask("auth", brainAt.URL, "POST", api.PathAuth, form, kamailioForm(t, "REGISTER", "secret-1001"))
-	ask("auth refused", brainAt.URL, "POST", api.PathAuth, form, kamailioForm(t, "REGISTER", "wrong"))
-	ask("route", brainAt.URL, "POST", api.PathRoute, form, kamailioForm(t, "INVITE", "secret-1001"))
-	ask("malformed", brainAt.URL, "POST", api.PathAuth, form, "call_id=1&colour=red")
+	say("auth", brainAt.URL, "POST", api.PathAuth, form, kamailioForm(t, "REGISTER", "secret-1001"))
+	say("auth refused", brainAt.URL, "POST", api.PathAuth, form, kamailioForm(t, "REGISTER", "wrong"))
+	say("route", brainAt.URL, "POST", api.PathRoute, form, kamailioForm(t, "INVITE", "secret-1001"))
+	say("malformed", brainAt.URL, "POST", api.PathAuth, form, "call_id=1&colour=red")
 
 	kept := &exampleSpool{}
 	doorAt := startDoor(t, kept)
 	exchange(t, doorAt, "POST", api.PathRoute, form, kamailioForm(t, "INVITE", "secret-1001")) // finds out that there is no brain
-	ask("fallback", doorAt, "POST", api.PathRoute, form, kamailioForm(t, "INVITE", "secret-1001"))
-	ask("events", doorAt, "POST", api.PathPresenceEvent, "text/plain", exampleEvents)
+	say("fallback", doorAt, "POST", api.PathRoute, form, kamailioForm(t, "INVITE", "secret-1001"))
+	say("events", doorAt, "POST", api.PathPresenceEvent, "text/plain", exampleEvents)
 	if len(kept.batch.Events) != strings.Count(exampleEvents, "seq=") {
 		t.Fatalf("the door took %d events of\n%s", len(kept.batch.Events), exampleEvents)
 	}
@@ -101,14 +107,16 @@ func protocolExamples(t *testing.T) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask("events of the door", brainAt.URL, "POST", api.PathPresenceEvent, "application/json", string(batch))
-	ask("calls", brainAt.URL, "GET", api.PathCalls, "", "")
+	say("events of the door", brainAt.URL, "POST", api.PathPresenceEvent, "application/json", string(batch))
+	say("calls", brainAt.URL, "GET", api.PathCalls, "", "")
 	const of = "?account_id=acc_acme"
-	ask("dialogs", brainAt.URL, "POST", api.PathDialogs, "application/json", exampleReport)
-	ask("cac", brainAt.URL, "GET", api.PathCAC+of, "", "")
-	ask("presence", brainAt.URL, "GET", api.PathPresence+of, "", "")
-	ask("agent", brainAt.URL, "POST", api.PathAgent+of, "application/json", `{"user_id":"us_1","status":"on_break","reason":"lunch"}`)
-	ask("cac reset", brainAt.URL, "POST", api.PathCACReset+of, "application/json", `{"all":true}`)
+	say("dialogs", brainAt.URL, "POST", api.PathDialogs, "application/json", exampleReport)
+	say("cac", brainAt.URL, "GET", api.PathCAC+of, "", "")
+	say("presence", brainAt.URL, "GET", api.PathPresence+of, "", "")
+	say("agent", brainAt.URL, "POST", api.PathAgent+of, "application/json", `{"user_id":"us_1","action":"break","reason":"lunch"}`)
+	say("queues", brainAt.URL, "GET", api.PathQueues+of+"&queue_id=q_1&entries=true", "", "")
+	say("claim", brainAt.URL, "POST", api.PathAgentClaim, "application/json", `{"account_id":"acc_acme","reservation_id":"cfs8l8v4n4","fence":459598684672001}`)
+	say("cac reset", brainAt.URL, "POST", api.PathCACReset+of, "application/json", `{"all":true}`)
 	return ex
 }
 
@@ -129,6 +137,14 @@ func examplePresence(t *testing.T) *actor.Presence {
 	}
 	t.Cleanup(func() { host.Close(context.Background()) })
 	return &actor.Presence{Live: &actor.Live{Host: host}}
+}
+
+// exampleQueues are the queues of the examples. No node is told anything.
+func exampleQueues(t *testing.T, live *actor.Presence) *queue.Queues {
+	t.Helper()
+	q := queue.New(&actor.Desks{Live: live.Live}, func() brain.Directory { return acme() }, nil, nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	t.Cleanup(q.Close)
+	return q
 }
 
 // exchange asks and writes question and answer as they are; JSON is laid out for reading.

@@ -78,6 +78,7 @@ const (
 	OutcomeLeft     = "left"      // conference: the caller left by himself or was kicked [reason]
 	OutcomeEnded    = "ended"     // conference: it was ended
 	OutcomeDenied   = "denied"    // conference [reason: locked full]
+	OutcomeExit     = "exit"      // enqueue [exit]: an op told so; answered [duration_ms]: he and an agent have talked; digit: a key of BargeIn
 	OutcomeHangup   = "hangup"    // any: the caller hung up [cause, and what recorded has]
 	OutcomeLost     = "lost"      // any: the media server is gone [reason]
 )
@@ -111,16 +112,18 @@ type CommandParams struct {
 	SilenceMS int    `json:"silence_ms,omitempty"` // [record] ends it; 0 = no
 	Beep      bool   `json:"beep,omitempty"`       // [record] before it
 
-	Room           string `json:"room,omitempty"` // [conference] unique platform-wide: ACCOUNT-CONFERENCE
-	Moderator      bool   `json:"moderator,omitempty"`
-	MaxMembers     int    `json:"max_members,omitempty"`     // 0 = no limit
-	WaitModerator  bool   `json:"wait_moderator,omitempty"`  // members hear music until a moderator is there
-	AnnounceMember bool   `json:"announce_member,omitempty"` // a tone when somebody joins or leaves
-	MusicKey       string `json:"music_key,omitempty"`       // [dial conference] what is heard while waiting; "" = ringback, or the platform's music
-	SIPCode        int    `json:"sip_code,omitempty"`        // [hangup] of a call not answered yet; 0 = by Cause
-	Cause          string `json:"cause,omitempty"`           // [hangup] FreeSWITCH's name, NORMAL_CLEARING when ""
-	Reason         string `json:"reason,omitempty"`          // [hangup] for operators
-	NoAnswer       bool   `json:"no_answer,omitempty"`       // [play gather dial] do not answer the caller for it: early media
+	Room           string     `json:"room,omitempty"` // [conference] unique platform-wide: ACCOUNT-CONFERENCE
+	Moderator      bool       `json:"moderator,omitempty"`
+	MaxMembers     int        `json:"max_members,omitempty"`     // 0 = no limit
+	WaitModerator  bool       `json:"wait_moderator,omitempty"`  // members hear music until a moderator is there
+	AnnounceMember bool       `json:"announce_member,omitempty"` // a tone when somebody joins or leaves
+	MusicKey       string     `json:"music_key,omitempty"`       // [dial conference] what is heard while waiting; "" = ringback, or the platform's music
+	SIPCode        int        `json:"sip_code,omitempty"`        // [hangup] of a call not answered yet; 0 = by Cause
+	Cause          string     `json:"cause,omitempty"`           // [hangup] FreeSWITCH's name, NORMAL_CLEARING when ""
+	Reason         string     `json:"reason,omitempty"`          // [hangup] for operators
+	EntryID        string     `json:"entry_id,omitempty"`        // [enqueue] the caller's place; MusicKey, Files (a playlist) and Loops say what he hears, BargeIn which keys end it
+	Dispatches     []Dispatch `json:"dispatches,omitempty"`      // [enqueue] agents to be rung at once
+	NoAnswer       bool       `json:"no_answer,omitempty"`       // [play gather dial] do not answer the caller for it: early media
 }
 
 // FlowAlive lists the calls of a node's media server. Sessions that no node has named for SessionLeaseSec end.
@@ -151,6 +154,12 @@ type Op struct {
 	New    int    `json:"new,omitempty"`    // mwi: messages not heard yet
 	Old    int    `json:"old,omitempty"`    // mwi: messages heard
 	Key    string `json:"key,omitempty"`    // recording start
+
+	EntryID  string     `json:"entry_id,omitempty"` // dispatch, rescind, position, exit: the caller's place; Token is his call
+	Dispatch *Dispatch  `json:"dispatch,omitempty"` // dispatch; rescind: its ReservationID and Fence
+	Why      string     `json:"why,omitempty"`      // rescind: caller_gone, lost, agent_gone, lease
+	Files    []MediaRef `json:"files,omitempty"`    // position: what he hears
+	Outcome  string     `json:"outcome,omitempty"`  // exit: of the command enqueue
 }
 
 // Kinds of an Op.

@@ -50,6 +50,7 @@ const (
 	DeltaDevice = "device" // a device's registration changed
 	DeltaCall   = "call"   // a call began, was answered or ended
 	DeltaAgent  = "agent"  // one of an agent's signals changed
+	DeltaQueue  = "queue"  // a caller has left a queue
 	DeltaLimit  = "limit"  // a soft call_limit was passed
 )
 
@@ -68,12 +69,14 @@ type Delta struct {
 	From      string `json:"from,omitempty"`
 	To        string `json:"to,omitempty"`
 	CallState string `json:"call_state,omitempty"` // admitted, answered, ended
-	Why       string `json:"why,omitempty"`        // of an end: dialog.end, dialog.failed, absent, lease, reset, abandoned
+	Why       string `json:"why,omitempty"`        // of an end: dialog.end, dialog.failed, absent, lease, reset, abandoned; queue: how the caller left it
 	Status    string `json:"status,omitempty"`     // agent: offline, available, on_break
-	State     string `json:"state,omitempty"`      // agent: waiting, in_call
-	Bucket    string `json:"bucket,omitempty"`     // agent: incall, offline, unreachable, paused, ready
+	State     string `json:"state,omitempty"`      // agent: waiting, offering, in_call, wrap_up
+	Bucket    string `json:"bucket,omitempty"`     // agent: extcall, incall, offline, unreachable, ring, paused, wrapup, idle, ready
 	Reason    string `json:"reason,omitempty"`     // agent: of a break
 	LimitID   string `json:"limit_id,omitempty"`
+	QueueID   string `json:"queue_id,omitempty"` // queue; agent: whose caller it is rung for, serves or has served
+	EntryID   string `json:"entry_id,omitempty"` // queue; agent: that caller
 }
 
 // Slot is one admitted call in GET /cac.

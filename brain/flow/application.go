@@ -2,7 +2,6 @@ package flow
 
 import (
 	"maps"
-	"slices"
 	"strconv"
 
 	"github.com/sipio/sipio/brain"
@@ -104,12 +103,12 @@ func (i *inner) begin(w *walk, st *step) move {
 	return goOn
 }
 
-// transfer: destKind (user, extension, ring_group, flow, voicemail, conference, hangup) and destId, for hangup
+// transfer: destKind (user, extension, ring_group, queue, flow, voicemail, conference, hangup) and destId, for hangup
 // sipCode (480). The call leaves this flow for good, and takes the variables that are no secrets along.
 type transfer struct{ target brain.RouteTarget }
 
 func readTransfer(f *fields) action {
-	kind := f.oneOf("destKind", "", "user", "extension", "ring_group", "flow", "voicemail", "conference", "hangup")
+	kind := f.oneOf("destKind", "", "user", "extension", "ring_group", "queue", "flow", "voicemail", "conference", "hangup")
 	if kind == string(brain.DestHangup) {
 		code := f.number("sipCode", 480, 400, 699)
 		return transfer{brain.RouteTarget{Kind: brain.DestHangup, ID: strconv.Itoa(code)}}
@@ -153,7 +152,13 @@ func (h hangup) begin(w *walk, st *step) move {
 	return w.end(End{Cause: h.cause, SIPCode: h.code, Why: "the flow hung up at " + quote(st.id)})
 }
 
-// goneHandles is the outcomes whose edges lead to steps that run after the caller hung up.
-func goneHandle(kind string) bool {
-	return slices.Contains([]string{"entry", "voicemail", "record"}, kind)
+// goneHandle is the outcome whose edge leads to steps that run after the caller hung up; false when a kind has none.
+func goneHandle(kind string) (handle string, ok bool) {
+	switch kind {
+	case "entry", "voicemail", "record":
+		return hangupHandle, true
+	case "enqueue":
+		return outcomeAbandoned, true
+	}
+	return "", false
 }

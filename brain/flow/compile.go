@@ -202,14 +202,15 @@ func (g *Graph) reach() (normal, gone []bool) {
 	normal, gone = make([]bool, len(g.steps)), make([]bool, len(g.steps))
 	g.spread(normal, g.start, false)
 	for i, st := range g.steps {
-		if to, ok := st.next[hangupHandle]; ok && goneHandle(st.kind) && normal[i] {
+		handle, has := goneHandle(st.kind)
+		if to, ok := st.next[handle]; ok && has && normal[i] {
 			g.spread(gone, to, true)
 		}
 	}
 	return normal, gone
 }
 
-// spread marks what can be reached from a step. Hang-up edges are taken only after the caller hung up.
+// spread marks what can be reached from a step. Edges of a hang-up are taken only after the caller hung up.
 func (g *Graph) spread(seen []bool, from int, gone bool) {
 	for todo := []int{from}; len(todo) > 0; {
 		st := g.steps[todo[len(todo)-1]]
@@ -218,8 +219,9 @@ func (g *Graph) spread(seen []bool, from int, gone bool) {
 			continue
 		}
 		seen[st.index] = true
+		goneBy, has := goneHandle(st.kind)
 		for handle, to := range st.next {
-			if gone || handle != hangupHandle || !goneHandle(st.kind) {
+			if gone || !has || handle != goneBy {
 				todo = append(todo, to)
 			}
 		}

@@ -70,6 +70,7 @@ func TestCompile_SaysWhatIsWrongAndWhere(t *testing.T) {
 		{draw(steps(`a {"kind": "set", "assignments": {"x": ""}}`), []string{"in - a", "a - a"}), "graph.nodes[1].id", "comes back to itself"},
 		{after(`{"kind": "hangup"}`, "in hangup bye"), "graph.nodes[2].data.kind", "hangup cannot run after the caller hung up"},
 		{draw(steps(`r {"kind": "record"}`, `t {"kind": "tag", "label": "x"}`, `p {"kind": "say", "text": "x"}`), []string{"in - r", "r hangup t", "t - p"}), "graph.nodes[3].data.kind", "say cannot run after"},
+		{draw(steps(`q {"kind": "enqueue", "queueId": "q"}`, `p {"kind": "say", "text": "x"}`), []string{"in - q", "q abandoned p"}), "graph.nodes[2].data.kind", "say cannot run after"},
 	} {
 		g, errs := Compile(c.graph)
 		if g != nil || len(errs) == 0 || errs[0].Path != c.path || !strings.Contains(errs[0].Text, c.text) {
@@ -149,7 +150,7 @@ var wrongParameters = []struct{ data, field, text string }{
 	{`{"kind": "conference"}`, "conferenceId", "is required"},
 	{`{"kind": "conference", "conferenceId": "c", "role": "king"}`, "role", "member, moderator"},
 	{`{"kind": "flow"}`, "flowId", "is required"},
-	{`{"kind": "transfer", "destKind": "queue", "destId": "q"}`, "destKind", "must be one of"},
+	{`{"kind": "transfer", "destKind": "trunk", "destId": "t"}`, "destKind", "must be one of"},
 	{`{"kind": "transfer", "destKind": "hangup", "sipCode": 200}`, "sipCode", "from 400 to 699"},
 	{`{"kind": "tag"}`, "label", "is required"},
 	{`{"kind": "hangup", "cause": "BECAUSE"}`, "cause", "must be one of"},

@@ -117,20 +117,29 @@ func (x forward) begin(w *walk, _ *step) move {
 
 func (forward) result(_ *walk, _ *step, in Input) move { return leave(answeredOr(in, outcomeOverflow)) }
 
-// enqueue: queueId, priority (0 to 100, 0), skills {skill: least level 1 to 5}, label (template).
+// enqueue: queueId, priority (0 to 100, 0), skills {skill: least level 1 to 5}, label (template). The session runs the
+// application.
 //
-// Outcomes: the queue's exits: answered, timeout, no_agents, queue_full, ewt, option:x, abandoned. What is none of
-// them counts as no_agents. option:x without an edge is as timeout; each other without an edge ends the flow.
+// Outcomes: answered (the agent or the caller has ended the talk), timeout, no_agents, queue_full, ewt, option:x (only
+// with an edge of its own: the queue's own option applies otherwise). What is none of them counts as no_agents. Each
+// without an edge ends the flow. With an edge for no_agents the caller does not wait while nobody is there. abandoned:
+// the caller hung up before an agent had him; its steps are like those of entry's hangup and run before them.
 type enqueue struct {
 	id   string
 	vars map[string]string
 	name template
 }
 
-var queueExits = []string{api.OutcomeAnswered, outcomeTimeout, "no_agents", "queue_full", "ewt", "abandoned"}
+const (
+	outcomeNoAgents  = "no_agents"
+	outcomeAbandoned = "abandoned"
+	optionPrefix     = "option:" // and the key
+)
+
+var queueExits = []string{api.OutcomeAnswered, outcomeTimeout, outcomeNoAgents, "queue_full", "ewt"}
 
 func readEnqueue(f *fields) action {
-	e := &enqueue{id: f.requiredRef("queueId", kindQueue), name: f.template("label")}
+	e := &enqueue{id: f.requiredRef("queueId", brain.KindQueue), name: f.template("label")}
 	e.vars = map[string]string{"priority": strconv.Itoa(f.number("priority", 0, 0, 100))}
 	var skills map[string]int
 	f.take("skills", &skills, "an object of levels")
@@ -147,34 +156,33 @@ func readEnqueue(f *fields) action {
 }
 
 func (e *enqueue) exits() []exit {
-	var out []exit
+	out := []exit{{name: outcomeAbandoned}}
 	for _, name := range queueExits {
 		x := exit{name: name, cause: causeNoAnswer}
-		if name == api.OutcomeAnswered || name == "abandoned" {
+		if name == api.OutcomeAnswered {
 			x.cause = ""
 		}
 		out = append(out, x)
 	}
 	for i := range len(allDigits) {
-		out = append(out, exit{name: "option:" + allDigits[i:i+1], or: outcomeTimeout})
+		out = append(out, exit{name: optionPrefix + allDigits[i:i+1], or: outcomeTimeout})
 	}
 	return out
 }
 
 func (e *enqueue) begin(w *walk, _ *step) move {
-	m := w.command(api.CommandEnqueue, api.CommandParams{DestKind: "queue", DestID: e.id})
-	w.out.Command.Vars = maps.Clone(e.vars)
+	vars := maps.Clone(e.vars)
 	if label := e.name.render(w.shown, nil); label != "" {
-		w.out.Command.Vars["label"] = label
+		vars["label"] = label
 	}
-	return m
+	return w.app(brain.RouteTarget{Kind: brain.DestQueue, ID: e.id}, vars, true)
 }
 
 func (e *enqueue) result(_ *walk, _ *step, in Input) move {
 	for _, x := range e.exits() {
-		if x.name == in.Outcome {
+		if x.name == in.Outcome && x.name != outcomeAbandoned {
 			return leave(in.Outcome)
 		}
 	}
-	return leave("no_agents")
+	return leave(outcomeNoAgents)
 }

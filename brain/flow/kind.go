@@ -2,11 +2,8 @@ package flow
 
 import "github.com/sipio/sipio/brain"
 
-// Kinds that are named before there are resources of them: Refs knows none, so a flow that needs one is refused.
-const (
-	kindQueue   = brain.Kind("queue")
-	kindForward = brain.Kind("forward")
-)
+// kindForward is named before there are resources of it: Refs knows none, so a flow that needs one is refused.
+const kindForward = brain.Kind("forward")
 
 // kind is one row of the table of steps.
 type kind struct {
@@ -57,12 +54,12 @@ var referenceFields = []struct {
 }{
 	{"audioId", brain.KindMediaFile}, {"playlistId", brain.KindMediaPlaylist}, {"promptAudioId", brain.KindMediaFile},
 	{"repromptAudioId", brain.KindMediaFile}, {"invalidAudioId", brain.KindMediaFile}, {"scheduleId", brain.KindTimeSchedule},
-	{"ringGroupId", brain.KindRingGroup}, {"forwardId", kindForward}, {"queueId", kindQueue}, {"mailboxId", brain.KindVoicemail},
+	{"ringGroupId", brain.KindRingGroup}, {"forwardId", kindForward}, {"queueId", brain.KindQueue}, {"mailboxId", brain.KindVoicemail},
 	{"conferenceId", brain.KindConference}, {"flowId", brain.KindCallFlow},
 }
 
 // destKinds is what destId is about, by destKind; "" = no resource.
 var destKinds = map[string]brain.Kind{
-	"user": brain.KindSIPUser, "extension": brain.KindExtension, "ring_group": brain.KindRingGroup, "flow": brain.KindCallFlow,
+	"user": brain.KindSIPUser, "extension": brain.KindExtension, "ring_group": brain.KindRingGroup, "queue": brain.KindQueue, "flow": brain.KindCallFlow,
 	"voicemail": brain.KindVoicemail, "conference": brain.KindConference, "number": "", "hangup": "",
 }

@@ -286,7 +286,6 @@ func commandText(c *Command) string {
 	if c.Name == api.CommandDial && c.Record {
 		text += " record"
 	}
-	text += pairsText(c.Vars)
 	for _, s := range c.Sounds {
 		text += "\n    hear " + soundText(s)
 	}

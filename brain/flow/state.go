@@ -76,7 +76,6 @@ type Command struct {
 	Params api.CommandParams // without Files, and without Key: the session knows both
 	Sounds []brain.Sound     // become Params.Files, one after the other
 	Record bool              // dial: the session names the object of the recording in Params.Key
-	Vars   map[string]string // enqueue: priority, label, skill:NAME
 }
 
 // HTTPCall is a request that the session makes and whose answer is the next Input.
@@ -135,6 +134,24 @@ func Start(env Env, flowID string, vars map[string]string, nowMS int64) (State, 
 	w.full, w.changed = false, nil
 	w.push(flowID)
 	return s, w.run()
+}
+
+// Leads tells whether the step that the call is in has an edge of its own for an outcome.
+func (s *State) Leads(env Env, outcome string) bool {
+	if len(s.Frames) == 0 {
+		return false
+	}
+	f := s.Frames[len(s.Frames)-1]
+	g := env.Pinned(f.Flow, f.Version)
+	if g == nil {
+		return false
+	}
+	i, there := g.byID[f.Step]
+	if !there {
+		return false
+	}
+	_, leads := g.steps[i].next[outcome]
+	return leads
 }
 
 // Step goes on with what became of the last Output. It advances each time it is called: that an outcome counts once

@@ -204,8 +204,17 @@ func (w *walk) hangup(in Input) {
 	if r, ok := st.act.(*record); ok {
 		r.result(w, st, in) // what he said is kept
 	}
-	w.trace(st, Trace{Outcome: in.Outcome})
-	if to, ok := st.next[hangupHandle]; ok && goneHandle(st.kind) {
+	handle, has := goneHandle(st.kind)
+	outcome := in.Outcome
+	switch {
+	case handle != outcomeAbandoned:
+	case in.Data["duration_ms"] == "": // nobody has talked to him
+		outcome = handle
+	default:
+		has = false
+	}
+	w.trace(st, Trace{Outcome: outcome})
+	if to, ok := st.next[handle]; ok && has {
 		w.s.Gone = GoneAtStep
 		w.goTo(to)
 		return

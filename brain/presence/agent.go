@@ -1,130 +1,97 @@
 package presence
 
 import (
+	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/api"
 )
 
-// What people look at, first match wins.
-const (
-	bucketInCall      = "incall"
-	bucketOffline     = "offline"
-	bucketUnreachable = "unreachable"
-	bucketPaused      = "paused"
-	bucketReady       = "ready"
+// user is somebody with a contact or a call.
+type user struct{ contacts, calls int }
 
-	stateWaiting = "waiting"
-	stateInCall  = "in_call"
-)
-
-// user is somebody with a contact, a call, or a word as an agent.
-type user struct {
-	contacts, calls int
-	status, reason  string // status "" when it never was an agent
-	timeMS          int64  // of the change that made status, by whoever changed it
-	goneMS          int64  // when it went offline, by the brain's clock
+// Effects is what the queues of an account want done. It may leave once the journal holds what led to it, and not
+// before: an order that nobody remembers would be carried out for a reservation that never was.
+type Effects struct {
+	Orders  []acd.Order
+	Records []acd.Record
 }
 
-func (u *user) needed() bool { return u.contacts > 0 || u.calls > 0 || u.status != "" }
+// maxLeft is how many queue records wait to be taken before further ones are lost.
+const maxLeft = 10_000
 
-// show gives the three signals of a user, and the bucket that follows from them.
-func (u *user) show(id string) api.UserPresence {
-	p := api.UserPresence{UserID: id, Reachable: u.contacts > 0, Calls: u.calls, Status: u.status, State: stateWaiting, Reason: u.reason}
-	if p.Status == "" {
-		p.Status = StatusOffline
-	}
-	if u.calls > 0 {
-		p.State = stateInCall
-	}
-	switch {
-	case u.calls > 0:
-		p.Bucket = bucketInCall
-	case p.Status == StatusOffline:
-		p.Bucket = bucketOffline
-	case u.contacts == 0:
-		p.Bucket = bucketUnreachable
-	case p.Status == StatusOnBreak:
-		p.Bucket = bucketPaused
-	default:
-		p.Bucket = bucketReady
+// Empty tells whether there is nothing to do.
+func (e *Effects) Empty() bool { return len(e.Orders) == 0 && len(e.Records) == 0 }
+
+// Effects gives what there is to do since it was asked last, in order.
+func (m *Machine) Effects() Effects {
+	e := Effects{Orders: m.desk.Orders(), Records: m.left}
+	m.left = nil
+	return e
+}
+
+// show gives the three signals of a user, and the bucket that follows from them. Whoever is no agent is offline,
+// or in a call.
+func (m *Machine) show(id string) api.UserPresence {
+	p := api.UserPresence{UserID: id, Status: acd.StatusOffline, State: acd.StateWaiting, Bucket: acd.BucketOffline}
+	p.Reachable, p.Calls = m.signals(id)
+	if a, ok := m.desk.Agent(id); ok {
+		p.Status, p.Reason, p.State, p.Bucket = a.Status, a.Reason, a.State, a.Bucket
+	} else if p.Calls > 0 {
+		p.State, p.Bucket = acd.StateInCall, acd.BucketInCall
 	}
 	return p
 }
 
-// adjust counts a contact or call of a user more or less; no id is nobody.
-func (m *Machine) adjust(id string, timeMS int64, contacts, calls int) {
+func (m *Machine) signals(id string) (reachable bool, calls int) {
+	if u := m.users[id]; u != nil {
+		return u.contacts > 0, u.calls
+	}
+	return false, 0
+}
+
+// adjust counts a contact or call of a user more or less; no id is nobody. The desk hears of it from tellDesk: in the
+// middle of an op a user may seem free who is not.
+func (m *Machine) adjust(id string, contacts, calls int) {
 	if id == "" {
 		return
 	}
 	u := m.users[id]
+	if _, touched := m.touched[id]; !touched {
+		var before api.UserPresence
+		if m.watched {
+			before = m.show(id)
+		}
+		m.touched[id] = before
+	}
 	if u == nil {
 		u = &user{}
 		m.users[id] = u
-	}
-	if m.watched {
-		before := u.show(id)
-		defer func() { m.noteUser(before, u.show(id), timeMS) }()
 	}
 	u.contacts += contacts
 	u.calls += calls
-	if !u.needed() {
-		delete(m.users, id)
+}
+
+// tellDesk tells the queues what an op has changed of their agents' signals, by user id. It belongs to the op.
+func (m *Machine) tellDesk(nowMS int64) {
+	for _, id := range sorted(m.touched) {
+		reachable, calls := m.signals(id)
+		m.desk.Signal(nowMS, id, reachable, calls)
 	}
 }
 
-// agent takes what a user wants as an agent, unless a later word of it is known. Whoever went offline is
-// remembered for a while, so that an older word that comes late does not bring it back.
-func (m *Machine) agent(nowMS int64, a *AgentChange) bool {
-	u := m.users[a.UserID]
-	switch {
-	case u != nil && u.status != "" && a.TimeMS <= u.timeMS:
-		return false
-	case u == nil && len(m.users) >= MaxAgents+MaxContacts:
-		m.dropped++
-		return false
-	}
-	id, status, reason := a.UserID, a.Status, cut(a.Reason)
-	own(&id, &status, &reason)
-	if u == nil {
-		u = &user{}
-		m.users[id] = u
-	}
-	before := u.show(id)
-	if u.status == StatusOffline {
-		m.gone--
-	}
-	u.status, u.reason, u.timeMS, u.goneMS = status, reason, a.TimeMS, 0
-	if status == StatusOffline {
-		u.reason, u.goneMS = "", nowMS
-		m.left(u)
-	}
-	m.noteUser(before, u.show(id), nowMS)
-	return true
-}
-
-// left counts a user that went offline.
-func (m *Machine) left(u *user) {
-	if due := u.goneMS + Remember.Milliseconds(); m.gone == 0 || due < m.goneMS {
-		m.goneMS = due
-	}
-	m.gone++
-}
-
-// forgetGone forgets that users went offline long ago.
-func (m *Machine) forgetGone(nowMS int64) {
-	if m.gone == 0 || m.goneMS > nowMS {
-		return
-	}
-	m.gone = 0
-	for id, u := range m.users {
-		switch {
-		case u.status != StatusOffline:
-		case u.goneMS+Remember.Milliseconds() > nowMS:
-			m.left(u)
-		default:
-			u.status, u.timeMS, u.goneMS = "", 0, 0
-			if !u.needed() {
-				delete(m.users, id)
-			}
+// toldDesk ends an op: the watchers hear what came of it, and users without a contact or call are forgotten.
+func (m *Machine) toldDesk(nowMS int64) {
+	for id := range m.touched {
+		if u := m.users[id]; u != nil && *u == (user{}) {
+			delete(m.users, id)
 		}
 	}
+	changes, records := m.desk.Changes(), m.desk.Records()
+	if m.watched {
+		m.noteAgents(nowMS, changes)
+		m.noteLeft(records)
+	}
+	if len(m.left) < maxLeft {
+		m.left = append(m.left, records...)
+	}
+	clear(m.touched)
 }

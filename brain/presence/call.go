@@ -80,8 +80,8 @@ func (m *Machine) answered(nowMS int64, node string, ev *Event) bool {
 	}
 	m.add(&record{key: key{"", c.callID, c.node}, call: c, token: c.token, timeMS: ev.TimeMS, dueMS: ev.TimeMS + MaxCall.Milliseconds()})
 	m.noteCall(c, nowMS, callAnswered, "")
-	m.adjust(c.callerUser, nowMS, 0, 1)
-	m.adjust(c.calleeUser, nowMS, 0, 1)
+	m.adjust(c.callerUser, 0, 1)
+	m.adjust(c.calleeUser, 0, 1)
 	return true
 }
 
@@ -236,8 +236,8 @@ func (m *Machine) until(nowMS int64) int64 {
 func (m *Machine) wentDown(c *call, nowMS int64, why string) {
 	m.noteCall(c, nowMS, callEnded, why)
 	if c.answeredMS != 0 {
-		m.adjust(c.callerUser, nowMS, 0, -1)
-		m.adjust(c.calleeUser, nowMS, 0, -1)
+		m.adjust(c.callerUser, 0, -1)
+		m.adjust(c.calleeUser, 0, -1)
 	}
 }
 

@@ -85,7 +85,7 @@ func (m *Machine) save(k key, r *record, ev *Event) bool {
 	c := newContact(k, ev)
 	m.add(&record{key: key{c.AOR, c.Contact, c.Node}, contact: c, timeMS: c.SavedMS, dueMS: c.ExpiresMS})
 	m.noteDevice(c, ev.TimeMS)
-	m.adjust(c.UserID, ev.TimeMS, 1, 0)
+	m.adjust(c.UserID, 1, 0)
 	return true
 }
 
@@ -96,8 +96,8 @@ func (m *Machine) refresh(r *record, ev *Event) {
 	r.contact, r.timeMS, r.dueMS = c, c.SavedMS, c.ExpiresMS
 	m.due.moved(r)
 	if old.UserID != c.UserID {
-		m.adjust(old.UserID, ev.TimeMS, -1, 0)
-		m.adjust(c.UserID, ev.TimeMS, 1, 0)
+		m.adjust(old.UserID, -1, 0)
+		m.adjust(c.UserID, 1, 0)
 	}
 	if old.UserID != c.UserID || old.DeviceID != c.DeviceID {
 		m.noteDevice(c, ev.TimeMS)
@@ -122,7 +122,7 @@ func (m *Machine) end(k key, r *record, token string, timeMS, dueMS int64) {
 	}
 	if r != nil && r.contact != nil {
 		m.noteDevice(r.contact, timeMS)
-		m.adjust(r.contact.UserID, timeMS, -1, 0)
+		m.adjust(r.contact.UserID, -1, 0)
 	}
 }
 

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/cac"
 )
@@ -60,10 +61,27 @@ func (m *Machine) noteLimit(c *call, timeMS int64, w cac.Window) {
 	}
 }
 
-func (m *Machine) noteUser(before, now api.UserPresence, timeMS int64) {
-	if !m.watched || before == now {
-		return
+// noteLeft tells who has left a queue.
+func (m *Machine) noteLeft(records []acd.Record) {
+	for i := range records {
+		r := &records[i]
+		m.note(api.Delta{Type: api.DeltaQueue, TimeMS: r.EndMS, QueueID: r.QueueID, EntryID: r.EntryID, Token: r.Token, CallID: r.CallID, UserID: r.UserID, Why: r.Outcome})
 	}
-	m.note(api.Delta{Type: api.DeltaAgent, TimeMS: timeMS, UserID: now.UserID, Reachable: now.Reachable,
-		Status: now.Status, State: now.State, Bucket: now.Bucket, Reason: now.Reason})
+}
+
+// noteAgents tells each change of an agent, and then of everybody else whose signals the op has changed.
+func (m *Machine) noteAgents(nowMS int64, changes []acd.Change) {
+	for i := range changes {
+		c := &changes[i]
+		reachable, _ := m.signals(c.UserID)
+		m.note(api.Delta{Type: api.DeltaAgent, TimeMS: c.TimeMS, UserID: c.UserID, Reachable: reachable,
+			Status: c.Status, State: c.State, Bucket: c.Bucket, Reason: c.Reason, QueueID: c.QueueID, EntryID: c.EntryID})
+		delete(m.touched, c.UserID)
+	}
+	for _, id := range sorted(m.touched) {
+		if now := m.show(id); now != m.touched[id] {
+			m.note(api.Delta{Type: api.DeltaAgent, TimeMS: nowMS, UserID: id, Reachable: now.Reachable,
+				Status: now.Status, State: now.State, Bucket: now.Bucket, Reason: now.Reason})
+		}
+	}
 }

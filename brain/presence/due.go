@@ -48,12 +48,12 @@ func (h *dueHeap) remove(r *record) {
 }
 
 // Due gives the op that brings to an end what is over at a time: contacts that expired, calls whose lease or
-// whole time ran out, memories. It is to be written down and applied at the same time; nil when there is none.
+// whole time ran out, memories, and whatever the queues have an alarm for. It is to be written down and applied at the same time; nil when there is none.
 func (m *Machine) Due(nowMS int64) (op []byte) {
 	if at, ok := m.Deadline(); !ok || nowMS < at {
 		return nil
 	}
-	return appendExpire(nil, fit(m.ledger.Lapsed(nowMS, MaxTokens)))
+	return appendExpire(nil, fit(m.ledger.Lapsed(nowMS, MaxTokens)), fit(m.desk.Lapsed(nowMS, MaxTokens)))
 }
 
 // Deadline is when Due has something to give next, in epoch milliseconds; false when never. It moves
@@ -70,20 +70,21 @@ func (m *Machine) Deadline() (ms int64, ok bool) {
 	if len(m.past) > 0 {
 		earliest(m.past[0].dueMS + slack.Milliseconds())
 	}
-	if m.gone > 0 {
-		earliest(m.goneMS + slack.Milliseconds())
-	}
 	if at, some := m.ledger.LeaseDue(); some {
 		earliest(at)
 	}
 	if at, some := m.ledger.SweepDue(); some {
 		earliest(at)
 	}
+	if at, some := m.desk.Deadline(); some {
+		earliest(at)
+	}
 	return ms, ok
 }
 
-// expire does the op of Due: tokens are those whose lease ran out. A refresh that was only late brings its contact up again.
-func (m *Machine) expire(nowMS int64, tokens []string) {
+// expire does the op of Due: tokens are calls whose lease ran out, lapsed reservations of queues. A refresh that was only
+// late brings its contact up again. The queues come last: nobody is chosen whose registration has just ended.
+func (m *Machine) expire(nowMS int64, tokens, lapsed []string) {
 	for _, token := range tokens {
 		m.free(nowMS, token, WhyLease)
 	}
@@ -95,8 +96,9 @@ func (m *Machine) expire(nowMS int64, tokens []string) {
 		}
 		m.end(r.key, r, "", r.timeMS, r.dueMS+Remember.Milliseconds())
 	}
-	m.forgetGone(nowMS)
 	m.ledger.Sweep(nowMS)
+	m.tellDesk(nowMS)
+	m.desk.Expire(nowMS, lapsed)
 }
 
 // forgetPast drops the memories of contacts and calls whose time is over.

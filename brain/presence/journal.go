@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+
+	"github.com/sipio/sipio/brain/acd"
 )
 
 // Describe reads an op for people: an *Op, which encodes to JSON. OpFromJSON is the way back, exact
@@ -12,6 +14,12 @@ func Describe(op []byte) (any, error) {
 	o := &Op{}
 	if err := o.read(op); err != nil {
 		return nil, err
+	}
+	if o.Kind == kindNames[kindACD] {
+		var err error
+		if o.ACD, err = acd.Describe(o.desk); err != nil {
+			return nil, fmt.Errorf("read an op acd: %w", err)
+		}
 	}
 	return o, nil
 }
@@ -30,16 +38,20 @@ func OpFromJSON(text []byte) ([]byte, error) {
 		b = AppendEvents(nil, o.Node, o.Events)
 	case kind == kindRelease:
 		b = AppendRelease(nil, o.Tokens, o.Why)
-	case kind == kindAgent && o.Agent != nil:
-		b = AppendAgent(nil, o.Agent)
+	case kind == kindACD && o.ACD != nil:
+		desk, err := acd.AppendOp(nil, o.ACD)
+		if err != nil {
+			return nil, err
+		}
+		b = AppendACD(nil, desk)
 	case kind == kindExpire:
-		b = appendExpire(nil, o.Tokens)
+		b = appendExpire(nil, o.Tokens, o.Lapsed)
 	case kind == kindReport:
 		b = appendReport(nil, o.Node, o.Tokens, o.Adopt)
 	default:
 		return nil, fmt.Errorf("op %q: %w", o.Kind, errOp)
 	}
-	if err := new(Op).read(b); err != nil {
+	if _, err := Describe(b); err != nil {
 		return nil, err
 	}
 	return b, nil

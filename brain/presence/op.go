@@ -3,9 +3,9 @@ package presence
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"unicode/utf8"
 
+	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/cac"
 	"github.com/sipio/sipio/brain/pack"
@@ -27,21 +27,6 @@ type Event struct {
 	DeviceID string     `json:"device_id,omitempty"` // contact events
 	Takes    []cac.Take `json:"takes,omitempty"`     // dialog.start: what the call takes when its admission is not known
 }
-
-// AgentChange is what a user wants as an agent: one of the Status values, with the reason of a break.
-type AgentChange struct {
-	UserID string `json:"user_id"`
-	Status string `json:"status"`
-	Reason string `json:"reason,omitempty"`
-	TimeMS int64  `json:"time_ms"` // epoch milliseconds; an older change than the last one is ignored
-}
-
-// What an agent wants.
-const (
-	StatusOffline   = "offline"
-	StatusAvailable = "available"
-	StatusOnBreak   = "on_break"
-)
 
 // Why a call's place was given back.
 const (
@@ -72,14 +57,17 @@ type Dialog struct {
 
 // Op is an operation as read; which fields are set depends on Kind.
 type Op struct {
-	Kind   string       `json:"op"`              // admit, events, release, agent, expire, report
-	Admit  *Admit       `json:"admit,omitempty"` // admit
-	Node   string       `json:"node,omitempty"`  // events, report
-	Events []Event      `json:"events,omitempty"`
-	Tokens []string     `json:"tokens,omitempty"` // release, and what expire and report release
-	Why    string       `json:"why,omitempty"`    // release
-	Agent  *AgentChange `json:"agent,omitempty"`
-	Adopt  []Dialog     `json:"adopt,omitempty"` // report
+	Kind   string   `json:"op"`              // admit, events, release, expire, report, acd
+	Admit  *Admit   `json:"admit,omitempty"` // admit
+	Node   string   `json:"node,omitempty"`  // events, report
+	Events []Event  `json:"events,omitempty"`
+	Tokens []string `json:"tokens,omitempty"` // release, and what expire and report release
+	Why    string   `json:"why,omitempty"`    // release
+	Lapsed []string `json:"lapsed,omitempty"` // expire: reservations of queues
+	Adopt  []Dialog `json:"adopt,omitempty"`  // report
+	ACD    *acd.Op  `json:"acd,omitempty"`    // acd, when it was described
+
+	desk []byte // acd: the op of brain/acd, a part of what was read
 }
 
 // Kinds of an op.
@@ -87,12 +75,13 @@ const (
 	kindAdmit = iota + 1
 	kindEvents
 	kindRelease
-	kindAgent
+	_ // what an agent wants, before there were queues
 	kindExpire
 	kindReport
+	kindACD
 )
 
-var kindNames = [...]string{"", "admit", "events", "release", "agent", "expire", "report"}
+var kindNames = [...]string{"", "admit", "events", "release", "", "expire", "report", "acd"}
 
 // Bounds of one op.
 const (
@@ -167,15 +156,13 @@ func appendTokens(b []byte, tokens []string) []byte {
 	return b
 }
 
-// AppendAgent appends the op that changes what an agent wants. It has no reply.
-func AppendAgent(b []byte, a *AgentChange) []byte {
-	b = append(b, kindAgent)
-	b = pack.AppendText(pack.AppendText(pack.AppendText(b, a.UserID), a.Status), a.Reason)
-	return pack.AppendInt(b, a.TimeMS)
+// AppendACD appends the op that hands an op of brain/acd to the account's queues. Its reply is theirs.
+func AppendACD(b, op []byte) []byte {
+	return append(append(b, kindACD), op...)
 }
 
-func appendExpire(b []byte, tokens []string) []byte {
-	return appendTokens(append(b, kindExpire), tokens)
+func appendExpire(b []byte, tokens, lapsed []string) []byte {
+	return appendTokens(appendTokens(append(b, kindExpire), tokens), lapsed)
 }
 
 func appendReport(b []byte, node string, absent []string, adopt []Dialog) []byte {
@@ -199,10 +186,11 @@ func (o *Op) read(b []byte) error {
 	var r pack.Reader
 	r.Reset(b)
 	code := r.Uint()
-	if r.Err() != nil || code == 0 || code >= uint64(len(kindNames)) {
+	if r.Err() != nil || code >= uint64(len(kindNames)) || kindNames[code] == "" {
 		return fmt.Errorf("kind %d: %w", code, errOp)
 	}
 	o.Kind, o.Node, o.Why, o.Events, o.Tokens, o.Adopt = kindNames[code], "", "", o.Events[:0], o.Tokens[:0], o.Adopt[:0]
+	o.Lapsed, o.ACD, o.desk = o.Lapsed[:0], nil, nil
 	var err error
 	switch code {
 	case kindAdmit:
@@ -211,17 +199,19 @@ func (o *Op) read(b []byte) error {
 		err = o.readEvents(&r)
 	case kindRelease:
 		o.Why = r.Text()
-		err = o.readTokens(&r)
-	case kindAgent:
-		o.Agent = &AgentChange{UserID: r.Text(), Status: r.Text(), Reason: r.Text(), TimeMS: r.Int()}
-		err = o.Agent.check()
+		o.Tokens, err = readTokens(&r, o.Tokens)
 	case kindExpire:
-		err = o.readTokens(&r)
+		if o.Tokens, err = readTokens(&r, o.Tokens); err == nil {
+			o.Lapsed, err = readTokens(&r, o.Lapsed)
+		}
 	case kindReport:
 		o.Node = r.Text()
-		if err = o.readTokens(&r); err == nil {
+		if o.Tokens, err = readTokens(&r, o.Tokens); err == nil {
 			err = o.readDialogs(&r)
 		}
+	case kindACD:
+		o.desk = b[len(b)-r.Rest():] // the desk reads it
+		return nil
 	}
 	if fault := r.End(); fault != nil {
 		err = fault
@@ -299,14 +289,14 @@ func (o *Op) readEvents(r *pack.Reader) error {
 	return nil
 }
 
-func (o *Op) readTokens(r *pack.Reader) error {
+func readTokens(r *pack.Reader, tokens []string) ([]string, error) {
 	for range r.Count(MaxTokens) {
-		o.Tokens = append(o.Tokens, r.Text())
+		tokens = append(tokens, r.Text())
 	}
-	if !texts(o.Tokens...) {
-		return errFields
+	if !texts(tokens...) {
+		return tokens, errFields
 	}
-	return nil
+	return tokens, nil
 }
 
 func (o *Op) readDialogs(r *pack.Reader) error {
@@ -330,14 +320,6 @@ func (o *Op) readDialogs(r *pack.Reader) error {
 
 func (d *Dialog) check() bool {
 	return d.Token != "" && texts(d.Token, d.CallID, d.From, d.To) && inTime(d.SinceMS)
-}
-
-func (a *AgentChange) check() error {
-	known := slices.Contains([]string{StatusOffline, StatusAvailable, StatusOnBreak}, a.Status)
-	if a.UserID == "" || !known || !texts(a.UserID, a.Reason) || !inTime(a.TimeMS) {
-		return errFields
-	}
-	return nil
 }
 
 // texts tests what becomes a key or is kept as it is.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/cac"
 	"github.com/sipio/sipio/brain/pack"
@@ -24,8 +25,8 @@ func everyOp() map[string][]byte {
 		"admit":   AppendAdmit(nil, &a),
 		"events":  AppendEvents(nil, "n1", []Event{ev, {}}),
 		"release": AppendRelease(nil, []string{"t1", "t2"}, WhyReset),
-		"agent":   AppendAgent(nil, &AgentChange{UserID: "u1", Status: StatusOnBreak, Reason: "lunch", TimeMS: 5}),
-		"expire":  appendExpire(nil, []string{"t1"}),
+		"expire":  appendExpire(nil, []string{"t1"}, []string{"r1", "r2"}),
+		"acd":     AppendACD(nil, acd.AppendJoin(nil, &acd.Join{EntryID: "e1", Token: "t1", CallID: "c1", Node: "n1", QueueID: "q1", CallerName: "é", SinceMS: 5}, 1)),
 		"report":  appendReport(nil, "n1", []string{"t1"}, []Dialog{{Token: "t9", CallID: "c9", From: "1", To: "2", SinceMS: 3, Takes: a.Takes}}),
 	}
 }
@@ -67,7 +68,7 @@ func TestApply_RefusesWhatMeansNothing(t *testing.T) {
 	early.AskedMS = -1
 	oddTake.Takes = []cac.Take{{Kind: 99}}
 	oddWindow.Windows = []cac.Window{{Kind: cac.Limit, Max: -1}}
-	ops := [][]byte{nil, {0}, {99}, AppendAgent(nil, &AgentChange{UserID: "u", Status: "asleep"}), AppendAgent(nil, &AgentChange{Status: StatusOffline}),
+	ops := [][]byte{nil, {0}, {4}, {99}, AppendACD(nil, nil), AppendACD(nil, []byte{99}), appendExpire(nil, nil, []string{"\xff"}),
 		AppendRelease(nil, []string{"\xff"}, WhyReset), appendReport(nil, "n", nil, []Dialog{{CallID: "c"}}), AppendEvents(nil, "n", []Event{{Takes: []cac.Take{{Kind: 0}}}})}
 	for _, a := range []Admit{nameless, garbled, early, oddTake, oddWindow} {
 		ops = append(ops, AppendAdmit(nil, &a))
@@ -121,9 +122,11 @@ func FuzzOp(f *testing.F) {
 // books, that its machine is restored from its snapshot as it is, and that a damaged snapshot is refused or has right books.
 func FuzzMachine(f *testing.F) {
 	var story []byte
+	every := everyOp()
 	for _, name := range kindNames[1:] {
-		story = pack.AppendBytes(story, everyOp()[name])
+		story = pack.AppendBytes(story, every[name])
 	}
+	story = pack.AppendBytes(story, AppendACD(nil, acd.AppendSetup(nil, helpDesk)))
 	f.Add(story, uint16(9))
 	f.Fuzz(func(t *testing.T, story []byte, damage uint16) {
 		m, r, now := New("acc_1"), pack.NewReader(story), nowMS
@@ -150,6 +153,9 @@ func FuzzMachine(f *testing.F) {
 
 // validOp tells whether JSON can hold the texts of an op.
 func validOp(o *Op) bool {
+	if o.ACD != nil {
+		return false // its numbers are no UTF-8 either: FuzzOp has looked at the whole
+	}
 	return utf8.ValidString(fmt.Sprintf("%v %v %v %v", o.Why, o.Node, o.Events, o.Adopt)) && (o.Admit == nil || utf8.ValidString(fmt.Sprint(*o.Admit)))
 }
 
@@ -175,12 +181,12 @@ type logged struct {
 }
 
 // randomOp makes an op of a story, on few names so that they meet.
-func randomOp(rng *rand.Rand, m *Machine, now int64) []byte {
+func randomOp(rng *rand.Rand, m *Machine, now int64, offers []acd.Offer) []byte {
 	n := rng.IntN(8)
 	token, callID, node := fmt.Sprint("t", n), fmt.Sprint("c", n%5), fmt.Sprint("n", n%2)
 	user := fmt.Sprint("u", rng.IntN(3))
 	edge := max(1, now-rng.Int64N(20_000))
-	switch rng.IntN(7) {
+	switch rng.IntN(8) {
 	case 0, 1:
 		a := admission(token, callID, node)
 		a.AskedMS, a.Emergency, a.CallerUser = edge, rng.IntN(9) == 0, user
@@ -196,8 +202,8 @@ func randomOp(rng *rand.Rand, m *Machine, now int64) []byte {
 			evs = append(evs, Event{Event: ev, UserID: user, Takes: []cac.Take{{Kind: cac.User, ID: user}}})
 		}
 		return AppendEvents(nil, node, evs)
-	case 5:
-		return AppendAgent(nil, &AgentChange{UserID: user, Status: []string{StatusOffline, StatusAvailable, StatusOnBreak}[rng.IntN(3)], TimeMS: edge})
+	case 5, 6:
+		return AppendACD(nil, randomACD(rng, user, offers))
 	}
 	r := Report{Node: node, Boot: "b", Seq: now, BootMS: 1, TakenMS: now}
 	for i := range rng.IntN(4) {
@@ -207,6 +213,31 @@ func randomOp(rng *rand.Rand, m *Machine, now int64) []byte {
 		return op
 	}
 	return AppendRelease(nil, []string{token}, WhyReset)
+}
+
+// randomACD makes an op of the queues, on few names too.
+func randomACD(rng *rand.Rand, user string, offers []acd.Offer) []byte {
+	entry := fmt.Sprint("e", rng.IntN(8))
+	var of acd.Offer
+	if len(offers) > 0 {
+		of = offers[max(0, len(offers)-1-rng.IntN(4))]
+	}
+	switch rng.IntN(9) {
+	case 0:
+		return acd.AppendSetup(nil, helpDesk)
+	case 1, 2:
+		return acd.AppendJoin(nil, &acd.Join{EntryID: entry, Token: "t" + entry, Node: "n1", QueueID: "q1", Priority: rng.IntN(3)}, 1)
+	case 3:
+		return acd.AppendLeave(nil, entry, acd.LeftAbandoned)
+	case 4:
+		return acd.AppendClaim(nil, of.ReservationID, of.Fence)
+	case 5:
+		return acd.AppendConfirm(nil, of.ReservationID, of.Fence)
+	case 6:
+		return acd.AppendMiss(nil, of.ReservationID, of.Fence, acd.MissBusy)
+	}
+	action := []string{acd.ActionLogin, acd.ActionLogin, acd.ActionAvailable, acd.ActionBreak, acd.ActionLogout}[rng.IntN(5)]
+	return acd.AppendAgent(nil, &acd.AgentOp{UserID: user, Action: action}, 1)
 }
 
 // Proves determinism: a random story's ops, those alone that said they changed something, replayed into an empty machine
@@ -220,11 +251,12 @@ func TestMachine_ReplayIsTheSame(t *testing.T) {
 		var journal []logged
 		var middle []byte
 		at := 0
+		var offers []acd.Offer
 		for i := range 250 {
 			now += rng.Int64N(8_000) - 500
 			op := m.Due(now)
 			if op == nil {
-				op = randomOp(rng, m, now)
+				op = randomOp(rng, m, now, offers)
 			}
 			before := m.AppendSnapshot(nil)
 			if _, changed := do(t, m, now, op); changed {
@@ -233,6 +265,9 @@ func TestMachine_ReplayIsTheSame(t *testing.T) {
 				t.Fatalf("seed %d, op %d changed something and did not say so: % x", seed, i, op)
 			}
 			check(t, m)
+			for _, o := range m.Effects().Orders {
+				offers = append(offers, o.Offer)
+			}
 			if i == 120 {
 				middle, at = m.AppendSnapshot(nil), len(journal)
 			}
@@ -268,8 +303,12 @@ func checkDeltas(t *testing.T, m *Machine) {
 			last[d.UserID] = d
 		}
 	}
-	for _, u := range m.Presence().Users {
-		if d := last[u.UserID]; d.Bucket != u.Bucket || d.Reachable != u.Reachable || d.State != u.State || d.Status != u.Status {
+	for _, u := range m.Presence(0).Users {
+		d, told := last[u.UserID]
+		if !told && !u.Reachable && u.Bucket == acd.BucketOffline {
+			continue // an agent who never came
+		}
+		if d.Bucket != u.Bucket || d.Reachable != u.Reachable || d.State != u.State || d.Status != u.Status {
 			t.Fatalf("last told of %s: %+v, it is %+v", u.UserID, d, u)
 		}
 	}
@@ -278,14 +317,19 @@ func checkDeltas(t *testing.T, m *Machine) {
 	}
 }
 
-// emptyOut sends the agents home and lets time run out, after which nothing must be left.
+// emptyOut sends the agents home, takes the queues away and lets time run out, after which nothing must be left but the
+// word that there are none.
 func emptyOut(t *testing.T, m *Machine, now int64) {
 	t.Helper()
-	for _, id := range sorted(m.users) {
-		do(t, m, now, AppendAgent(nil, &AgentChange{UserID: id, Status: StatusOffline, TimeMS: now + 1_000_000}))
+	for i := range 8 {
+		do(t, m, now, AppendACD(nil, acd.AppendLeave(nil, fmt.Sprint("e", i), acd.LeftAbandoned)))
 	}
+	for _, a := range helpDesk.Agents {
+		do(t, m, now, AppendACD(nil, acd.AppendAgent(nil, &acd.AgentOp{UserID: a.UserID, Action: acd.ActionLogout}, 0)))
+	}
+	do(t, m, now, AppendACD(nil, acd.AppendSetup(nil, &acd.Setup{Version: 2})))
 	runOut(t, m)
-	if !m.Empty() {
+	if !m.idle() || m.Empty() {
 		t.Fatalf("something is left: %+v", m.Counts())
 	}
 }

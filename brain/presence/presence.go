@@ -1,14 +1,17 @@
 // Package presence is what the brain knows of an account's edge: which contacts are registered where, which
-// calls have their place and which are up, and what the account's agents want. It learns it from
-// events that arrive at least once, and sometimes late, from nodes that each have their own clock.
+// calls have their place and which are up. It learns it from events that arrive at least once, and sometimes late,
+// from nodes that each have their own clock. The account's queues (brain/acd) live in it: who may be offered a call
+// depends on what it knows.
 package presence
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/cac"
 	"github.com/sipio/sipio/brain/pack"
@@ -19,7 +22,6 @@ const (
 	MaxContacts       = 100_000
 	MaxCalls          = 100_000 // that are up; admissions have the bound of cac.MaxSlots
 	MaxContactsPerAOR = 100     // far above what the edge lets a device register
-	MaxAgents         = 100_000
 
 	maxEnded   = 100_000
 	maxField   = 1024           // bytes of a URI, call id or token; longer is no real one
@@ -60,8 +62,10 @@ type Machine struct {
 	live   map[string]*call // calls with a place, by token
 	ledger *cac.Ledger
 	users  map[string]*user
-	gone   int   // users remembered only because they went offline
-	goneMS int64 // the first of them may be forgotten then
+	desk   *acd.Desk
+	left   []acd.Record // to be taken by Effects
+
+	touched map[string]api.UserPresence // whose signals the op that is being applied has changed; what was shown before, while watched
 
 	contacts, calls int // that are up
 
@@ -76,11 +80,11 @@ type Machine struct {
 // New makes an empty machine for an account.
 func New(accountID string) *Machine {
 	return &Machine{account: accountID, records: map[key]*record{}, byAOR: map[string][]*record{}, live: map[string]*call{},
-		ledger: cac.New(), users: map[string]*user{}, nodes: map[string]*sight{}}
+		ledger: cac.New(), users: map[string]*user{}, desk: acd.New(), touched: map[string]api.UserPresence{}, nodes: map[string]*sight{}}
 }
 
 // Apply does an op at a time, epoch milliseconds. The reply belongs to the op: a verdict for an admission, the
-// number of the released for a release, else nothing. With changed false the op need not be written
+// number of the released for a release, the desk's for acd, else nothing. With changed false the op need not be written
 // down: without it the machine would be the same. An error means that the op cannot be read; nothing changed.
 func (m *Machine) Apply(nowMS int64, op []byte) (reply []byte, changed bool, err error) {
 	o := &m.op
@@ -106,15 +110,19 @@ func (m *Machine) Apply(nowMS int64, op []byte) (reply []byte, changed bool, err
 			}
 		}
 		reply = pack.AppendUint(nil, n)
-	case kindNames[kindAgent]:
-		changed = m.agent(nowMS, o.Agent)
 	case kindNames[kindExpire]:
-		m.expire(nowMS, o.Tokens)
+		m.expire(nowMS, o.Tokens, o.Lapsed)
 		changed = true
 	case kindNames[kindReport]:
 		changed = m.settle(nowMS, o)
+	case kindNames[kindACD]:
+		if reply, changed, err = m.desk.Apply(nowMS, o.desk); err != nil {
+			return nil, false, fmt.Errorf("read an op acd: %w", err)
+		}
 	}
 	if changed {
+		m.tellDesk(nowMS)
+		m.toldDesk(nowMS)
 		m.forgetPast(nowMS)
 	}
 	return reply, changed, nil
@@ -146,15 +154,20 @@ func (m *Machine) event(nowMS int64, node string, ev *Event) bool {
 // Dropped counts the events that were out of bounds since this machine was made or restored.
 func (m *Machine) Dropped() int64 { return m.dropped }
 
-// Empty tells whether nothing is worth keeping: no contact, call, place or agent, and no memory still in force.
-func (m *Machine) Empty() bool {
-	return len(m.records) == 0 && len(m.live) == 0 && len(m.users) == 0 && m.ledger.Empty()
+// Empty tells whether nothing is worth keeping: no contact, call, place or queue in use, no memory still in force. What the
+// queues were told of the configuration is worth keeping: the next op rests on it.
+func (m *Machine) Empty() bool { return m.desk.Version() == 0 && m.idle() }
+
+// idle is Empty, whatever the queues were told.
+func (m *Machine) idle() bool {
+	return len(m.records) == 0 && len(m.live) == 0 && len(m.users) == 0 && m.ledger.Empty() && m.desk.Empty()
 }
 
 // Resume is to be called after Restore and replay: leases begin anew, and what was heard of reports is
-// forgotten, so that nothing is given up before the nodes could speak.
+// forgotten, so that nothing is given up before the nodes could speak. The queues give their outstanding orders again.
 func (m *Machine) Resume(nowMS int64) {
 	m.ledger.Resume(nowMS)
+	m.desk.Resume(nowMS)
 	m.nodes = map[string]*sight{}
 }
 

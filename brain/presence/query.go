@@ -3,6 +3,7 @@ package presence
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/cac"
@@ -22,12 +23,26 @@ func (m *Machine) Counts() Counts {
 	return Counts{Contacts: m.contacts, Calls: m.calls, Slots: m.ledger.Len(), Users: len(m.users), Dropped: m.dropped}
 }
 
-// Query answers a question in JSON, {"what": …}: calls ([]api.Call), cac (api.CACState), presence
-// (api.PresenceState) or counts (Counts). It changes nothing.
-func (m *Machine) Query(_ int64, question []byte) ([]byte, error) {
-	var q struct {
-		What string `json:"what"`
-	}
+// Question is what Query is asked. FromMS and ToMS say whose figures; 0 = the last 24 hours.
+type Question struct {
+	What    string `json:"what"`
+	ID      string `json:"id,omitempty"`      // queues, agents: only that one
+	FromMS  int64  `json:"from_ms,omitempty"` // queues, agents
+	ToMS    int64  `json:"to_ms,omitempty"`
+	Entries bool   `json:"entries,omitempty"` // queues: with the callers
+}
+
+// Desk is the answer to what "queues" and "agents": one of the lists, and the version of the setup it was made by.
+type Desk struct {
+	Version int64            `json:"version"`
+	Queues  []api.QueueState `json:"queues,omitempty"`
+	Agents  []api.AgentState `json:"agents,omitempty"`
+}
+
+// Query answers a Question in JSON, by what it asks for: calls ([]api.Call), cac (api.CACState), presence
+// (api.PresenceState), queues, agents, desk (Desk, without a list) or counts (Counts). It changes nothing.
+func (m *Machine) Query(nowMS int64, question []byte) ([]byte, error) {
+	var q Question
 	if err := json.Unmarshal(question, &q); err != nil {
 		return nil, fmt.Errorf("read a question to account %s: %w", m.account, err)
 	}
@@ -38,7 +53,15 @@ func (m *Machine) Query(_ int64, question []byte) ([]byte, error) {
 	case "cac":
 		answer = m.CAC()
 	case "presence":
-		answer = m.Presence()
+		answer = m.Presence(nowMS)
+	case "queues":
+		list := slices.DeleteFunc(m.desk.Queues(nowMS, q.FromMS, q.ToMS, q.Entries), func(s api.QueueState) bool { return q.ID != "" && s.QueueID != q.ID })
+		answer = Desk{Version: m.desk.Version(), Queues: list}
+	case "agents":
+		list := slices.DeleteFunc(m.desk.Agents(nowMS, q.FromMS, q.ToMS), func(s api.AgentState) bool { return q.ID != "" && s.UserID != q.ID })
+		answer = Desk{Version: m.desk.Version(), Agents: list}
+	case "desk":
+		answer = Desk{Version: m.desk.Version()}
 	case "counts":
 		answer = m.Counts()
 	default:
@@ -51,11 +74,17 @@ func (m *Machine) Query(_ int64, question []byte) ([]byte, error) {
 	return out, nil
 }
 
-// Presence lists the devices that are registered, by AOR, and the users with a contact, a call or a word as an agent, by id.
-func (m *Machine) Presence() api.PresenceState {
-	p := api.PresenceState{AccountID: m.account, Devices: m.devices(), Users: make([]api.UserPresence, 0, len(m.users))}
-	for _, id := range sorted(m.users) {
-		p.Users = append(p.Users, m.users[id].show(id))
+// Presence lists the devices that are registered, by AOR, and the users with a contact or a call and the agents, by id.
+func (m *Machine) Presence(nowMS int64) api.PresenceState {
+	ids := sorted(m.users)
+	for _, a := range m.desk.Agents(nowMS, nowMS, nowMS) {
+		ids = append(ids, a.UserID)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	p := api.PresenceState{AccountID: m.account, Devices: m.devices(), Users: make([]api.UserPresence, 0, len(ids))}
+	for _, id := range ids {
+		p.Users = append(p.Users, m.show(id))
 	}
 	return p
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/cac"
 )
@@ -168,32 +169,31 @@ func TestMachine_ShowsItsUsers(t *testing.T) {
 		return strings.Join(out, " ")
 	}
 	now := nowMS
-	set := func(status string) {
+	do(t, m, now, AppendACD(nil, acd.AppendSetup(nil, helpDesk)))
+	set := func(action string) {
 		now++
-		do(t, m, now, AppendAgent(nil, &AgentChange{UserID: "u1", Status: status, TimeMS: now}))
+		act(t, m, now, "u1", action)
 	}
-	set(StatusAvailable)
+	set(acd.ActionLogin)
 	contact := Event{Event: saved(10, "a", 60), UserID: "u1", DeviceID: "d1"}
 	do(t, m, now, AppendEvents(nil, "n1", []Event{contact}))
-	set(StatusOnBreak)
-	set(StatusAvailable)
+	set(acd.ActionBreak)
+	set(acd.ActionAvailable)
 	ask(t, m, admission("t1", "c1", "n1"))
-	tell(t, m, "n1", event(51, api.EventDialogStart, "t1", "c1"), event(52, api.EventDialogEnd, "t1", "c1"))
-	set(StatusOffline)
-	if got := buckets(); got != "unreachable/waiting ready/waiting paused/waiting ready/waiting incall/in_call ready/waiting offline/waiting" {
+	tell(t, m, "n1", event(51, api.EventDialogStart, "t1", "c1"))
+	tell(t, m, "n1", event(52, api.EventDialogEnd, "t1", "c1"))
+	set(acd.ActionLogout)
+	if got := buckets(); got != "unreachable/waiting ready/waiting paused/waiting ready/waiting extcall/waiting ready/waiting offline/waiting" {
 		t.Fatalf("%s", got)
-	}
-	if _, changed := do(t, m, now, AppendAgent(nil, &AgentChange{UserID: "u1", Status: StatusAvailable, TimeMS: now - 1})); changed {
-		t.Fatal("an older word of the agent was taken")
 	}
 	out, err := m.Query(now, []byte(`{"what":"presence"}`))
 	var p api.PresenceState
 	if err != nil || json.Unmarshal(out, &p) != nil || len(p.Devices) != 1 || p.Devices[0] != (api.DevicePresence{AOR: aor, DeviceID: "d1", UserID: "u1", Contacts: 1, Node: "n1"}) ||
-		len(p.Users) != 1 || p.Users[0] != (api.UserPresence{UserID: "u1", Reachable: true, Status: StatusOffline, State: "waiting", Bucket: "offline"}) {
+		len(p.Users) != len(helpDesk.Agents) || p.Users[1] != (api.UserPresence{UserID: "u1", Reachable: true, Status: acd.StatusOffline, State: "waiting", Bucket: "offline"}) {
 		t.Fatalf("%s %v", out, err)
 	}
 	m.Watch(false)
-	set(StatusAvailable)
+	set(acd.ActionLogin)
 	if len(m.Deltas()) != 0 {
 		t.Fatal("deltas while nobody looks")
 	}

@@ -4,14 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
+	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/cac"
 	"github.com/sipio/sipio/brain/pack"
 )
 
 // snapshotVersion is the first byte of a snapshot. Another layout gets another number.
-const snapshotVersion = 1
+const snapshotVersion = 2
 
 // errSnapshot: a snapshot that no machine wrote.
 var errSnapshot = errors.New("not a presence snapshot")
@@ -22,7 +22,7 @@ func (m *Machine) AppendSnapshot(b []byte) []byte {
 	b = slices.Grow(b, 160*(len(m.live)+len(m.records))) // about what it takes
 	b = pack.AppendText(append(b, snapshotVersion), m.account)
 	b = m.ledger.AppendSnapshot(b)
-	return m.appendUsers(m.appendPast(m.appendContacts(m.appendCalls(b))))
+	return pack.AppendBytes(m.appendPast(m.appendContacts(m.appendCalls(b))), m.desk.AppendSnapshot(nil))
 }
 
 // appendCalls writes the calls with a place, in order of admission, then those that are up without one.
@@ -81,23 +81,6 @@ func (m *Machine) appendPast(b []byte) []byte {
 	return b
 }
 
-func (m *Machine) appendUsers(b []byte) []byte {
-	var ids []string
-	for id, u := range m.users {
-		if u.status != "" {
-			ids = append(ids, id)
-		}
-	}
-	slices.Sort(ids)
-	b = pack.AppendUint(b, uint64(len(ids)))
-	for _, id := range ids {
-		u := m.users[id]
-		b = pack.AppendText(pack.AppendText(pack.AppendText(b, id), u.status), u.reason)
-		b = pack.AppendInt(pack.AppendInt(b, u.timeMS), u.goneMS)
-	}
-	return b
-}
-
 // Restore makes the machine of an account from a snapshot of it. A snapshot that is cut off, of another account or
 // version, names something twice or breaks a bound is refused. Before it is used, Resume.
 func Restore(accountID string, snapshot []byte) (*Machine, error) {
@@ -121,7 +104,7 @@ func restore(accountID string, snapshot []byte) (*Machine, error) {
 	if m.ledger, err = cac.Restore(r); err != nil {
 		return nil, err
 	}
-	for _, part := range []func(*pack.Reader) error{m.restoreCalls, m.restoreBare, m.restoreContacts, m.restorePast, m.restoreUsers} {
+	for _, part := range []func(*pack.Reader) error{m.restoreCalls, m.restoreBare, m.restoreContacts, m.restorePast, m.restoreDesk} {
 		if err := part(r); err != nil {
 			return nil, err
 		}
@@ -162,8 +145,8 @@ func (m *Machine) restoreUp(c *call) error {
 		return fmt.Errorf("call %q is one of more than %d or was never answered: %w", c.callID, MaxCalls, errSnapshot)
 	}
 	err := m.restoreRecord(&record{key: key{"", c.callID, c.node}, call: c, token: c.token, timeMS: c.answeredMS, dueMS: c.answeredMS + MaxCall.Milliseconds()})
-	m.adjust(c.callerUser, 0, 0, 1)
-	m.adjust(c.calleeUser, 0, 0, 1)
+	m.adjust(c.callerUser, 0, 1)
+	m.adjust(c.calleeUser, 0, 1)
 	return err
 }
 
@@ -201,7 +184,7 @@ func (m *Machine) restoreContacts(r *pack.Reader) error {
 		if err := m.restoreRecord(&record{key: key{c.AOR, c.Contact, c.Node}, contact: c, timeMS: c.SavedMS, dueMS: c.ExpiresMS}); err != nil {
 			return err
 		}
-		m.adjust(c.UserID, 0, 1, 0)
+		m.adjust(c.UserID, 1, 0)
 	}
 	return nil
 }
@@ -230,25 +213,9 @@ func (m *Machine) restoreRecord(r *record) error {
 	return nil
 }
 
-func (m *Machine) restoreUsers(r *pack.Reader) error {
-	for range r.Count(MaxAgents + MaxContacts) {
-		id, status, reason, timeMS, goneMS := string(r.Bytes()), string(r.Bytes()), string(r.Bytes()), r.Int(), r.Int()
-		if r.Err() != nil {
-			return r.Err()
-		}
-		a := AgentChange{UserID: id, Status: status, Reason: reason, TimeMS: timeMS}
-		u := m.users[id]
-		if err := a.check(); err != nil || u != nil && u.status != "" || (goneMS != 0) && status != StatusOffline || !validText(reason) {
-			return fmt.Errorf("agent %q with status %q: %w", id, status, errSnapshot)
-		}
-		if u == nil {
-			u = &user{}
-			m.users[strings.Clone(id)] = u
-		}
-		u.status, u.reason, u.timeMS, u.goneMS = status, reason, timeMS, goneMS
-		if status == StatusOffline {
-			m.left(u)
-		}
-	}
-	return nil
+// restoreDesk comes last. The queues bring what they were told of their agents with them.
+func (m *Machine) restoreDesk(r *pack.Reader) (err error) {
+	clear(m.touched)
+	m.desk, err = acd.Restore(r.Bytes())
+	return err
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/cac"
 )
@@ -58,8 +59,11 @@ func check(t testing.TB, m *Machine) {
 		}
 	}
 	checkPlaces(t, m)
+	if len(m.touched) > 0 {
+		t.Fatalf("users were touched, and the queues not told: %v", m.touched)
+	}
 	for id, u := range m.users {
-		if n := users[id]; n != [2]int{u.contacts, u.calls} || !u.needed() {
+		if n := users[id]; n != [2]int{u.contacts, u.calls} || *u == (user{}) {
 			t.Fatalf("user %s has %+v, the records say %v", id, u, n)
 		}
 		delete(users, id)
@@ -105,7 +109,8 @@ func TestMachine_GoesOnFromASnapshot(t *testing.T) {
 	ev.UserAgent = strings.Repeat("é", 1000)
 	tell(t, m, "n1", ev, started(10, "x"))
 	tell(t, m, "n2", started(11, "y"), over(20, "y", api.EventDialogEnd))
-	do(t, m, nowMS, AppendAgent(nil, &AgentChange{UserID: "u1", Status: StatusOnBreak, Reason: "lunch", TimeMS: 5}))
+	do(t, m, nowMS, AppendACD(nil, acd.AppendSetup(nil, helpDesk)))
+	act(t, m, nowMS, "u1", acd.ActionBreak)
 	data := m.AppendSnapshot(nil)
 	r, err := Restore("acc_1", data)
 	if err != nil {
@@ -134,7 +139,8 @@ func TestMachine_GoesOnFromASnapshot(t *testing.T) {
 func TestRestore_RefusesDamage(t *testing.T) {
 	m := New("acc_1")
 	tell(t, m, "n1", saved(10, "a", 60), started(10, "x"), started(10, "y"), over(20, "y", api.EventDialogEnd))
-	do(t, m, nowMS, AppendAgent(nil, &AgentChange{UserID: "u1", Status: StatusOffline, TimeMS: 5}))
+	do(t, m, nowMS, AppendACD(nil, acd.AppendSetup(nil, helpDesk)))
+	act(t, m, nowMS, "u1", acd.ActionLogin)
 	a := admission("t1", "c1", "n1")
 	do(t, m, nowMS, AppendAdmit(nil, &a))
 	data := m.AppendSnapshot(nil)

@@ -10,8 +10,8 @@ import (
 )
 
 // Callee is the user that a call rings by itself, without following any forward: whose max_simultaneous counts for
-// the call, and who is in a call while it is up. nil: a group, something that the platform answers, or nobody. A
-// recorded call rings him by a leg of its own, which counts then.
+// the call, and who is in a call of his own while it is up unless AgentLeg says otherwise. nil: a group, something that
+// the platform answers, or nobody. A recorded call rings him by a leg of its own, which counts then.
 func Callee(caller Caller, req *api.RouteRequest) *brain.SIPUser {
 	p := plan{acct: caller.Account, caller: caller, req: req}
 	to := p.destination(nil, req)
@@ -23,6 +23,11 @@ func Callee(caller Caller, req *api.RouteRequest) *brain.SIPUser {
 				return nil
 			}
 			return u
+		case destAgent:
+			if u := p.acct.Users[to.target.ID]; u != nil && u.Status == brain.StatusActive {
+				return u
+			}
+			return nil
 		case brain.DestExtension:
 			e := p.acct.ExtensionByID[to.target.ID]
 			if e == nil {
@@ -34,6 +39,12 @@ func Callee(caller Caller, req *api.RouteRequest) *brain.SIPUser {
 		}
 	}
 	return nil
+}
+
+// AgentLeg says whether the call is the leg to an agent who is rung for a caller in a queue. It takes a line of his,
+// and is no call of his own: what he does for queues, the queues know themselves.
+func AgentLeg(caller *Caller, req *api.RouteRequest) bool {
+	return caller.Media && strings.HasPrefix(req.Dial, string(destAgent)+"/")
 }
 
 func rings(u *brain.SIPUser) *brain.SIPUser {

@@ -55,6 +55,9 @@ func TestCallee_IsWhomTheCallRingsByItself(t *testing.T) {
 		{name: "leg to extension", leg: "extension/ext_300", want: "us_1002"},
 		{name: "leg to group", leg: "ring_group/rg_sales"},
 		{name: "leg to nobody", leg: "user/us_9"},
+		{name: "leg to an agent", leg: "agent/us_1002", change: func(o *office) { o.user("1002").DND = true; always(o.user("1002"), "user us_1005") }, want: "us_1002"},
+		{name: "leg to a disabled agent", leg: "agent/us_1002", change: func(o *office) { o.user("1002").Status = brain.StatusDisabled }},
+		{name: "queue", dial: "403"},
 	} {
 		s := scenario{office: limited, dial: c.dial, trunk: c.trunk, leg: c.leg, at: c.at, change: c.change}
 		req, caller, _ := s.decide()
@@ -88,11 +91,27 @@ func TestTakes_ByWhereTheCallComesFrom(t *testing.T) {
 		{name: "outside, unknown number", dial: "49", trunk: true, want: "[in /20 trunk trk_carrier/30]"},
 		{name: "leg", leg: "user/us_1002", want: "[user us_1002/2]"},
 		{name: "leg to a group", leg: "ring_group/rg_sales", want: "[]"},
+		{name: "leg to an agent", leg: "agent/us_1002", want: "[user us_1002/2]"},
 	} {
 		s := scenario{office: limited, dial: c.dial, trunk: c.trunk, leg: c.leg, change: c.change}
 		req, caller, _ := s.decide()
 		if got := takes(Takes(&caller, Callee(caller, &req), &req)); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// Proves that only a leg of the media server is one to an agent: what a phone or a trunk sends with it does not count.
+func TestAgentLeg_IsALegOfTheMediaServer(t *testing.T) {
+	for _, c := range []struct {
+		media bool
+		dial  string
+		want  bool
+	}{
+		{true, "agent/us_1", true}, {true, "agent/", true}, {true, "agent", false}, {true, "user/us_1", false}, {true, "", false}, {false, "agent/us_1", false},
+	} {
+		if got := AgentLeg(&Caller{Media: c.media}, &api.RouteRequest{Dial: c.dial}); got != c.want {
+			t.Errorf("media %v, for %q: %v", c.media, c.dial, got)
 		}
 	}
 }

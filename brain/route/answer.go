@@ -39,6 +39,15 @@ func (p *plan) lacks(t brain.RouteTarget) string {
 			return "is for listening only"
 		}
 		there = t.ID == "" || p.acct.Voicemails[t.ID] != nil
+	case brain.DestQueue:
+		action := p.vars[brain.VarAction]
+		switch {
+		case brain.IsQueueAction(action) && p.caller.User == nil && !p.offline:
+			return "is for phones of the account"
+		case t.ID == "" && !brain.IsAgentAction(action):
+			return "names no queue"
+		}
+		there = t.ID == "" || p.acct.Queues[t.ID] != nil
 	case brain.DestConference:
 		there = p.acct.Conferences[t.ID] != nil
 	}

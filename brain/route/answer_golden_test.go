@@ -101,6 +101,20 @@ var answerScenarios = platform([]scenario{
 			busy(o.user("1002"), "voicemail vm_reception")
 			noanswer(o.user("1002"), "voicemail vm_reception")
 		}},
+	{name: "answer-queue", about: "extension 403 is a queue; whether it is open is not the route's to say", dial: "403", at: "2026-11-23 22:00"},
+	{name: "answer-queue-gone", about: "the queue of extension 403 is gone", dial: "403", change: func(o *office) { o.Queues = nil }},
+	{name: "answer-agent-login", about: "*45 signs the caller in as an agent", dial: "*45"},
+	{name: "answer-queue-join", about: "*45 signs the caller in to a queue", dial: "*45",
+		change: func(o *office) {
+			e := o.extension("*45")
+			e.DestID, e.DestXform = "q_support", brain.Vars{"action": brain.ActionQueueJoin}
+		}},
+	{name: "answer-queue-join-none", about: "*45 names no queue to be signed in to", dial: "*45",
+		change: func(o *office) { o.extension("*45").DestXform = brain.Vars{"action": brain.ActionQueueJoin} }},
+	{name: "answer-queue-unnamed", about: "*45 names neither a queue nor what an agent does", dial: "*45", change: func(o *office) { o.extension("*45").DestXform = nil }},
+	{name: "answer-overflow-queue", about: "Sales overflows to a queue", dial: "200", change: func(o *office) { overflow(o.sales(), "queue q_support") }},
+	{name: "number-to-queue", about: "a number leads to a queue", dial: "4930100", trunk: true, change: func(o *office) { o.leads("queue q_support") }},
+	{name: "number-to-agent-login", about: "nobody signs in from outside", dial: "4930100", trunk: true, change: func(o *office) { o.leads("extension ext_45") }},
 	{name: "answer-overflow", about: "Sales overflows to a conference", dial: "200", change: func(o *office) { overflow(o.sales(), "conference conf_board") }},
 	{name: "answer-variables-cut", about: "variables that do not fit are left out, by name from the end", dial: "400",
 		change: func(o *office) {
@@ -151,6 +165,22 @@ var answerScenarios = platform([]scenario{
 		change: func(o *office) { always(o.user("1002"), "flow flow_hello") }},
 	{name: "leg-forward-conference", about: "nor into a conference", leg: "extension/ext_402"},
 	{name: "leg-flow", about: "a leg for a flow", leg: "flow/flow_hello"},
+	{name: "leg-queue", about: "a leg is never led into a queue", leg: "extension/ext_403"},
+	{name: "leg-agent", about: "a leg for a queue rings all of Carol's phones, whatever she has set for calls of her own", leg: "agent/us_1003",
+		change: func(o *office) {
+			u := o.user("1003")
+			u.DND, u.RingStrategy, u.RecordPolicy = true, brain.RingSequential, brain.RecordAll
+			always(u, "user us_1002")
+			busy(u, "user us_1005")
+			noanswer(u, "voicemail vm_reception")
+		}},
+	{name: "leg-agent-specific", about: "a leg for a queue rings Carol's first phone only, as she wants it", leg: "agent/us_1003",
+		change: func(o *office) { o.user("1003").RingStrategy = brain.RingSpecific }},
+	{name: "leg-agent-no-line", about: "a leg for a queue finds no free line of Bob's, and is not forwarded", leg: "agent/us_1002", busy: "us_1002",
+		change: func(o *office) { busy(o.user("1002"), "user us_1005") }},
+	{name: "leg-agent-disabled", about: "a leg for a queue to a disabled user", leg: "agent/us_1002", change: func(o *office) { o.user("1002").Status = brain.StatusDisabled }},
+	{name: "leg-agent-no-phone", about: "a leg for a queue to a user without a phone", leg: "agent/us_1004"},
+	{name: "leg-agent-gone", about: "a leg for a queue to a user who is gone", leg: "agent/us_9999"},
 	{name: "leg-nonsense", about: "a leg for nothing that is known", leg: "x\r\n/1"},
 	{name: "leg-unknown-user", about: "a leg for a user who is gone", leg: "user/us_9999"},
 	{name: "leg-anonymous", about: "a leg of a caller who withholds his number", leg: "user/us_1002",

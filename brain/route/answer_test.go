@@ -46,6 +46,7 @@ func newPlatform() *office {
 	}
 	o.Voicemails = []brain.Voicemail{{ID: "vm_reception", Name: "Reception"}}
 	o.Conferences = []brain.Conference{{ID: "conf_board", Name: "Board"}}
+	o.Queues = []brain.Queue{{ID: "q_support", Name: "Support", ScheduleID: "sch_hours", ClosedDestKind: brain.DestHangup}}
 	o.Trunks = []brain.SIPTrunk{{ID: "trk_carrier", Name: "Carrier", Status: brain.StatusActive, MaxChannels: 30}}
 	o.DIDs = []brain.DID{{ID: "did_main", E164: "4930100", Label: "Main", Status: brain.StatusActive, AllowAnonymous: true,
 		DestKind: brain.DestFlow, DestID: "flow_hello"}}
@@ -60,7 +61,9 @@ func newPlatform() *office {
 		brain.Extension{ID: "ext_400", Digits: "400", DestKind: brain.DestFlow, DestID: "flow_hello", Status: brain.StatusActive},
 		brain.Extension{ID: "ext_401", Digits: "401", DestKind: brain.DestVoicemail, DestID: "vm_reception", Status: brain.StatusActive},
 		brain.Extension{ID: "ext_402", Digits: "402", DestKind: brain.DestConference, DestID: "conf_board", Status: brain.StatusActive},
-		brain.Extension{ID: "ext_98", Digits: "98", DestKind: brain.DestVoicemail, DestXform: brain.Vars{"action": "retrieve"}, Status: brain.StatusActive})
+		brain.Extension{ID: "ext_98", Digits: "98", DestKind: brain.DestVoicemail, DestXform: brain.Vars{"action": "retrieve"}, Status: brain.StatusActive},
+		brain.Extension{ID: "ext_403", Digits: "403", DestKind: brain.DestQueue, DestID: "q_support", Status: brain.StatusActive},
+		brain.Extension{ID: "ext_45", Digits: "*45", DestKind: brain.DestQueue, DestXform: brain.Vars{"action": brain.ActionAgentLogin}, Status: brain.StatusActive})
 	return o
 }
 
@@ -107,6 +110,8 @@ func badApp(acct *brain.AccountConfig, r *api.Route) string {
 		known = id == "" || acct.Voicemails[id] != nil
 	case brain.DestConference:
 		known = acct.Conferences[id] != nil
+	case brain.DestQueue:
+		known = id == "" || acct.Queues[id] != nil
 	case brain.DestUser:
 		known = acct.Users[id] != nil
 	case brain.DestRingGroup:

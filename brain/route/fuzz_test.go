@@ -31,7 +31,7 @@ func (c *choices) status() brain.Status {
 
 // dest draws a target: unset, of any kind, now and then one that does not exist.
 func (c *choices) dest() (brain.DestKind, string) {
-	switch c.n(9) {
+	switch c.n(10) {
 	case 0, 1:
 		return brain.DestNone, ""
 	case 2:
@@ -46,13 +46,17 @@ func (c *choices) dest() (brain.DestKind, string) {
 		return brain.DestVoicemail, []string{"", "vm_0", "vm_1"}[c.n(3)]
 	case 7:
 		return brain.DestConference, fmt.Sprint("conf_", c.n(2))
+	case 9:
+		return brain.DestQueue, []string{"", "q_0", "q_1"}[c.n(3)]
 	}
 	return brain.DestHangup, []string{"", "486", "603", "999", "x"}[c.n(5)]
 }
 
 // vars draws what a route hands on, up to more than fits.
 func (c *choices) vars() brain.Vars {
-	switch c.n(6) {
+	switch c.n(7) {
+	case 6:
+		return brain.Vars{brain.VarAction: []string{brain.ActionAgentLogin, brain.ActionQueueLeave}[c.n(2)]}
 	case 4:
 		return brain.Vars{brain.VarAction: brain.ActionRetrieve}
 	case 5:
@@ -82,6 +86,7 @@ func (c *choices) platform(rows *brain.AccountRows) {
 	rows.Flows = []*brain.CallFlow{{ID: "flow_0", Name: "F0", Version: 1}, {ID: "flow_1", Name: "F1\n"}, {ID: "flow_2", Name: "F2", Version: 9}}
 	rows.Voicemails = []brain.Voicemail{{ID: "vm_0", Name: "V"}}
 	rows.Conferences = []brain.Conference{{ID: "conf_0", Name: "C"}}
+	rows.Queues = []brain.Queue{{ID: "q_0", Name: "Q"}}
 	rows.Trunks = []brain.SIPTrunk{{ID: "trk_0", Name: "T", Status: brain.StatusActive}}
 	rows.Schedules = []brain.TimeSchedule{
 		{ID: "sch_0", Rules: []brain.ScheduleRule{{Kind: "weekly", DOW: 1, StartTime: "00:00", EndTime: "00:01"}}},
@@ -112,6 +117,9 @@ func (c *choices) caller(acct *brain.AccountConfig, req *api.RouteRequest) Calle
 	case 3:
 		req.Peer, caller.Media = api.PeerMedia, true
 		kind, id := c.dest()
+		if kind == brain.DestUser && c.n(2) == 1 {
+			kind = destAgent
+		}
 		req.Dial = string(kind) + "/" + id
 	default:
 		caller.Device = acct.Devices[fmt.Sprint("dev_", c.n(24))]

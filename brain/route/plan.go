@@ -146,7 +146,11 @@ func (p *plan) visit(target brain.RouteTarget, chain int) outcome {
 		if u := p.acct.Users[target.ID]; u != nil {
 			return p.ringUser(u, chain)
 		}
-	case brain.DestFlow, brain.DestVoicemail, brain.DestConference:
+	case destAgent:
+		if u := p.acct.Users[target.ID]; u != nil {
+			return p.ringAgent(u)
+		}
+	case brain.DestFlow, brain.DestQueue, brain.DestVoicemail, brain.DestConference:
 		return p.answered(target)
 	case brain.DestRingGroup:
 		if g := p.acct.RingGroups[target.ID]; g != nil {
@@ -202,9 +206,9 @@ func (p *plan) path(chain int) string {
 // name is a target as an operator knows it: "user", "1002".
 func (p *plan) name(t brain.RouteTarget) (kind, name string) {
 	switch t.Kind {
-	case brain.DestUser:
+	case brain.DestUser, destAgent:
 		if u := p.acct.Users[t.ID]; u != nil {
-			return "user", u.Username
+			return string(t.Kind), u.Username
 		}
 	case brain.DestRingGroup:
 		if g := p.acct.RingGroups[t.ID]; g != nil {
@@ -217,6 +221,12 @@ func (p *plan) name(t brain.RouteTarget) (kind, name string) {
 	case brain.DestFlow:
 		if f := p.acct.Flows[t.ID]; f != nil {
 			return "flow", f.Name
+		}
+	case brain.DestQueue:
+		if q := p.acct.Queues[t.ID]; q != nil {
+			return "queue", q.Name
+		} else if action := p.vars[brain.VarAction]; t.ID == "" && action != "" {
+			return "feature code", action
 		}
 	case brain.DestVoicemail:
 		if v := p.acct.Voicemails[t.ID]; v != nil {

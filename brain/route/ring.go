@@ -41,6 +41,26 @@ func (p *plan) ringUser(u *brain.SIPUser, chain int) outcome {
 	return outcome{step: first, code: 480}
 }
 
+// agentRingSec is how long a leg to an agent may ring: the media server ends it sooner, when the queue says so.
+const agentRingSec = 300
+
+// ringAgent rings the devices of an agent for a caller in a queue, all at once (specific: the first) because the queue
+// says how long it takes. Whether he wants the call, the queue knows: do-not-disturb and forwards are not looked at.
+func (p *plan) ringAgent(u *brain.SIPUser) outcome {
+	switch {
+	case u.Status != brain.StatusActive:
+		return p.dead("is disabled")
+	case u.ID == p.caller.Busy:
+		p.say(" has no free line")
+		return outcome{code: 486}
+	}
+	p.devices = p.rung(p.devices[:0], u)
+	if len(p.devices) == 0 {
+		return p.dead("has no device to ring")
+	}
+	return outcome{step: p.step(p.devices, agentRingSec), code: 480}
+}
+
 // ringGroup rings the members of a group, all at once or one after the other, each with the devices that
 // a call to him would ring, all together. Members with do-not-disturb and disabled ones are passed over;
 // their forwards are not followed.

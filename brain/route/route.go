@@ -101,16 +101,19 @@ func (p *plan) destination(dir brain.Directory, req *api.RouteRequest) destinati
 	return destination{number: req.RURIUser, target: target}
 }
 
+// destAgent is a user who is rung for a caller in a queue. Only legs of the media server lead to it.
+const destAgent brain.DestKind = "agent"
+
 // leg is whom the media server calls for a call that it has answered.
 func (p *plan) leg(req *api.RouteRequest) destination {
 	kind, id, _ := strings.Cut(req.Dial, "/")
 	target := brain.RouteTarget{Kind: brain.DestKind(kind), ID: id}
 	switch target.Kind {
-	case brain.DestUser, brain.DestExtension, brain.DestRingGroup:
+	case brain.DestUser, brain.DestExtension, brain.DestRingGroup, destAgent:
 		_, name := p.name(target)
 		return destination{number: name, target: target}
 	}
-	return destination{code: 404, why: "a leg to " + strconv.QuoteToASCII(req.Dial) + ": only users, extensions and ring groups are called"}
+	return destination{code: 404, why: "a leg to " + strconv.QuoteToASCII(req.Dial) + ": only users, extensions, ring groups and agents are called"}
 }
 
 // dialed finds what a dialed string means within the account: an active extension, else an active user.

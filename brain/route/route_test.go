@@ -31,6 +31,7 @@ type scenario struct {
 	trunk  bool           // the call comes from the telephone network, over trunk Carrier
 	leg    string         // the call is a leg of the media server, for KIND/ID
 	at     string         // when, in Berlin; "" is Monday morning
+	busy   string         // id of the user who has no free line
 }
 
 var scenarios = []scenario{
@@ -197,7 +198,7 @@ func (s *scenario) decide() (api.RouteRequest, Caller, api.Directive) {
 	default:
 		req.FromUser, req.FromName = caller.User.Username, caller.User.DisplayName
 	}
-	caller.NowMS = berlin(s.at)
+	caller.NowMS, caller.Busy = berlin(s.at), s.busy
 	if s.from != nil {
 		s.from(&req)
 	}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/flow"
 )
@@ -78,15 +79,17 @@ func (t *turn) asked(f *api.FlowRequest, checked *Checked) (moved bool, refused 
 	case im.Gone || f.Outcome == "":
 		return t.woken(), nil
 	case gone:
+		t.unsaid = f.Seq != im.Seq
 		t.turn()
 		t.gone(f.Outcome, f.Data)
 		return true, nil
-	case f.Seq != im.Seq || im.HTTP != nil || checked != nil && checked.Turn != im.Turn:
+	case f.Seq != im.Seq || im.waits() || checked != nil && checked.Turn != im.Turn:
 		return t.woken(), nil
 	}
 	t.checked = checked
 	before := im.Turn
 	t.turn()
+	im.Refused = 0
 	t.input(flow.Input{Outcome: f.Outcome, Data: f.Data})
 	if t.check != nil { // nothing has happened yet
 		im.Turn = before
@@ -100,6 +103,9 @@ func (t *turn) revive() {
 	if t.revived = t.im.EndMS != 0; t.revived {
 		t.im.EndMS = 0
 		t.note("lease", "the node has the call again")
+		if a := t.im.App; a != nil && a.Enqueue != nil {
+			a.Enqueue.revived(t)
+		}
 	}
 }
 
@@ -121,21 +127,36 @@ func (t *turn) begin(f *api.FlowRequest) {
 	if t.m.image != nil {
 		t.im.Effects = old.Effects
 		if old.EndMS == 0 {
+			if old.App != nil && old.App.Enqueue != nil {
+				old.App.Enqueue.left(t, acd.LeftFailed)
+			}
 			t.im.Effects = append(t.im.Effects, Effect{ID: t.effectID(), Kind: EffectEnded, Why: "another channel of the call"})
 		}
 	}
 	t.enter(brain.RouteTarget{Kind: brain.DestKind(f.Start.TargetKind), ID: f.Start.TargetID}, nil, false)
 }
 
-// result takes what became of an HTTP call.
+// result takes what became of an HTTP call or of an agent's wish, or that the caller got no place in his queue.
 func (t *turn) result(r *Result) bool {
 	im := &t.im
-	if im.HTTP == nil || r.Turn != im.Turn || im.Over {
+	waiting := im.App != nil && im.App.Enqueue != nil && im.App.Enqueue.join(t) != nil
+	if r.Turn != im.Turn || im.Over || !im.waits() && !(waiting && r.Outcome == api.OutcomeExit) {
 		return false
 	}
 	t.turn()
-	im.HTTP = nil
-	t.step(flow.Input{Outcome: r.Outcome, Data: r.Data})
+	http, agent := im.HTTP, im.Agent
+	im.HTTP, im.Agent = nil, nil
+	switch {
+	case http != nil:
+		t.step(flow.Input{Outcome: r.Outcome, Data: r.Data})
+	case agent != nil:
+		im.App.Agent.answered(t, r.Outcome, r.Data["reason"])
+	case im.Refused >= maxRefused:
+		t.end(flow.End{Why: "the call goes from queue to queue without a word to the caller", Cause: causeFailure})
+	default:
+		im.Refused++
+		t.input(flow.Input{Outcome: r.Outcome, Data: r.Data})
+	}
 	return true
 }
 
@@ -171,7 +192,7 @@ func (t *turn) input(in flow.Input) {
 // gone takes the caller's hang-up: what he left is kept, and a flow runs what it has for this.
 func (t *turn) gone(outcome string, data map[string]string) {
 	im := &t.im
-	im.Gone, im.HTTP, im.Then = true, nil, nil
+	im.Gone, im.HTTP, im.Agent, im.Then = true, nil, nil, nil
 	im.Why = outcome
 	if outcome == api.OutcomeLost {
 		im.Why = "the media server is gone"
@@ -181,7 +202,14 @@ func (t *turn) gone(outcome string, data map[string]string) {
 	} else {
 		t.recorded(data)
 	}
-	im.App = nil
+	left := acd.LeftAbandoned
+	switch {
+	case data["duration_ms"] != "":
+		left = acd.LeftAnswered
+	case outcome == api.OutcomeLost:
+		left = acd.LeftFailed
+	}
+	t.close(left)
 	if im.Ending || im.Flow == nil {
 		t.overNow(im.Why)
 		return

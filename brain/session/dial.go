@@ -12,7 +12,7 @@ const ringMS = 300_000
 
 // dial calls a user, extension or ring group for the caller, recorded when the route says so. The leg gets a
 // directive of its own, as an internal call. Of the exits of a user who is busy or does not answer, those that the
-// platform itself answers are taken here: voicemail, flow, conference, hangup. The others are steps of the directive.
+// platform itself answers are taken here: voicemail, flow, conference, queue, hangup. The others are steps of the directive.
 type dial struct {
 	Kind brain.DestKind `json:"kind"`
 	ID   string         `json:"id"`
@@ -84,7 +84,7 @@ func (d *dial) exit(t *turn, outcome string, e flow.End) {
 	}
 	out := d.forward(t, outcome)
 	switch out.Kind {
-	case brain.DestVoicemail, brain.DestFlow, brain.DestConference, brain.DestHangup:
+	case brain.DestVoicemail, brain.DestFlow, brain.DestConference, brain.DestQueue, brain.DestHangup:
 		t.enter(out, nil, false)
 		return
 	}

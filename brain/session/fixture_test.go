@@ -49,6 +49,50 @@ const otherGraph = `{"start":"in","nodes":[{"id":"in","data":{"kind":"entry"}},{
 const circleGraph = `{"start":"in","nodes":[{"id":"in","data":{"kind":"entry"}},{"id":"vm","data":{"kind":"voicemail","mailboxId":"vm_none"}}],
  "edges":[{"source":"in","target":"vm"},{"source":"vm","target":"vm"}]}`
 
+// lineGraph has callers wait in a queue: two keys, and who hangs up, are the flow's own; who talked hears so.
+const lineGraph = `{"start":"in","nodes":[
+ {"id":"in","data":{"kind":"entry"}},
+ {"id":"q","data":{"kind":"enqueue","queueId":"QUEUE","priority":7,"skills":{"french":3,"english":2},"label":"{{ did_label }}"}},
+ {"id":"bye","data":{"kind":"say","text":"bye"}},
+ {"id":"one","data":{"kind":"say","text":"one"}},
+ {"id":"nobody","data":{"kind":"say","text":"nobody"}},
+ {"id":"late","data":{"kind":"say","text":"late"}},
+ {"id":"lost","data":{"kind":"tag","label":"lost","value":"yes"}}],
+ "edges":[{"source":"in","target":"q"},{"source":"q","target":"bye","sourceHandle":"answered"},{"source":"q","target":"one","sourceHandle":"option:1"},
+ {"source":"q","target":"one","sourceHandle":"option:9"},{"source":"q","target":"nobody","sourceHandle":"no_agents"},{"source":"q","target":"late","sourceHandle":"timeout"},
+ {"source":"q","target":"q","sourceHandle":"queue_full"},{"source":"q","target":"lost","sourceHandle":"abandoned"}]}`
+
+// queues are those of the office, and their keys.
+func queues() (list []brain.Queue, options []brain.InQueueOption) {
+	list = []brain.Queue{
+		{ID: "q_sales", Name: "sales", MOHPlaylistID: "pl_1", Language: "fr", TimeoutDestKind: brain.DestVoicemail, TimeoutDestID: "vm_2",
+			NoAgentsDestKind: brain.DestQueue, NoAgentsDestID: "q_plain", QueueFullDestKind: brain.DestHangup, QueueFullDestID: "486",
+			EWTDestKind: brain.DestFlow, EWTDestID: "flow_2"},
+		{ID: "q_plain", Name: "plain"},
+		{ID: "q_tape", Name: "tape", Record: true, MOHMediaID: "media_2"},
+		{ID: "q_shut", Name: "shut", ScheduleID: "sch_shut", ClosedDestKind: brain.DestVoicemail, ClosedDestID: "vm_2"},
+		{ID: "q_feast", Name: "feast", ScheduleID: "sch_feast", ClosedDestKind: brain.DestVoicemail, ClosedDestID: "vm_2",
+			HolidayDestKind: brain.DestFlow, HolidayDestID: "flow_2"},
+		{ID: "q_xmas", Name: "xmas", ScheduleID: "sch_feast", ClosedDestKind: brain.DestVoicemail, ClosedDestID: "vm_2"},
+		{ID: "q_night", Name: "night", ScheduleID: "sch_shut"},
+		{ID: "q_day", Name: "day", ScheduleID: "sch_open"},
+	}
+	key := func(digit, action, prompt string) brain.InQueueOption {
+		o := brain.InQueueOption{ID: "opt_" + digit, AccountID: "acc_1", QueueID: "q_sales", Digit: digit, Action: action, PromptMediaID: prompt}
+		if action == "webhook" {
+			o.WebhookURL, o.Label = "https://crm.example.com/key", "vip"
+		}
+		return o
+	}
+	options = []brain.InQueueOption{key("1", "route", "media_1"), key("2", "webhook", "media_1"), key("3", "webhook", ""), key("4", "hangup", "media_1"),
+		key("5", "route", ""), key("6", "webhook", ""), key("7", "hangup", "")}
+	for _, i := range []int{0, 4} {
+		options[i].DestKind, options[i].DestID = brain.DestVoicemail, "vm_2"
+	}
+	options[1].StayInQueue, options[5].StayInQueue = true, true
+	return list, options
+}
+
 // published makes a flow of the configuration.
 func published(t testing.TB, id string, version int64, source string) *Flow {
 	t.Helper()
@@ -81,10 +125,12 @@ func office(t testing.TB) *brain.AccountConfig {
 		return &brain.VoicemailMessage{ID: id, AccountID: "acc_1", VoicemailID: box, Caller: caller, DurationMS: 4000, CreatedTS: ts,
 			ObjectKey: "acc_1/vm/" + box + "/" + id + ".wav", Bytes: bytes, Read: read}
 	}
+	lines, keys := queues()
 	day := int(beginMS/1000) - 3600
 	return brain.NewAccountConfig(1, brain.AccountRows{
 		Account: brain.Account{ID: "acc_1", Name: "office", Status: brain.StatusActive, RecordConsent: true},
 		Users:   []brain.SIPUser{ann, bob, cat},
+		Queues:  lines, Options: keys,
 		Voicemails: []brain.Voicemail{
 			{ID: "vm_1", AccountID: "acc_1", Name: "one", QuotaMB: 200, MaxMessageSec: 180, PINHash: "hash:1234"},
 			{ID: "vm_2", AccountID: "acc_1", Name: "two", QuotaMB: 200, MaxMessageSec: 60, GreetingMediaID: "media_1", SkipInstructions: true},
@@ -113,6 +159,7 @@ type stage struct {
 	now   int64
 	last  Reply
 	ids   map[string]bool // of effects
+	place map[string]bool // of entries: whether it was joined and not left
 	calls int
 }
 
@@ -121,8 +168,14 @@ func newStage(t testing.TB) *stage {
 	s := &stage{t: t, locks: NewLocks(), now: beginMS, ids: map[string]bool{}}
 	s.call()
 	s.flows = map[string]*Flow{"flow_1": published(t, "flow_1", 3, strings.ReplaceAll(menuGraph, "VERSION", "three")),
-		"flow_2": published(t, "flow_2", 1, otherGraph), "flow_circle": published(t, "flow_circle", 1, circleGraph)}
+		"flow_2": published(t, "flow_2", 1, otherGraph), "flow_circle": published(t, "flow_circle", 1, circleGraph),
+		"flow_line":  published(t, "flow_line", 1, strings.ReplaceAll(lineGraph, "QUEUE", "q_sales")),
+		"flow_shut":  published(t, "flow_shut", 1, strings.ReplaceAll(lineGraph, "QUEUE", "q_shut")),
+		"flow_night": published(t, "flow_night", 1, strings.ReplaceAll(lineGraph, "QUEUE", "q_night"))}
 	s.env = &Env{Account: office(t), Flow: func(id string) *Flow { return s.flows[id] },
+		Hours: func(id string, _ int64) string {
+			return map[string]string{"sch_shut": flow.OutOfHours, "sch_feast": flow.Holiday, "sch_open": flow.InHours}[id]
+		},
 		Locked: func(target string) bool { return s.locks.Locked(s.now, target) }}
 	return s
 }
@@ -131,7 +184,7 @@ func newStage(t testing.TB) *stage {
 func (s *stage) call() {
 	s.calls++
 	id := fmt.Sprintf("acc_1/call/tok%d", s.calls)
-	s.m, s.twin, s.last = New(id), New(id), Reply{}
+	s.m, s.twin, s.last, s.place = New(id), New(id), Reply{}, map[string]bool{}
 }
 
 // ask puts a question, applies what it leads to, and answers the PINs that are asked for.
@@ -211,6 +264,7 @@ func (s *stage) invariants(op []byte, r Reply) {
 	if r.Seq != s.last.Seq && r.Seq != s.last.Seq+1 {
 		s.t.Fatalf("seq went from %d to %d", s.last.Seq, r.Seq)
 	}
+	s.places(r)
 	if op == nil {
 		return
 	}
@@ -219,6 +273,41 @@ func (s *stage) invariants(op []byte, r Reply) {
 			s.t.Fatalf("effect %s a second time", e.ID)
 		}
 		s.ids[e.ID] = true
+	}
+}
+
+// places holds that a caller in a queue has one place, which is asked for only while the command is enqueue, that no reply
+// gives back the very place it asks for, and that a session which is over has given back all of its places.
+func (s *stage) places(r Reply) {
+	s.t.Helper()
+	if (r.Enqueue != nil) != (r.Command == api.CommandEnqueue && !r.Over) {
+		s.t.Fatalf("a %s joins %+v", r.Command, r.Enqueue)
+	}
+	for _, e := range r.Effects {
+		if e.Kind != EffectQueueLeft {
+			continue
+		}
+		if r.Enqueue != nil && r.Enqueue.EntryID == e.EntryID {
+			s.t.Fatalf("%s is left and joined at once", e.EntryID)
+		}
+		s.place[e.EntryID] = false
+	}
+	if r.Enqueue != nil {
+		if r.Enqueue.EntryID != r.Params.EntryID {
+			s.t.Fatalf("%s is joined, the node hears of %s", r.Enqueue.EntryID, r.Params.EntryID)
+		}
+		s.place[r.Enqueue.EntryID] = true
+	}
+	joined := 0
+	for entry, is := range s.place {
+		if is && r.Over {
+			s.t.Fatalf("over, and %s was not left", entry)
+		} else if is {
+			joined++
+		}
+	}
+	if joined > 1 {
+		s.t.Fatalf("%d places at once", joined)
 	}
 }
 

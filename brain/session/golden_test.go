@@ -13,13 +13,14 @@ import (
 	"testing"
 
 	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
 )
 
 var update = flag.Bool("update", false, "write the dialogues anew")
 
 // Each file is a dialogue: what the node agent reports, one event a line, then a line of dashes, then what the
 // session answered: the event, the command with its seq, what is needed and what is to be done beside the call.
-// Events: start KIND/ID, OUTCOME, http OUTCOME, again (the last event is reported once more), call (another call of
+// Events: start KIND/ID, OUTCOME, http OUTCOME, refused EXIT (the queue gave no place), agent OUTCOME, again (the last event is reported once more), call (another call of
 // the same account), wait SECONDS; each with NAME=VALUE data. Underscores in values stand for blanks.
 func TestSession_GoldenDialogues(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.dialogue")
@@ -62,7 +63,7 @@ func perform(t *testing.T, events string) string {
 		for _, w := range words[1:] {
 			if name, value, ok := strings.Cut(w, "="); ok {
 				data[name] = strings.ReplaceAll(value, "_", " ")
-				if name == "caller_user_id" || name == "account_id" {
+				if slices.Contains([]string{"caller_user_id", "account_id", "action", "exit"}, name) {
 					data[name] = value
 				}
 			}
@@ -79,6 +80,10 @@ func perform(t *testing.T, events string) string {
 		case "call":
 			s.call()
 			continue
+		case "refused": // no place in the queue
+			r = s.answered(api.OutcomeExit, map[string]string{"exit": words[1]})
+		case "agent":
+			r = s.answered(words[1], data)
 		case "wait":
 			var sec int64
 			if _, err := fmt.Sscan(words[1], &sec); err != nil {
@@ -107,8 +112,19 @@ func said(r Reply) string {
 		return "  refused: " + r.Refused + "\n"
 	case r.Need != nil && r.Need.HTTP != nil:
 		fmt.Fprintf(&b, "  need %s %s %s\n", r.Need.HTTP.Method, r.Need.HTTP.URL, r.Need.HTTP.Body)
+	case r.Need != nil && r.Need.Agent != nil:
+		a := r.Need.Agent
+		fmt.Fprintf(&b, "  need %s of %s%s%s\n", a.Action, a.UserID, given(" ", a.QueueID), given(": ", a.Reason))
 	default:
 		fmt.Fprintf(&b, "  %d %s%s%s\n", r.Seq, r.Command, sounds(r.Sounds), params(r))
+	}
+	if j := r.Enqueue; j != nil {
+		fmt.Fprintf(&b, "  join %s as %s", j.QueueID, j.EntryID)
+		for _, s := range j.Skills {
+			fmt.Fprintf(&b, " %s>=%d", s.Name, s.Level)
+		}
+		fmt.Fprintf(&b, " priority %d caller %q %q%s%s%s\n", j.Priority, j.CallerNumber, j.CallerName, given(" label ", j.Label),
+			map[bool]string{true: ", not without agents"}[j.ExitNoAgents], map[bool]string{true: ", with its age"}[j.SinceMS != 0])
 	}
 	for _, e := range r.Effects {
 		fmt.Fprintf(&b, "  ! %s%s\n", e.Kind, detail(e))
@@ -116,10 +132,18 @@ func said(r Reply) string {
 	return b.String()
 }
 
+// given is a text behind what leads to it, nothing when there is none.
+func given(lead, text string) string {
+	if text == "" {
+		return ""
+	}
+	return lead + text
+}
+
 func sounds(list []brain.Sound) string {
 	var words []string
 	for _, s := range list {
-		words = append(words, cmp.Or(s.Prompt, s.MediaID, s.Key, "\""+s.Text+"\""))
+		words = append(words, cmp.Or(s.Prompt, s.MediaID, s.PlaylistID, s.Key, "\""+s.Text+"\""))
 	}
 	if len(words) == 0 {
 		return ""
@@ -158,6 +182,12 @@ func detail(e Effect) string {
 	}
 	if e.Why != "" {
 		fmt.Fprintf(&b, ": %s", e.Why)
+	}
+	if e.EntryID != "" {
+		fmt.Fprintf(&b, " %s%s", e.EntryID, given(": ", e.Outcome))
+	}
+	if e.URL != "" {
+		fmt.Fprintf(&b, " to %s: %s", e.URL, e.Body)
 	}
 	return b.String()
 }

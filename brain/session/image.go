@@ -26,16 +26,18 @@ type image struct {
 	Turn       int64 `json:"turn"`      // rises with every change
 	Hops       int   `json:"hops,omitempty"`
 	Recordings int   `json:"recordings,omitempty"`
-	Gone       bool  `json:"gone,omitempty"`   // the caller has hung up
-	Ending     bool  `json:"ending,omitempty"` // the current command is the last one
+	Refused    int   `json:"refused,omitempty"` // places in queues, since the node was last heard of
+	Gone       bool  `json:"gone,omitempty"`    // the caller has hung up
+	Ending     bool  `json:"ending,omitempty"`  // the current command is the last one
 	Over       bool  `json:"over,omitempty"`
 	EndMS      int64 `json:"end_ms,omitempty"` // when it was over; without Over it has lapsed then
 
 	Command string             `json:"command,omitempty"`
 	Params  api.CommandParams  `json:"params,omitzero"`
 	Sounds  []brain.Sound      `json:"sounds,omitempty"`
-	Then    *api.CommandParams `json:"then,omitempty"` // of the dial command that follows an announcement
-	HTTP    *flow.HTTPCall     `json:"http,omitempty"` // waits for its result; the command is over
+	Then    *api.CommandParams `json:"then,omitempty"`  // of the dial command that follows an announcement
+	HTTP    *flow.HTTPCall     `json:"http,omitempty"`  // waits for its result; the command is over
+	Agent   *api.AgentRequest  `json:"agent,omitempty"` // as HTTP
 	Effects []Effect           `json:"effects,omitempty"`
 	Why     string             `json:"why,omitempty"` // it ended, or will
 
@@ -50,7 +52,12 @@ type running struct {
 	Mailbox    *mailbox    `json:"mailbox,omitempty"`
 	Conference *conference `json:"conference,omitempty"`
 	Dial       *dial       `json:"dial,omitempty"`
+	Enqueue    *enqueue    `json:"enqueue,omitempty"`
+	Agent      *agentCode  `json:"agent,omitempty"`
 }
+
+// waits tells whether the result of something else than a command is waited for.
+func (im *image) waits() bool { return im.HTTP != nil || im.Agent != nil }
 
 // Kinds of ops.
 const (

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/flow"
 )
@@ -17,7 +18,7 @@ import (
 type Request struct {
 	Flow    *api.FlowRequest `json:"flow,omitempty"`    // of a node agent
 	Checked *Checked         `json:"checked,omitempty"` // the digits of Flow were held against Need.PIN
-	Result  *Result          `json:"result,omitempty"`  // what became of Need.HTTP
+	Result  *Result          `json:"result,omitempty"`  // what became of Need.HTTP, Need.Agent or Enqueue
 	Done    int64            `json:"done,omitempty"`    // the effects of this turn are performed
 }
 
@@ -27,7 +28,9 @@ type Checked struct {
 	Match int   `json:"match"`
 }
 
-// Result is the outcome of an HTTP call: success, error or timeout, with status and body in Data.
+// Result is the outcome of an HTTP call: success, error or timeout, with status and body in Data. Of an agent's wish it is
+// api.OutcomeDone, or api.OutcomeDenied with the reason. When the place that Reply.Enqueue asked for was not given, it is
+// api.OutcomeExit with the exit.
 type Result struct {
 	Turn    int64             `json:"turn"`
 	Outcome string            `json:"outcome"`
@@ -45,6 +48,7 @@ type Reply struct {
 	Params  api.CommandParams `json:"params,omitzero"`
 	Sounds  []brain.Sound     `json:"sounds,omitempty"` // become Params.Files
 	Need    *Need             `json:"need,omitempty"`
+	Enqueue *acd.Join         `json:"enqueue,omitempty"` // to be joined before each reply with this command goes on
 	Effects []Effect          `json:"effects,omitempty"` // to be performed before the reply goes on
 	Over    bool              `json:"over,omitempty"`    // or lapsed
 	Trace   []Trace           `json:"trace,omitempty"`   // of this step, once
@@ -55,8 +59,9 @@ type Reply struct {
 
 // Need is what the session waits for before it can say the next command. One of the pointers is set.
 type Need struct {
-	HTTP *flow.HTTPCall `json:"http,omitempty"` // its result comes back as Request.Result
-	PIN  *PINCheck      `json:"pin,omitempty"`  // its result comes back as Request.Checked, beside the same Flow
+	HTTP  *flow.HTTPCall    `json:"http,omitempty"`  // its result comes back as Request.Result
+	PIN   *PINCheck         `json:"pin,omitempty"`   // its result comes back as Request.Checked, beside the same Flow
+	Agent *api.AgentRequest `json:"agent,omitempty"` // an agent's wish; its result comes back as Request.Result
 }
 
 // PINCheck asks which of the hashes the digits belong to. Digits stand in no image and no journal.
@@ -73,6 +78,8 @@ const (
 	EffectNotify          = "notify"
 	EffectRecordingStored = "recording_stored"
 	EffectTag             = "tag"
+	EffectQueueLeft       = "queue_left"
+	EffectQueueWebhook    = "queue_webhook"
 	EffectEnded           = "ended"
 )
 
@@ -87,6 +94,10 @@ type Effect struct {
 	Label       string                  `json:"label,omitempty"`        // tag
 	Value       string                  `json:"value,omitempty"`        // tag
 	Why         string                  `json:"why,omitempty"`          // ended
+	EntryID     string                  `json:"entry_id,omitempty"`     // queue_*: the caller's place
+	Outcome     string                  `json:"outcome,omitempty"`      // queue_left: how he left it
+	URL         string                  `json:"url,omitempty"`          // queue_webhook
+	Body        string                  `json:"body,omitempty"`         // queue_webhook: JSON
 }
 
 // Recording is one recording of a call in the media store.

@@ -1,6 +1,6 @@
 // Package session is the machine of one call that the platform answers itself: which command the node agent
 // carries out next, what happens beside it, and where the call goes when an application is over. It composes
-// the interpreter of call flows with the applications voicemail, mailbox, conference and dial.
+// the interpreter of call flows with the applications voicemail, mailbox, conference, dial and enqueue.
 //
 // A step is decided once and written down as the image of the state after it. Replaying a journal sets images and
 // runs no interpreter: a call goes on with the very command it was given, whatever the configuration is then.
@@ -121,6 +121,9 @@ func (m *Machine) Due(nowMS int64) (op []byte) {
 	m.decoded = nil
 	t.im.Turn++ // what waits, goes on waiting
 	t.im.EndMS = nowMS
+	if a := t.im.App; a != nil && a.Enqueue != nil {
+		a.Enqueue.lapsed(t)
+	}
 	t.effect(Effect{Kind: EffectEnded, Why: "lease"})
 	m.lateMS = nowMS
 	return t.op()

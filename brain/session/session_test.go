@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/api"
 )
 
@@ -217,21 +218,32 @@ func randomCall(t *testing.T, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 4))
 	s := newStage(t)
 	targets := []string{"flow/flow_1", "flow/flow_circle", "voicemail/vm_1", "voicemail/vm_2", "voicemail/vm_full", "conference/conf_pin",
-		"conference/conf_open", "conference/conf_mod", "user/us_2", "user/us_3", "hangup/", "flow/none", "/"}
-	vars := []map[string]string{{}, {"action": "retrieve", "caller_user_id": "us_1"}, {"record": "1", "caller_number": "49\u00e9"}}
+		"conference/conf_open", "conference/conf_mod", "user/us_2", "user/us_3", "hangup/", "flow/none", "/",
+		"queue/q_sales", "queue/q_plain", "queue/q_tape", "queue/q_shut", "queue/", "flow/flow_line", "flow/flow_night"}
+	vars := []map[string]string{{}, {"action": "retrieve", "caller_user_id": "us_1"}, {"record": "1", "caller_number": "49\u00e9"},
+		{"action": "agent_login", "caller_user_id": "us_1"}}
 	outcomes := []string{api.OutcomeDone, api.OutcomeDigit, api.OutcomeDigits, api.OutcomeDigits, api.OutcomeTimeout, api.OutcomeAnswered,
-		api.OutcomeBusy, api.OutcomeNoAnswer, api.OutcomeFailed, api.OutcomeRecorded, api.OutcomeLeft, api.OutcomeEnded, api.OutcomeDenied, "nonsense"}
+		api.OutcomeBusy, api.OutcomeNoAnswer, api.OutcomeFailed, api.OutcomeRecorded, api.OutcomeLeft, api.OutcomeEnded, api.OutcomeDenied, api.OutcomeExit, "nonsense"}
+	exits := []string{acd.ExitTimeout, acd.ExitNoAgents, acd.ExitQueueFull, acd.ExitEWT, acd.LeftFailed, ""}
 	digits := []string{"1", "2", "3", "4", "5", "6", "0", "#", "1234", "1111", "9999", "77", ""}
 	s.start(targets[rnd.IntN(len(targets))], vars[rnd.IntN(len(vars))])
 	for range 60 {
-		if s.last.Over {
+		if s.m.over {
 			break
 		}
 		data := digit(digits[rnd.IntN(len(digits))])
+		data["digit"], data["exit"] = data["digits"], exits[rnd.IntN(len(exits))]
 		if rnd.IntN(2) == 0 {
 			data["duration_ms"], data["bytes"] = strconv.Itoa(rnd.IntN(3000)), strconv.Itoa(rnd.IntN(5000))
 		}
+		if rnd.IntN(50) == 0 {
+			s.lapse()
+		}
 		switch {
+		case s.last.Enqueue != nil && rnd.IntN(3) == 0:
+			s.answered(api.OutcomeExit, data)
+		case s.last.Need != nil && s.last.Need.Agent != nil && rnd.IntN(4) > 0:
+			s.answered([]string{api.OutcomeDone, api.OutcomeDenied}[rnd.IntN(2)], data)
 		case s.last.Need != nil && rnd.IntN(4) > 0:
 			s.answered([]string{"success", "error", "timeout"}[rnd.IntN(3)], map[string]string{"status": "200", "body": `{"name":"x"}`})
 		case rnd.IntN(40) == 0:
@@ -241,7 +253,8 @@ func randomCall(t *testing.T, seed uint64) {
 			q.Seq += int64(rnd.IntN(4) - 2)
 			if q.Seq >= 0 && q.Seq != s.last.Seq {
 				before := slices.Clone(s.m.image)
-				if s.ask(&Request{Flow: q}); string(before) != string(s.m.image) {
+				lapsed := s.last.Over
+				if s.ask(&Request{Flow: q}); string(before) != string(s.m.image) && !lapsed {
 					t.Fatalf("an outcome of seq %d has moved it", q.Seq)
 				}
 			}
@@ -249,7 +262,7 @@ func randomCall(t *testing.T, seed uint64) {
 			s.outcome(outcomes[rnd.IntN(len(outcomes))], data)
 		}
 	}
-	if !s.last.Over {
+	if s.m.endMS == 0 || !s.m.over {
 		s.outcome(api.OutcomeHangup, nil)
 	}
 	if s.last.Need != nil {

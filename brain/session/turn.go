@@ -10,12 +10,16 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/flow"
 )
 
 // maxEntries bounds the applications that one question runs through without a command: flows that go in circles.
 const maxEntries = 16
+
+// maxRefused bounds the places that a call is refused without a command.
+const maxRefused = 8
 
 // maxEffects bounds what waits to be performed.
 const maxEffects = 64
@@ -33,14 +37,15 @@ type turn struct {
 	trace   []Trace
 	wrong   string
 	revived bool // the session had lapsed: its effects may not have been performed
+	unsaid  bool // nor those of a reply that may not have left
 	entries int
 }
 
-// turn begins a change. The effects of the turn before were performed when its reply left; while an HTTP call is
-// waited for none has left yet.
+// turn begins a change. The effects of the turn before were performed when its reply left. While a result is waited
+// for none has left yet; nor need it have when the call's end is told of an older command.
 func (t *turn) turn() {
 	t.im.Turn++
-	if t.im.HTTP == nil && !t.revived {
+	if !t.im.waits() && !t.revived && !t.unsaid {
 		t.im.Effects = nil
 	}
 }
@@ -49,8 +54,9 @@ func (t *turn) turn() {
 func (t *turn) op() []byte {
 	text := t.text()
 	if len(text) > MaxState {
-		t.im.Flow, t.im.App, t.im.HTTP, t.im.Then, t.im.Sounds, t.im.Vars = nil, nil, nil, nil, nil, nil
 		t.im.Effects = t.im.Effects[:min(len(t.im.Effects), 8)]
+		t.close(acd.LeftFailed)
+		t.im.Flow, t.im.HTTP, t.im.Agent, t.im.Then, t.im.Sounds, t.im.Vars = nil, nil, nil, nil, nil, nil
 		why := fmt.Sprintf("the call needs %d bytes of state; at most %d", len(text), MaxState)
 		if t.im.Over || t.im.Gone {
 			t.overNow(why)
@@ -80,8 +86,23 @@ func (t *turn) reply() Reply {
 		r.Need = &Need{HTTP: im.HTTP}
 		return r
 	}
+	if im.Agent != nil {
+		r.Need = &Need{Agent: im.Agent}
+		return r
+	}
 	r.Command, r.Params, r.Sounds = im.Command, im.Params, im.Sounds
+	if im.App != nil && im.App.Enqueue != nil {
+		r.Enqueue = im.App.Enqueue.join(t)
+	}
 	return r
+}
+
+// close takes the application away that runs. A caller in a queue leaves it by the outcome.
+func (t *turn) close(left string) {
+	if a := t.im.App; a != nil && a.Enqueue != nil {
+		a.Enqueue.left(t, left)
+	}
+	t.im.App = nil
 }
 
 // command is the next thing that the node agent does.
@@ -111,7 +132,8 @@ func (t *turn) end(e flow.End) {
 		t.overNow(im.Why)
 		return
 	}
-	im.Ending, im.App, im.Flow, im.HTTP = true, nil, nil, nil
+	t.close(acd.LeftFailed)
+	im.Ending, im.Flow, im.HTTP, im.Agent = true, nil, nil, nil
 	if e.Cause == "" {
 		e.Cause = causeNormal
 	}
@@ -127,7 +149,8 @@ func (t *turn) overNow(why string) {
 	im.Over, im.EndMS, im.Why = true, t.now, why
 	im.Seq++
 	im.Command, im.Params, im.Sounds = api.CommandNoop, api.CommandParams{}, nil
-	im.App, im.Flow, im.HTTP, im.Then = nil, nil, nil, nil
+	t.close(acd.LeftAbandoned)
+	im.Flow, im.HTTP, im.Agent, im.Then = nil, nil, nil, nil
 	t.effect(Effect{Kind: EffectEnded, Why: why})
 }
 
@@ -164,7 +187,7 @@ func (t *turn) enter(target brain.RouteTarget, vars map[string]string, returns b
 			return
 		}
 	}
-	im.App = nil
+	t.close(acd.LeftFailed)
 	all := t.vars(vars)
 	t.note(string(target.Kind), "begins: "+string(target.Kind)+"/"+target.ID)
 	switch target.Kind {
@@ -178,6 +201,12 @@ func (t *turn) enter(target brain.RouteTarget, vars map[string]string, returns b
 		t.run(&running{Returns: returns, Leave: &leave{}}).Leave.begin(t, target.ID, all)
 	case brain.DestConference:
 		t.run(&running{Returns: returns, Conference: &conference{}}).Conference.begin(t, target.ID, all)
+	case brain.DestQueue:
+		if _, is := codes[all[brain.VarAction]]; is && !returns {
+			t.run(&running{Agent: &agentCode{}}).Agent.begin(t, target.ID, all)
+			return
+		}
+		t.run(&running{Returns: returns, Enqueue: &enqueue{}}).Enqueue.begin(t, target.ID, all)
 	case brain.DestUser, brain.DestExtension, brain.DestRingGroup:
 		t.run(&running{Returns: returns, Dial: &dial{}}).Dial.begin(t, target, all)
 	case brain.DestHangup:
@@ -219,6 +248,10 @@ func (t *turn) application(in flow.Input) {
 		a.Conference.input(t, in)
 	case a.Dial != nil:
 		a.Dial.input(t, in)
+	case a.Enqueue != nil:
+		a.Enqueue.input(t, in)
+	case a.Agent != nil:
+		a.Agent.input(t, in)
 	default:
 		t.end(flow.End{Why: "nothing runs", Cause: causeFailure})
 	}
@@ -228,7 +261,7 @@ func (t *turn) application(in flow.Input) {
 func (t *turn) finish(outcome string, e flow.End) {
 	im := &t.im
 	back := im.App != nil && im.App.Returns && im.Flow != nil
-	im.App = nil
+	t.close(acd.LeftFailed)
 	if !back {
 		t.end(e)
 		return

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/cac"
 	"github.com/sipio/sipio/brain/presence"
@@ -17,6 +18,15 @@ type account struct {
 	inside  int // calls inside the account
 	user    int // calls of a user
 	windows []cac.Window
+}
+
+// helpDesk is the queue of every office: its agents come and go, and their lines and phones are those of the world. Callers
+// in queues have a world of their own.
+var helpDesk = &acd.Setup{Version: 1, Queues: []acd.Queue{{ID: "q1", Name: "help", Strategy: acd.LongestIdle, RingMS: 20 * second, MaxQueued: -1}},
+	Agents: []acd.Agent{helper("u0"), helper("u1"), helper("u2")}}
+
+func helper(id string) acd.Agent {
+	return acd.Agent{UserID: id, AutoReady: true, AutoQueueLogin: true, Memberships: []acd.Membership{{QueueID: "q1", Tier: 1, Mode: acd.ModeStatic}}}
 }
 
 func newAccount(i int, rng *rand.Rand) *account {
@@ -87,8 +97,9 @@ func (w *world) traffic() {
 		w.register(n, a)
 	case w.chance(5):
 		if o := w.someOwner(); o != nil {
-			status := []string{presence.StatusOffline, presence.StatusAvailable, presence.StatusOnBreak}[w.rng.IntN(3)]
-			o.do(a, presence.AppendAgent(nil, &presence.AgentChange{UserID: fmt.Sprint("u", w.rng.IntN(3)), Status: status, TimeMS: o.now()}), nil)
+			action := []string{acd.ActionLogout, acd.ActionLogin, acd.ActionAvailable, acd.ActionBreak}[w.rng.IntN(4)]
+			o.do(a, presence.AppendACD(nil, acd.AppendSetup(nil, helpDesk)), nil)
+			o.do(a, presence.AppendACD(nil, acd.AppendAgent(nil, &acd.AgentOp{UserID: fmt.Sprint("u", w.rng.IntN(3)), Action: action}, helpDesk.Version)), nil)
 		}
 	case n.reachable && w.stormy:
 		w.dial(n, a)

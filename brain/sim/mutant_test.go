@@ -40,7 +40,7 @@ func TestMutant_PlantedInTheProductionCode(t *testing.T) {
 		{"an ended call is adopted again", "../cac/ledger.go", "return !over || e.lapsed", "return !over || e.lapsed || true"},
 	} {
 		t.Run(mutant.name, func(t *testing.T) {
-			out := playMutant(t, mutant.file, mutant.from, mutant.to)
+			out := playMutant(t, "TestSim", mutant.file, mutant.from, mutant.to)
 			if at := strings.Index(out, "seed "); at >= 0 {
 				t.Log(strings.SplitN(out[at:], "\n", 2)[0])
 				return
@@ -50,8 +50,8 @@ func TestMutant_PlantedInTheProductionCode(t *testing.T) {
 	}
 }
 
-// playMutant plays TestSim with one place of a file replaced, and gives what it printed.
-func playMutant(t *testing.T, file, from, to string) string {
+// playMutant plays a test with one place of a file replaced, and gives what it printed.
+func playMutant(t *testing.T, test, file, from, to string) string {
 	t.Helper()
 	file, err := filepath.Abs(file)
 	if err != nil {
@@ -74,7 +74,7 @@ func playMutant(t *testing.T, file, from, to string) string {
 			t.Fatal(err)
 		}
 	}
-	out, err := exec.Command("go", "test", "-overlay", overlay, "-count=1", "-run", "^TestSim$", ".", "-seeds", "200").CombinedOutput()
+	out, err := exec.Command("go", "test", "-overlay", overlay, "-count=1", "-run", "^"+test+"$", ".", "-seeds", "200").CombinedOutput()
 	if err == nil {
 		return "" // every seed passed
 	}

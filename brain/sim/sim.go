@@ -42,16 +42,25 @@ const (
 	minute       = 60 * second
 )
 
-// world is everything there is: the edge with its truth, the journal, and the brains that own it in turn.
-type world struct {
+// stage is what every world stands on: its time, its dice, and what is yet to happen.
+type stage struct {
 	rng     *rand.Rand
-	opt     Options
 	now     int64 // the true time, epoch milliseconds; nobody's clock
 	todo    agenda
 	planned int
 	steps   int
 	stormy  bool
 	fault   error
+}
+
+func newStage(seed, stream uint64) stage {
+	return stage{rng: rand.New(rand.NewPCG(seed, stream)), now: begin, stormy: true}
+}
+
+// world is everything there is: the edge with its truth, the journal, and the brains that own it in turn.
+type world struct {
+	stage
+	opt Options
 
 	accounts []*account
 	nodes    []*node
@@ -64,7 +73,7 @@ type world struct {
 }
 
 func newWorld(seed uint64, opt Options) *world {
-	w := &world{rng: rand.New(rand.NewPCG(seed, 0x51)), opt: opt, now: begin, stormy: true, byToken: map[string]*call{}}
+	w := &world{stage: newStage(seed, 0x51), opt: opt, byToken: map[string]*call{}}
 	for i := range 2 {
 		w.accounts = append(w.accounts, newAccount(i, w.rng))
 	}
@@ -112,38 +121,38 @@ func (w *world) settle() {
 	w.checkPhones()
 }
 
-func (w *world) playFor(ms int64) {
-	for end := w.now + ms; w.fault == nil && w.todo[0].at <= end; {
-		w.step()
+func (s *stage) playFor(ms int64) {
+	for end := s.now + ms; s.fault == nil && s.todo[0].at <= end; {
+		s.step()
 	}
 }
 
-func (w *world) step() {
-	next := heap.Pop(&w.todo).(happening)
-	w.now = next.at
-	w.steps++
+func (s *stage) step() {
+	next := heap.Pop(&s.todo).(happening)
+	s.now = next.at
+	s.steps++
 	next.do()
 }
 
 // after plans something; what is planned for the same time happens in the order it was planned.
-func (w *world) after(ms int64, do func()) {
-	w.planned++
-	heap.Push(&w.todo, happening{w.now + max(0, ms), w.planned, do})
+func (s *stage) after(ms int64, do func()) {
+	s.planned++
+	heap.Push(&s.todo, happening{s.now + max(0, ms), s.planned, do})
 }
 
 // between is a random number from low to high.
-func (w *world) between(low, high int64) int64 { return low + w.rng.Int64N(high-low+1) }
+func (s *stage) between(low, high int64) int64 { return low + s.rng.Int64N(high-low+1) }
 
 // chance is true percent times out of a hundred.
-func (w *world) chance(percent int) bool { return w.rng.IntN(100) < percent }
+func (s *stage) chance(percent int) bool { return s.rng.IntN(100) < percent }
 
 // bad is chance while there is a storm.
-func (w *world) bad(percent int) bool { return w.stormy && w.chance(percent) }
+func (s *stage) bad(percent int) bool { return s.stormy && s.chance(percent) }
 
 // broken notes that an invariant does not hold. The first one counts.
-func (w *world) broken(format string, args ...any) {
-	if w.fault == nil {
-		w.fault = fmt.Errorf(format, args...)
+func (s *stage) broken(format string, args ...any) {
+	if s.fault == nil {
+		s.fault = fmt.Errorf(format, args...)
 	}
 }
 

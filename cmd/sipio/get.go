@@ -83,6 +83,35 @@ func nameOf(r brain.Resource) string {
 	case *brain.CallLimit:
 		return r.Name
 	}
+	return answeredName(r)
+}
+
+// answeredName is what people call a resource that calls need which the platform answers.
+func answeredName(r brain.Resource) string {
+	switch r := r.(type) {
+	case *brain.TimeSchedule:
+		return r.Name
+	case *brain.MediaFile:
+		return r.Name
+	case *brain.MediaPlaylist:
+		return r.Name
+	case *brain.Voicemail:
+		return r.Name
+	case *brain.Conference:
+		return r.Name
+	case *brain.CallFlow:
+		return r.Name
+	case *brain.DID:
+		return r.E164
+	case *brain.SIPTrunk:
+		return r.Name
+	case *brain.Queue:
+		return r.Name
+	case *brain.AgentQueueAssignment:
+		return r.QueueID + "/" + r.UserID
+	case *brain.InQueueOption:
+		return r.QueueID + "/" + r.Digit
+	}
 	return ""
 }
 

@@ -45,6 +45,8 @@ type Machine interface {
 	Empty() bool
 	Watch(on bool)
 	Deltas() []api.Delta
+	// Effects gives what there is to do outside since it was asked last. It leaves once the journal holds what led to it.
+	Effects() presence.Effects
 }
 
 // Log is the journal of one shard. Append returns once data is durable. Any error means that this owner will

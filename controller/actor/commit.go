@@ -52,9 +52,9 @@ func (s *shard) lost(b *batch, err error) {
 	if !errors.Is(err, context.Canceled) {
 		s.host.Log.Warn("shard lost", "shard", s.n, "epoch", s.epoch, "err", err)
 	}
-	s.close(false)
 	s.gate.fail(b, brain.Errorf(brain.EUnavailable, "shard %d has another owner", s.n))
 	s.host.forget(s, err)
+	s.close(false) // last: a loop that ends takes the shard out of the host by itself, and nobody would hear of the loss
 }
 
 // broken ends the shard after a fault of a machine; what was acknowledged stays, the rest is read again.

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/presence"
 )
@@ -25,6 +27,7 @@ type tally struct {
 	watched bool
 	deltas  []api.Delta
 	seen    []string
+	orders  []acd.Order
 }
 
 func (m *tally) Apply(nowMS int64, op []byte) ([]byte, bool, error) {
@@ -41,10 +44,20 @@ func (m *tally) Apply(nowMS int64, op []byte) ([]byte, bool, error) {
 		m.dueMS = 0
 	}
 	m.sum += int64(op[0])
+	if op[0] == opOrder {
+		m.order("first")
+	}
 	if m.watched && op[0] > 0 {
 		m.deltas = append(m.deltas, api.Delta{Type: api.DeltaCall})
 	}
 	return m.total(), op[0] > 0, nil
+}
+
+// opOrder adds up as any other, and orders something by the name of the sum.
+const opOrder = 200
+
+func (m *tally) order(kind string) {
+	m.orders = append(m.orders, acd.Order{ID: strconv.FormatInt(m.sum, 10), Kind: kind})
 }
 
 func (m *tally) total() []byte { return binary.AppendVarint(nil, m.sum) }
@@ -64,12 +77,20 @@ func (m *tally) Due(nowMS int64) []byte {
 	return nil
 }
 func (m *tally) Deadline() (int64, bool)             { return m.dueMS, m.dueMS > 0 }
-func (m *tally) Resume(nowMS int64)                  { m.resumed = nowMS }
 func (m *tally) Query(int64, []byte) ([]byte, error) { return m.total(), nil }
 func (m *tally) AppendSnapshot(b []byte) []byte      { return binary.AppendVarint(b, m.sum) }
 func (m *tally) Empty() bool                         { return m.sum == 0 && m.dueMS == 0 }
 func (m *tally) Watch(on bool)                       { m.watched = on }
 func (m *tally) Deltas() (d []api.Delta)             { d, m.deltas = m.deltas, nil; return d }
+func (m *tally) Effects() (e presence.Effects)       { e.Orders, m.orders = m.orders, nil; return e }
+
+// Resume gives the order of a sum again that stands.
+func (m *tally) Resume(nowMS int64) {
+	if m.resumed = nowMS; m.sum > 0 && m.sum%opOrder == 0 {
+		m.order("again")
+	}
+}
+
 func restoreTally(_ string, snap []byte) (Machine, error) {
 	sum, n := binary.Varint(snap)
 	if n != len(snap) {
@@ -185,10 +206,12 @@ func newTallies(t *testing.T, s *store, epoch uint64) *Host {
 	h := NewHost(s.open)
 	h.New = func(string) Machine { return &tally{} }
 	h.Restore = restoreTally
-	h.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	h.Log = quiet()
 	own(t, h, epoch)
 	return h
 }
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
 func own(t *testing.T, h *Host, epoch uint64) {
 	t.Helper()

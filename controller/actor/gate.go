@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/presence"
 )
 
 // gated is the part of a request that its asker and its shard share.
@@ -82,10 +83,18 @@ func (r *request) result() (Reply, error) {
 	return Reply{Data: r.reply, Unlogged: !r.committed.Load()}, nil
 }
 
-// batch is one message of the journal: records with the requests that wait for them, or a part of a snapshot.
+// effect is what one live object wants done outside.
+type effect struct {
+	id string
+	presence.Effects
+}
+
+// batch is one message of the journal: records with the requests and the effects that wait for them, or a part of a
+// snapshot.
 type batch struct {
 	data        []byte
 	waiting     []*request
+	effects     []effect
 	part        bool
 	first, last bool
 }
@@ -99,12 +108,13 @@ type gate struct {
 	flying  bool     // the committer is writing one
 	pending int      // requests in batches and in flight
 	failed  error
+	perform func(effect)  // tells of an effect that the journal vouches for
 	more    chan struct{} // room for one: something to write
 	room    chan struct{} // room for one: something was written
 }
 
-func newGate() *gate {
-	return &gate{more: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+func newGate(perform func(effect)) *gate {
+	return &gate{perform: perform, more: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
 func nudge(c chan struct{}) {
@@ -114,9 +124,9 @@ func nudge(c chan struct{}) {
 	}
 }
 
-// put hands over records and the requests that wait for them. Without records and with nothing before them
-// the requests are released at once.
-func (g *gate) put(data []byte, waiting []*request) {
+// put hands over records and the requests and effects that wait for them. Without records and with nothing before them
+// they are released at once.
+func (g *gate) put(data []byte, waiting []*request, effects []effect) {
 	g.mu.Lock()
 	switch {
 	case g.failed != nil:
@@ -131,6 +141,9 @@ func (g *gate) put(data []byte, waiting []*request) {
 		for _, r := range waiting {
 			r.commit()
 		}
+		for _, e := range effects {
+			g.perform(e)
+		}
 		return
 	}
 	g.pending += len(waiting)
@@ -140,7 +153,7 @@ func (g *gate) put(data []byte, waiting []*request) {
 		last++
 	}
 	b := g.batches[last]
-	b.data, b.waiting = append(b.data, data...), append(b.waiting, waiting...)
+	b.data, b.waiting, b.effects = append(b.data, data...), append(b.waiting, waiting...), append(b.effects, effects...)
 	g.mu.Unlock()
 	nudge(g.more)
 }
@@ -197,10 +210,13 @@ func (g *gate) next(afterPart bool) *batch {
 	return b
 }
 
-// written releases the requests of a batch.
+// written releases the requests and the effects of a batch.
 func (g *gate) written(b *batch) {
 	for _, r := range b.waiting {
 		r.commit()
+	}
+	for _, e := range b.effects {
+		g.perform(e)
 	}
 	g.mu.Lock()
 	g.pending -= len(b.waiting)
@@ -209,7 +225,7 @@ func (g *gate) written(b *batch) {
 	nudge(g.room)
 }
 
-// fail ends everything that waits, and all that is put later.
+// fail ends everything that waits, and all that is put later. Effects are void with their records.
 func (g *gate) fail(b *batch, err error) {
 	g.mu.Lock()
 	g.failed = err

@@ -28,6 +28,11 @@ type Host struct {
 	Publish       func(id string, delta []byte)            // one change of a watched account, best effort
 	Env           func(accountID string) *session.Env      // what sessions see of the configuration now; nil = no such account
 
+	// Effects takes what a live object wants done, in the order of the journal, once that holds what led to it. It must not
+	// wait: the shard's writes stand still meanwhile. What a lost shard had not written is never given out; what the journal
+	// holds and nobody was told before the process ended is the machine's to give again, see Machine.Resume.
+	Effects func(id string, e presence.Effects)
+
 	shards [brain.Shards]atomic.Pointer[shard]
 	mu     sync.Mutex // guards taking
 	taking [brain.Shards]bool
@@ -46,6 +51,7 @@ func NewHost(open OpenLog) *Host {
 		OnLost:        func(int, uint64, error) {},
 		Publish:       func(string, []byte) {},
 		Env:           func(string) *session.Env { return nil },
+		Effects:       func(string, presence.Effects) {},
 	}
 }
 

@@ -20,8 +20,7 @@ import (
 // agent gives up (800 ms).
 const askTimeout = 300 * time.Millisecond
 
-// Presence is the live state of every account: who is registered, which calls are admitted and up, what the
-// agents want.
+// Presence is the live state of every account: who is registered, which calls are admitted and up.
 type Presence struct {
 	Live *Live
 	// Broadcast shows a dialog report to every brain, this one included. nil: there is no other.
@@ -118,12 +117,6 @@ func (p *Presence) Reset(ctx context.Context, accountID string, tokens []string)
 	}
 	_, err := p.Live.Do(ctx, accountID, ClassStep, presence.AppendRelease(nil, tokens, "reset"))
 	return len(tokens), err
-}
-
-// SetAgent records what an agent wants.
-func (p *Presence) SetAgent(ctx context.Context, accountID string, change *presence.AgentChange) error {
-	_, err := p.Live.Do(ctx, accountID, ClassStep, presence.AppendAgent(nil, change))
-	return err
 }
 
 // Questions a machine answers.

@@ -231,6 +231,7 @@ type bystander struct{}
 func (bystander) Observe(int64, *presence.Report) []byte { return nil }
 func (bystander) Watch(bool)                             {}
 func (bystander) Deltas() []api.Delta                    { return nil }
+func (bystander) Effects() presence.Effects              { return presence.Effects{} }
 
 // call is the machine of a call among those of a shard.
 type call struct {

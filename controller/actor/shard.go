@@ -36,12 +36,14 @@ type shard struct {
 	calls   int // of objects
 	due     dueHeap
 	lastMS  int64
-	records int // since the last snapshot
-	weight  int // of the last snapshot, in records of about the same size
+	records int      // since the last snapshot
+	weight  int      // of the last snapshot, in records of about the same size
+	effects []effect // of the pass under way
 }
 
 func newShard(h *Host, n int, epoch uint64) *shard {
-	return &shard{host: h, n: n, epoch: epoch, gate: newGate(), wake: make(chan struct{}, 1), over: make(chan struct{}),
+	perform := func(e effect) { h.Effects(e.id, e.Effects) }
+	return &shard{host: h, n: n, epoch: epoch, gate: newGate(perform), wake: make(chan struct{}, 1), over: make(chan struct{}),
 		waiting: map[string]int{}, objects: map[string]*object{}}
 }
 
@@ -63,16 +65,35 @@ func (s *shard) load(ctx context.Context) error {
 	s.log = log
 	now := s.now()
 	for _, o := range s.objects {
+		o.machine.Effects() // of the past: what still holds is given again
 		o.machine.Resume(now)
+		s.collect(o)
 		s.settle(o)
 	}
+	if len(s.effects) > 0 {
+		nudge(s.wake) // they leave with the loop's first pass: this brain serves the shard then
+	}
 	return nil
+}
+
+// collect takes what an actor wants done, until the records so far are handed over.
+func (s *shard) collect(o *object) {
+	if e := o.machine.Effects(); !e.Empty() {
+		s.effects = append(s.effects, effect{o.id, e})
+	}
+}
+
+// hand hands records over to the committer, with the requests and effects that wait for them.
+func (s *shard) hand(out []byte, reqs []*request) {
+	s.gate.put(out, reqs, s.effects)
+	clear(s.effects)
+	s.effects = s.effects[:0]
 }
 
 // restore reads a snapshot of the whole shard.
 func (s *shard) restore(data []byte) error {
 	clear(s.objects)
-	s.due, s.calls = nil, 0
+	s.due, s.calls, s.weight = nil, 0, len(data)/bytesPerRecord
 	return EachState(data, func(id string, state []byte) error {
 		m, err := s.host.Restore(id, state)
 		if err != nil {
@@ -186,7 +207,7 @@ func (s *shard) pass(reqs []*request, control []func()) (ok bool) {
 			for _, r := range reqs[applied:] {
 				r.fail(err)
 			}
-			s.gate.put(out, reqs[:applied])
+			s.hand(out, reqs[:applied])
 			s.broken(err)
 		}
 	}()
@@ -200,7 +221,7 @@ func (s *shard) pass(reqs []*request, control []func()) (ok bool) {
 		f()
 	}
 	out = s.expire(out, now)
-	s.gate.put(out, reqs)
+	s.hand(out, reqs)
 	s.snapshot()
 	return true
 }
@@ -233,6 +254,7 @@ func (s *shard) apply(out []byte, r *request, now int64) []byte {
 		out = appendRecord(out, r.id, now, r.op)
 		s.records++
 		s.publish(o, now)
+		s.collect(o)
 	}
 	s.settle(o)
 	return out
@@ -248,6 +270,7 @@ func (s *shard) force(out []byte, o *object, now int64, op []byte) []byte {
 		out = appendRecord(out, o.id, now, op)
 		s.records++
 		s.publish(o, now)
+		s.collect(o)
 	}
 	return out
 }
@@ -296,7 +319,7 @@ func (s *shard) observe(base presence.Report, of map[string][]presence.Dialog) {
 			see(o, dialogs)
 		}
 	}
-	s.gate.put(out, nil)
+	s.hand(out, nil)
 }
 
 // object returns the actor of an id, making it; nil when there is no room.
@@ -349,7 +372,7 @@ func (s *shard) settle(o *object) {
 
 // snapshot hands over a snapshot when enough was written since the last one.
 func (s *shard) snapshot() {
-	if s.records >= s.host.SnapshotEvery && !s.gate.snapshotting() {
+	if s.records >= max(s.host.SnapshotEvery, s.weight) && !s.gate.snapshotting() {
 		s.putSnapshot()
 	}
 }
@@ -369,7 +392,7 @@ func (s *shard) part() {
 
 func (s *shard) putSnapshot() {
 	s.records = 0
-	var b, one []byte
+	b, one := make([]byte, 0, s.weight*bytesPerRecord*5/4), []byte(nil)
 	for id, o := range s.objects {
 		one = o.machine.AppendSnapshot(one[:0])
 		b = pack.AppendBytes(pack.AppendText(b, id), one)

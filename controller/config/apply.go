@@ -196,7 +196,7 @@ func (p *planner) namespace(owner string) *namespace {
 		ns.existing[k], ns.ids[k] = make(map[string]brain.Resource), make(map[string]string)
 		if t := p.base.tenants[owner]; t != nil {
 			for _, r := range t.rows[k] {
-				key := nameKey(k, nameOf(r))
+				key := nameKey(k, called(r, p.base.get))
 				ns.existing[k][key], ns.ids[k][key] = r, r.ResourceID()
 			}
 		}
@@ -208,7 +208,7 @@ func (p *planner) namespace(owner string) *namespace {
 // forgetPruned takes the names out that will not be there any more: a reference to one is dangling.
 func (p *planner) forgetPruned() {
 	p.eachPruned(func(ns *namespace, r brain.Resource) {
-		delete(ns.ids[r.ResourceKind()], nameKey(r.ResourceKind(), nameOf(r)))
+		delete(ns.ids[r.ResourceKind()], nameKey(r.ResourceKind(), called(r, p.base.get)))
 	})
 }
 
@@ -345,6 +345,6 @@ func (p *planner) tell(fault brain.RowError) {
 		p.file.mistakes.add(place, line, "%s", fault.Text)
 		return
 	}
-	place := fmt.Sprintf("%s %q: %s", fault.Resource.ResourceKind(), nameOf(fault.Resource), fault.Path)
+	place := fmt.Sprintf("%s %q: %s", fault.Resource.ResourceKind(), called(fault.Resource, p.base.get), fault.Path)
 	p.file.mistakes.add(place, 0, "%s (not in the document)", fault.Text)
 }

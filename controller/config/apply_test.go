@@ -137,12 +137,12 @@ func TestApply_PlansFieldByFieldAndDryRunDoesNothing(t *testing.T) {
 func TestApply_WithoutPruneOnlyCreatesAndUpdates(t *testing.T) {
 	s := acmeStore(t)
 	old := account(t, s, "acme.test").DeviceByAuth["1002@acme.test"]
-	mustApply(t, s, []byte(`[{kind: sip_user, account: acme, name: 1002}, {kind: sip_device, account: acme, name: 1002@ACME.test, spec: {user_id: 1001}}]`), brain.ApplyOptions{})
+	mustApply(t, s, []byte(`[{kind: sip_user, account: acme, name: 1002, spec: {is_agent: true}}, {kind: sip_device, account: acme, name: 1002@ACME.test, spec: {user_id: 1001}}]`), brain.ApplyOptions{})
 	c := account(t, s, "acme.test")
-	if len(c.Users) != 2 || len(c.Extensions) != 2 || len(c.RingGroups) != 1 {
+	if len(c.Users) != 2 || len(c.Extensions) != 4 || len(c.RingGroups) != 1 {
 		t.Error("something was deleted")
 	}
-	if u := c.UserByName["1002"]; u.DND || u.FwdBusy().IsSet() || u.RingStrategy != brain.RingSimultaneous {
+	if u := c.UserByName["1002"]; u.DND || u.FwdBusy().IsSet() || u.Skills != nil || u.RingStrategy != brain.RingSimultaneous {
 		t.Errorf("fields left out kept their value: %+v", u)
 	}
 	d := c.DeviceByAuth["1002@acme.test"]

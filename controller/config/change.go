@@ -191,7 +191,7 @@ func (p *preparation) verdict(found []brain.RowError) error {
 	var conflicts []string
 	told := make(map[string]bool)
 	for _, f := range append(p.faults, found...) {
-		place := fmt.Sprintf("%s %q: %s", f.Resource.ResourceKind(), nameOf(f.Resource), f.Path)
+		place := fmt.Sprintf("%s %q: %s", f.Resource.ResourceKind(), called(f.Resource, p.base.get), f.Path)
 		if told[place] {
 			continue
 		}
@@ -220,10 +220,10 @@ func (p *preparation) verdict(found []brain.RowError) error {
 const maxConflicts = 10
 
 // summary counts what a change set does, or names it when it does one thing.
-func summary(ops []op) string {
+func summary(d *draft, ops []op) string {
 	if len(ops) == 1 {
 		r := ops[0].resource()
-		return fmt.Sprintf("%s %s %q", ops[0].kind, r.ResourceKind(), nameOf(r))
+		return fmt.Sprintf("%s %s %q", ops[0].kind, r.ResourceKind(), d.called(r))
 	}
 	var parts []string
 	for _, kind := range []brain.ChangeOp{brain.OpCreate, brain.OpUpdate, brain.OpDelete} {

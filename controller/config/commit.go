@@ -54,7 +54,7 @@ func (s *Store) commit(ctx context.Context, actor string, p proposal) (int64, er
 		return 0, err
 	}
 	ctx = context.WithoutCancel(ctx) // a commit that is cut short would be neither done nor undone
-	rev := brain.Revision{Version: base.version + 1, TimeMS: s.now().UnixMilli(), Actor: actor, Summary: p.why + summary(p.ops)}
+	rev := brain.Revision{Version: base.version + 1, TimeMS: s.now().UnixMilli(), Actor: actor, Summary: p.why + summary(p.draft, p.ops)}
 	publish, err := s.publication(ctx, rev, p.ops, "")
 	if err != nil {
 		return 0, err

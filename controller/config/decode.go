@@ -111,6 +111,7 @@ func (p *decoding) structure(n *yaml.Node, v reflect.Value, path string) {
 			p.add(path+"."+name, value.Line, "is written by the platform alone")
 		case !ok || name == "-" || top && (name == "id" || name == "account_id"):
 			p.add(path+"."+name, value.Line, "is no field of %s", p.doc.kind)
+		case top && repeatsName(p.doc.kind, name) && value.Value == target.String():
 		case top && isName(p.doc.kind, name):
 			p.add(path+"."+name, value.Line, "is given by the document's name")
 		default:
@@ -134,13 +135,13 @@ func (p *decoding) value(n *yaml.Node, v reflect.Value, path string) {
 		p.list(n, v, path)
 		return
 	case reflect.Map:
-		p.texts(n, v, path)
+		p.byName(n, v, path)
 		return
 	case reflect.Pointer:
-		text := ""
-		p.value(n, reflect.ValueOf(&text).Elem(), path)
-		if text != "" {
-			v.Set(reflect.ValueOf(&text))
+		given, before := reflect.New(v.Type().Elem()), len(p.f.mistakes.list)
+		p.value(n, given.Elem(), path)
+		if len(p.f.mistakes.list) == before && (given.Elem().Kind() != reflect.String || !given.Elem().IsZero()) {
+			v.Set(given)
 		}
 		return
 	}

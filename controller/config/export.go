@@ -67,7 +67,11 @@ func exported(base *state, accountID string) []brain.Resource {
 	for _, owner := range owners {
 		for _, k := range declared {
 			rows := slices.Clone(base.tenants[owner].rows[k])
-			slices.SortFunc(rows, func(a, b brain.Resource) int { return cmp.Compare(nameOf(a), nameOf(b)) })
+			names := make(map[brain.Resource]string, len(rows))
+			for _, r := range rows {
+				names[r] = called(r, base.get)
+			}
+			slices.SortFunc(rows, func(a, b brain.Resource) int { return cmp.Compare(names[a], names[b]) })
 			list = append(list, rows...)
 		}
 	}
@@ -80,7 +84,7 @@ func export(base *state, r brain.Resource) *yaml.Node {
 	if k := r.ResourceKind(); k != brain.KindAccount && k != brain.KindNode {
 		put(doc, "account", scalar("!!str", base.ByAccount(r.OwnerID()).Account.Name))
 	}
-	put(doc, "name", scalar("!!str", nameOf(r)))
+	put(doc, "name", scalar("!!str", called(r, base.get)))
 	if spec := structNode(reflect.ValueOf(named(r, base.get)).Elem(), reflect.ValueOf(brain.NewResource(r.ResourceKind())).Elem(), func(name string) bool {
 		return isHidden(r.ResourceKind(), name) || isName(r.ResourceKind(), name)
 	}); len(spec.Content) > 0 {
@@ -112,7 +116,7 @@ func valueNode(v reflect.Value) *yaml.Node {
 		return scalar("!!int", text(v))
 	case reflect.Map:
 		n := &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}
-		for _, key := range sortedKeys(v.Interface().(brain.Vars)) {
+		for _, key := range namesIn(v) {
 			put(n, key, valueNode(v.MapIndex(reflect.ValueOf(key))))
 		}
 		return n

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +16,24 @@ import (
 
 // oldFile makes a file as the first sipio had it, with a row of each table that has changed since.
 func oldFile(t *testing.T) string {
+	t.Helper()
+	return fileOf(t, 1,
+		`INSERT INTO account VALUES ('acc_1', NULL, 'acme', 'active', 'UTC', 'en-US')`,
+		`INSERT INTO sip_domain VALUES ('dom_1', 'acc_1', 'acme.test', 1)`,
+		`INSERT INTO sip_user VALUES ('us_1', 'acc_1', '1001', '', 25, 'simultaneous', 'active', 0, '', '', 'extension', 'ext_1', 'ring_group', 'rg_1')`,
+		`INSERT INTO sip_device VALUES ('dev_1', 'acc_1', 'us_1', '1001', 'acme.test', '00000000000000000000000000000000', '', 'udp', 0, 0, 1, 'active')`,
+		`INSERT INTO ring_group VALUES ('rg_1', 'acc_1', 'sales', 'sequential', 25, 'hangup', '486')`,
+		`INSERT INTO ring_group_member VALUES ('acc_1', 'rg_1', 0, 'us_1', 0)`,
+		`INSERT INTO extension VALUES ('ext_1', 'acc_1', '600', 'ring_group', 'rg_1', 'active')`,
+		`INSERT INTO node VALUES ('node_1', 'edge-1', '', '', '[]', 'active', 100)`,
+		`INSERT INTO change_set VALUES (1, 1000, 'apply', 'create 1 account, 1 sip_user, 1 node'), (2, 2000, 'apply', 'update account "acme"')`,
+		`INSERT INTO change_row VALUES (2, 0, 'update', 'account', 'acc_1', 'acc_1',
+			'{"id":"acc_1","name":"old","status":"active","timezone":"UTC","language":"en-US"}',
+			'{"id":"acc_1","name":"acme","status":"active","timezone":"UTC","language":"en-US"}')`)
+}
+
+// fileOf makes a file of an older schema.
+func fileOf(t *testing.T, schema int64, queries ...string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "config.db")
 	db, err := sql.Open("sqlite3", path)
@@ -30,23 +49,10 @@ func oldFile(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := provider.UpTo(context.Background(), 1); err != nil {
+	if _, err := provider.UpTo(context.Background(), schema); err != nil {
 		t.Fatal(err)
 	}
-	for _, query := range []string{
-		`INSERT INTO account VALUES ('acc_1', NULL, 'acme', 'active', 'UTC', 'en-US')`,
-		`INSERT INTO sip_domain VALUES ('dom_1', 'acc_1', 'acme.test', 1)`,
-		`INSERT INTO sip_user VALUES ('us_1', 'acc_1', '1001', '', 25, 'simultaneous', 'active', 0, '', '', 'extension', 'ext_1', 'ring_group', 'rg_1')`,
-		`INSERT INTO sip_device VALUES ('dev_1', 'acc_1', 'us_1', '1001', 'acme.test', '00000000000000000000000000000000', '', 'udp', 0, 0, 1, 'active')`,
-		`INSERT INTO ring_group VALUES ('rg_1', 'acc_1', 'sales', 'sequential', 25, 'hangup', '486')`,
-		`INSERT INTO ring_group_member VALUES ('acc_1', 'rg_1', 0, 'us_1', 0)`,
-		`INSERT INTO extension VALUES ('ext_1', 'acc_1', '600', 'ring_group', 'rg_1', 'active')`,
-		`INSERT INTO node VALUES ('node_1', 'edge-1', '', '', '[]', 'active', 100)`,
-		`INSERT INTO change_set VALUES (1, 1000, 'apply', 'create 1 account, 1 sip_user, 1 node'), (2, 2000, 'apply', 'update account "acme"')`,
-		`INSERT INTO change_row VALUES (2, 0, 'update', 'account', 'acc_1', 'acc_1',
-			'{"id":"acc_1","name":"old","status":"active","timezone":"UTC","language":"en-US"}',
-			'{"id":"acc_1","name":"acme","status":"active","timezone":"UTC","language":"en-US"}')`,
-	} {
+	for _, query := range queries {
 		if _, err := db.Exec(query); err != nil {
 			t.Fatalf("%v in %s", err, query)
 		}
@@ -94,6 +100,54 @@ func TestOpen_BringsAFileOfTheFirstSchemaUpToDate(t *testing.T) {
 	}
 	if c = s.Directory().ByAccount("acc_1"); c.Account.Name != "old" || c.Account.MaxIn != 0 || len(c.Limits) != 0 || len(c.Voicemails) != 0 || c.UserByName["1001"].FwdAlways().IsSet() {
 		t.Errorf("after going back to the first revision: %+v, %d limits", c.Account, len(c.Limits))
+	}
+}
+
+// Proves that a file from before there were queues keeps every target that it has, that nobody in it is an agent, and
+// that queues can be led to from all of them.
+func TestOpen_BringsAFileWithoutQueuesUpToDate(t *testing.T) {
+	ctx := context.Background()
+	s, err := Open(ctx, fileOf(t, 3,
+		`INSERT INTO account (id, name, status, timezone, language, did_default_dest_kind, did_default_dest_id) VALUES ('acc_1', 'acme', 'active', 'UTC', 'en-US', 'conference', 'conf_1')`,
+		`INSERT INTO conference VALUES ('conf_1', 'acc_1', 'room', '', '', 0, 0, 0, 0)`,
+		`INSERT INTO sip_user (id, account_id, username, display_name, ring_timeout_sec, ring_strategy, status, dnd, fwd_always_dest_kind, fwd_always_dest_id, fwd_busy_dest_kind, fwd_busy_dest_id,
+			fwd_noanswer_dest_kind, fwd_noanswer_dest_id) VALUES ('us_1', 'acc_1', '1001', '', 25, 'simultaneous', 'active', 0, 'conference', 'conf_1', 'hangup', '486', 'user', 'us_1')`,
+		`INSERT INTO ring_group (id, account_id, name, strategy, ring_timeout_sec, overflow_dest_kind, overflow_dest_id) VALUES ('rg_1', 'acc_1', 'sales', 'sequential', 25, 'user', 'us_1')`,
+		`INSERT INTO extension (id, account_id, digits, dest_kind, dest_id, status, closed_dest_kind, closed_dest_id, holiday_dest_kind, holiday_dest_id) VALUES ('ext_1', 'acc_1', '600', 'ring_group', 'rg_1', 'active', 'user', 'us_1', 'hangup', '')`,
+		`INSERT INTO did VALUES ('did_1', 'acc_1', '4930', '', 'active', 'extension', 'ext_1', '{}', 0, 1, '', 'conference', 'conf_1', 'hangup', '603')`,
+		`INSERT INTO change_set VALUES (1, 1000, 'apply', 'create')`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	c := s.Directory().ByAccount("acc_1")
+	u, g, e, d := *c.UserByName["1001"], *c.RingGroups["rg_1"], *c.Extensions["600"], *c.DIDs["did_1"]
+	target := func(kind brain.DestKind, id string) brain.RouteTarget { return brain.RouteTarget{Kind: kind, ID: id} }
+	room, bob := target("conference", "conf_1"), target("user", "us_1")
+	got := []brain.RouteTarget{c.Account.DIDDefault(), u.FwdAlways(), u.FwdBusy(), u.FwdNoanswer(), g.Overflow(), e.Dest(), e.ClosedDest(), e.HolidayDest(), d.Dest(), d.ClosedDest(), d.HolidayDest()}
+	want := []brain.RouteTarget{room, room, target("hangup", "486"), bob, bob, target("ring_group", "rg_1"), bob, target("hangup", ""), target("extension", "ext_1"), room, target("hangup", "603")}
+	if !slices.Equal(got, want) || u.IsAgent || u.AutoReadyOnLogin || u.AutoQueueLogin || u.Skills != nil || len(c.Queues) != 0 {
+		t.Errorf("targets %v, want %v; the user is %+v", got, want, u)
+	}
+	q := &brain.Queue{AccountID: "acc_1", Name: "support"}
+	mustChange(t, s, brain.OpCreate, q)
+	a := c.Account
+	for _, dest := range []struct {
+		kind *brain.DestKind
+		id   *string
+	}{
+		{&a.DIDDefaultDestKind, &a.DIDDefaultDestID}, {&u.FwdAlwaysDestKind, &u.FwdAlwaysDestID}, {&u.FwdBusyDestKind, &u.FwdBusyDestID}, {&u.FwdNoanswerDestKind, &u.FwdNoanswerDestID},
+		{&g.OverflowDestKind, &g.OverflowDestID}, {&e.DestKind, &e.DestID}, {&e.ClosedDestKind, &e.ClosedDestID}, {&e.HolidayDestKind, &e.HolidayDestID},
+		{&d.DestKind, &d.DestID}, {&d.ClosedDestKind, &d.ClosedDestID}, {&d.HolidayDestKind, &d.HolidayDestID},
+	} {
+		*dest.kind, *dest.id = brain.DestQueue, q.ID
+	}
+	mustChange(t, s, brain.OpUpdate, &a, &u, &g, &e, &d)
+	if err := s.reload(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if e := s.Directory().ByAccount("acc_1").Extensions["600"]; e.HolidayDest() != target("queue", q.ID) {
+		t.Errorf("read back: %+v", e)
 	}
 }
 

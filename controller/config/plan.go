@@ -16,13 +16,23 @@ func planOf(d *draft, ops []op) brain.Plan {
 	plan := brain.Plan{Items: make([]brain.PlanItem, 0, len(ops))}
 	for _, o := range ops {
 		r := o.resource()
-		item := brain.PlanItem{Op: o.kind, Kind: r.ResourceKind(), Account: d.accountName(r.OwnerID()), Name: nameOf(r)}
+		item := brain.PlanItem{Op: o.kind, Kind: r.ResourceKind(), Account: d.accountName(r.OwnerID()), Name: d.called(r)}
 		if o.kind == brain.OpUpdate {
 			item.Fields = difference(d, o)
 		}
 		plan.Items = append(plan.Items, item)
 	}
 	return plan
+}
+
+// called is the name of a resource, which may refer to what the draft takes away.
+func (d *draft) called(r brain.Resource) string {
+	return called(r, func(k brain.Kind, owner, id string) brain.Resource {
+		if there := d.get(k, owner, id); there != nil {
+			return there
+		}
+		return d.base.get(k, owner, id)
+	})
 }
 
 func (d *draft) accountName(owner string) string {
@@ -114,7 +124,7 @@ func (f *flat) add(path string, v reflect.Value) {
 			f.add(path, v.Elem())
 		}
 	case reflect.Map:
-		for _, key := range sortedKeys(v.Interface().(brain.Vars)) {
+		for _, key := range namesIn(v) {
 			f.add(path+"."+key, v.MapIndex(reflect.ValueOf(key)))
 		}
 	case reflect.Slice:

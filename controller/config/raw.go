@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
@@ -91,19 +92,29 @@ func (p *decoding) freeScalar(n *yaml.Node, path string) any {
 	return n.Value
 }
 
-// texts fills a map of texts.
-func (p *decoding) texts(n *yaml.Node, v reflect.Value, path string) {
+// byName fills a map of texts or numbers.
+func (p *decoding) byName(n *yaml.Node, v reflect.Value, path string) {
 	keys := p.mapping(n, path)
-	m := make(brain.Vars, len(keys))
+	m := reflect.MakeMapWithSize(v.Type(), len(keys))
 	for _, key := range sortedKeys(keys) {
-		text := ""
+		value := reflect.New(v.Type().Elem()).Elem()
 		p.doc.lines[path+"."+key] = keys[key].Line
-		p.value(keys[key], reflect.ValueOf(&text).Elem(), path+"."+key)
-		m[key] = text
+		p.value(keys[key], value, path+"."+key)
+		m.SetMapIndex(reflect.ValueOf(key), value)
 	}
-	if len(m) > 0 {
-		v.Set(reflect.ValueOf(m))
+	if m.Len() > 0 {
+		v.Set(m)
 	}
+}
+
+// namesIn are the keys of such a map, sorted.
+func namesIn(m reflect.Value) []string {
+	names := make([]string, 0, m.Len())
+	for _, key := range m.MapKeys() {
+		names = append(names, key.String())
+	}
+	slices.Sort(names)
+	return names
 }
 
 // jsonNode writes JSON as YAML, with the keys in its order: sorted.

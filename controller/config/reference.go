@@ -56,9 +56,31 @@ func eachReference(r brain.Resource, visit func(path string, kind brain.Kind, re
 		visit("greeting_media_id", brain.KindMediaFile, &r.GreetingMediaID)
 	case *brain.VoicemailMessage:
 		visit("voicemail_id", brain.KindVoicemail, &r.VoicemailID)
+	case *brain.Queue:
+		eachQueueReference(r, visit, dest)
+	case *brain.AgentQueueAssignment:
+		visit("queue_id", brain.KindQueue, &r.QueueID)
+		visit("user_id", brain.KindSIPUser, &r.UserID)
+	case *brain.InQueueOption:
+		visit("queue_id", brain.KindQueue, &r.QueueID)
+		dest("", r.DestKind, &r.DestID)
+		visit("prompt_media_id", brain.KindMediaFile, &r.PromptMediaID)
 	case *brain.MediaPlaylist:
 		for i := range r.MediaIDs {
 			visit(fmt.Sprintf("media_ids[%d]", i), brain.KindMediaFile, &r.MediaIDs[i])
 		}
 	}
+}
+
+func eachQueueReference(q *brain.Queue, visit func(path string, kind brain.Kind, ref *string), dest func(prefix string, kind brain.DestKind, id *string)) {
+	visit("moh_media_id", brain.KindMediaFile, &q.MOHMediaID)
+	visit("moh_playlist_id", brain.KindMediaPlaylist, &q.MOHPlaylistID)
+	visit("whisper_media_id", brain.KindMediaFile, &q.WhisperMediaID)
+	visit("schedule_id", brain.KindTimeSchedule, &q.ScheduleID)
+	dest("closed_", q.ClosedDestKind, &q.ClosedDestID)
+	dest("holiday_", q.HolidayDestKind, &q.HolidayDestID)
+	dest("timeout_", q.TimeoutDestKind, &q.TimeoutDestID)
+	dest("no_agents_", q.NoAgentsDestKind, &q.NoAgentsDestID)
+	dest("queue_full_", q.QueueFullDestKind, &q.QueueFullDestID)
+	dest("ewt_", q.EWTDestKind, &q.EWTDestID)
 }

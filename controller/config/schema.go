@@ -107,7 +107,7 @@ func (c *cell) column() (driver.Value, error) {
 		if c.IsNil() {
 			return nil, nil
 		}
-		return c.Elem().String(), nil
+		return (&cell{Value: c.Elem()}).column()
 	case reflect.Slice:
 		if c.Len() == 0 {
 			return "[]", nil
@@ -134,16 +134,13 @@ func (c *cell) Scan(src any) error {
 		if c.Kind() == reflect.Bool {
 			c.SetBool(v != 0)
 		} else {
-			c.SetInt(v)
+			c.pointed().SetInt(v)
 		}
 		return nil
 	case string:
 		switch c.Kind() {
-		case reflect.String:
-			c.SetString(v)
-			return nil
-		case reflect.Pointer:
-			c.Set(reflect.ValueOf(&v))
+		case reflect.String, reflect.Pointer:
+			c.pointed().SetString(v)
 			return nil
 		case reflect.Slice:
 			if v == "[]" {
@@ -160,7 +157,17 @@ func (c *cell) Scan(src any) error {
 	return fmt.Errorf("a column of type %T does not fit", src)
 }
 
-// nameOf is what people call the resource: its name in the declarative file.
+// pointed is what an optional field holds from now on; of any other it is the field itself.
+func (c *cell) pointed() reflect.Value {
+	if c.Kind() != reflect.Pointer {
+		return c.Value
+	}
+	c.Set(reflect.New(c.Type().Elem()))
+	return c.Elem()
+}
+
+// nameOf is what people call the resource: its name in the declarative file. One that is called after others has
+// their ids in it as long as its references are ids, see called.
 func nameOf(r brain.Resource) string {
 	switch r := r.(type) {
 	case *brain.Account:
@@ -197,6 +204,12 @@ func nameOf(r brain.Resource) string {
 		return r.Name
 	case *brain.MediaPlaylist:
 		return r.Name
+	case *brain.Queue:
+		return r.Name
+	case *brain.AgentQueueAssignment:
+		return r.QueueID + "/" + r.UserID
+	case *brain.InQueueOption:
+		return r.QueueID + "/" + r.Digit
 	case *brain.VoicemailMessage:
 		return r.ID // nobody names messages
 	}
@@ -239,7 +252,28 @@ func setName(r brain.Resource, name string) {
 		r.Name = name
 	case *brain.MediaPlaylist:
 		r.Name = name
+	case *brain.Queue:
+		r.Name = name
+	case *brain.AgentQueueAssignment:
+		r.QueueID, r.UserID = cutName(name)
+	case *brain.InQueueOption:
+		r.QueueID, r.Digit = cutName(name)
 	}
+}
+
+// cutName takes the name of what belongs to a queue apart. Neither usernames nor digits have a slash.
+func cutName(name string) (queue, rest string) {
+	at := max(strings.LastIndexByte(name, '/'), 0)
+	return name[:at], strings.TrimPrefix(name[at:], "/")
+}
+
+// called is nameOf with the names of others in the place of their ids.
+func called(r brain.Resource, get func(k brain.Kind, owner, id string) brain.Resource) string {
+	switch r.(type) {
+	case *brain.AgentQueueAssignment, *brain.InQueueOption:
+		return nameOf(named(r, get))
+	}
+	return nameOf(r)
 }
 
 // isName says whether the field is part of the resource's name.
@@ -255,8 +289,18 @@ func isName(k brain.Kind, field string) bool {
 		return field == "digits"
 	case brain.KindDID:
 		return field == "e164"
+	case brain.KindAgentQueueAssignment:
+		return field == "queue_id" || field == "user_id"
+	case brain.KindInQueueOption:
+		return field == "queue_id" || field == "digit"
 	}
 	return field == "name"
+}
+
+// repeatsName says whether a document may give the field beside its name, as long as the two agree: it is a reference,
+// which a reader looks for among the others.
+func repeatsName(k brain.Kind, field string) bool {
+	return isName(k, field) && (field == "queue_id" || field == "user_id")
 }
 
 // nameKey is the form under which two spellings of one name are the same: domains have no case.

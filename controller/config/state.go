@@ -128,6 +128,8 @@ func emptyResource(k brain.Kind) brain.Resource {
 		r.Hard = false
 	case *brain.DID:
 		r.AllowAnonymous = false
+	case *brain.Queue:
+		r.AnnounceIntervalSec = 0
 	}
 	return r
 }
@@ -259,6 +261,10 @@ func (d *draft) accountRows(owner string) (brain.AccountRows, bool) {
 		Conferences: values[brain.Conference](d.rows(brain.KindConference, owner)),
 		MediaFiles:  values[brain.MediaFile](d.rows(brain.KindMediaFile, owner)),
 		Playlists:   values[brain.MediaPlaylist](d.rows(brain.KindMediaPlaylist, owner)),
+
+		Queues:      values[brain.Queue](d.rows(brain.KindQueue, owner)),
+		Assignments: values[brain.AgentQueueAssignment](d.rows(brain.KindAgentQueueAssignment, owner)),
+		Options:     values[brain.InQueueOption](d.rows(brain.KindInQueueOption, owner)),
 	}, true
 }
 

@@ -30,13 +30,13 @@ const (
 // mailboxes are not: the platform makes them.
 var declared = []brain.Kind{brain.KindAccount, brain.KindSIPDomain, brain.KindNode, brain.KindTimeSchedule, brain.KindMediaFile,
 	brain.KindMediaPlaylist, brain.KindVoicemail, brain.KindConference, brain.KindSIPUser, brain.KindSIPDevice, brain.KindRingGroup,
-	brain.KindCallFlow, brain.KindExtension, brain.KindDID, brain.KindSIPTrunk, brain.KindCallLimit}
+	brain.KindQueue, brain.KindAgentQueueAssignment, brain.KindInQueueOption, brain.KindCallFlow, brain.KindExtension, brain.KindDID, brain.KindSIPTrunk, brain.KindCallLimit}
 
 // document is one resource as a file declares it:
 //
 //	kind: sip_device
 //	account: acme            # absent for account and node
-//	name: 1001@acme.test     # the name people use: domain, username, auth_username@realm, digits, e164, name
+//	name: 1001@acme.test     # the name people use: domain, username, auth_username@realm, digits, e164, queue/username, queue/digit, name
 //	spec:                    # the other fields, named as in JSON; what is left out has its default
 //	  user_id: "1001"        # a reference is the name of the resource, in the same account
 //	  password: secret
@@ -255,8 +255,8 @@ func (f *file) document(n *yaml.Node) {
 			p.add(key, value.Line, "is unknown: a document has kind, account, name and spec")
 		}
 	}
-	if d.kind == brain.KindSIPDevice && d.name != "" && !strings.Contains(d.name, "@") {
-		p.add("name", keys["name"].Line, "must be auth_username@realm, not %q", cut(d.name))
+	if form := nameForm[d.kind]; d.name != "" && !strings.Contains(d.name, form.separator) {
+		p.add("name", keys["name"].Line, "must be %s, not %q", form.text, cut(d.name))
 	}
 	d.resource = brain.NewResource(d.kind)
 	setName(d.resource, d.name)
@@ -266,6 +266,13 @@ func (f *file) document(n *yaml.Node) {
 	if d.name != "" {
 		f.docs = append(f.docs, d)
 	}
+}
+
+// nameForm says how names look that have two parts.
+var nameForm = map[brain.Kind]struct{ separator, text string }{
+	brain.KindSIPDevice:            {"@", "auth_username@realm"},
+	brain.KindAgentQueueAssignment: {"/", "queue/username"},
+	brain.KindInQueueOption:        {"/", "queue/digit"},
 }
 
 func kindList() string {

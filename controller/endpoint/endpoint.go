@@ -42,8 +42,6 @@ type Presence interface {
 	Reset(ctx context.Context, accountID string, tokens []string) (int, error)
 	// State returns the devices and users of one account.
 	State(ctx context.Context, accountID string) (api.PresenceState, error)
-	// SetAgent records what an agent wants.
-	SetAgent(ctx context.Context, accountID string, change *presence.AgentChange) error
 	// Watch keeps the feed of an account going and returns what followed a delta.
 	Watch(ctx context.Context, accountID, after string) (api.Watched, error)
 	// Subscribe delivers the deltas of an account as they come, best effort. fn must not block.
@@ -79,6 +77,7 @@ type Server struct {
 	Now          func() time.Time
 	Done         <-chan struct{} // closed when the process ends: streams end then; nil = never
 
+	queues   Queues // nil until RegisterQueues
 	counts   counts
 	refusals refusals
 	nodes    nodes
@@ -109,7 +108,6 @@ func (s *Server) Register(mux *http.ServeMux) {
 	mux.Handle(api.PathCACReset, s.gate(http.MethodPost, forCallsWrite, s.cacReset))
 	mux.Handle(api.PathPresence, s.gate(http.MethodGet, forCalls, s.presenceState))
 	mux.HandleFunc(api.PathPresenceStream, s.stream)
-	mux.Handle(api.PathAgent, s.gate(http.MethodPost, forCallsWrite, s.agent))
 	if s.Operator != nil {
 		mux.Handle(api.PathCluster, s.gate(http.MethodGet, forPlatform, s.cluster))
 		mux.Handle(api.PathJournal, s.gate(http.MethodGet, forPlatform, s.journal))

@@ -48,6 +48,7 @@ func newConfiguration() *configuration {
 		Domains: []brain.SIPDomain{{ID: "dom_1", AccountID: "acc_1", Domain: "example.com", IsPrimary: true}},
 		Users:   []brain.SIPUser{user("1001"), user("1002")},
 		Devices: []brain.SIPDevice{device("1001"), device("1002")},
+		Queues:  []brain.Queue{{ID: "q_1", AccountID: "acc_1", Name: "sales"}},
 	})}
 }
 
@@ -96,7 +97,6 @@ type state struct {
 	ledger   *cac.Ledger
 	reports  []api.DialogReport
 	resets   [][]string
-	agents   []presence.AgentChange
 	watched  api.Watched
 	listener func(api.Numbered)
 
@@ -151,11 +151,6 @@ func (p *state) State(_ context.Context, id string) (api.PresenceState, error) {
 	return api.PresenceState{AccountID: id}, p.fail
 }
 
-func (p *state) SetAgent(_ context.Context, _ string, change *presence.AgentChange) error {
-	p.agents = append(p.agents, *change)
-	return p.fail
-}
-
 func (p *state) Watch(_ context.Context, _, after string) (api.Watched, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -198,15 +193,17 @@ type bench struct {
 	*Server
 	mux      *http.ServeMux
 	presence *state
+	lines    *lines
 	log      *bytes.Buffer
 }
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	b := &bench{presence: &state{ledger: cac.New()}, log: &bytes.Buffer{}, mux: http.NewServeMux()}
+	b := &bench{presence: &state{ledger: cac.New()}, lines: &lines{}, log: &bytes.Buffer{}, mux: http.NewServeMux()}
 	b.Server = New(newConfiguration(), b.presence)
 	b.Log = slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	b.Register(b.mux)
+	b.RegisterQueues(b.mux, b.lines)
 	return b
 }
 

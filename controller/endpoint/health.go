@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"maps"
 	"net/http"
 
 	"github.com/sipio/sipio/brain/api"
@@ -28,8 +29,9 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	if s.allowed(peer(r)) {
 		if key, ok := s.key(r); ok && forPlatform.has(key) {
 			h.Counts, h.Nodes = s.counts.all(), s.nodes.list(s.Now().UnixMilli())
-			for name, n := range s.Presence.Counts() {
-				h.Counts[name] = n
+			maps.Copy(h.Counts, s.Presence.Counts())
+			if s.queues != nil {
+				maps.Copy(h.Counts, s.queues.Counts())
 			}
 		}
 	}

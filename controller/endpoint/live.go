@@ -9,7 +9,6 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
-	"github.com/sipio/sipio/brain/presence"
 )
 
 // dialogs answers POST /node/dialogs. Whatever is not a complete report is refused whole: what a report does
@@ -154,47 +153,6 @@ func (s *Server) cacReset(r *http.Request, key brain.APIKey) (any, error) {
 	}
 	s.Log.Info("slots released by hand", "account", id, "key", key.ID, "key_name", key.Name, "slots", n, "all", req.All)
 	return &ResetReply{Released: n}, nil
-}
-
-// AgentRequest says what an agent wants.
-type AgentRequest struct {
-	UserID string `json:"user_id"`
-	Status string `json:"status"`           // offline, available, on_break
-	Reason string `json:"reason,omitempty"` // of a break
-}
-
-// AgentReply confirms it.
-type AgentReply struct {
-	Status string `json:"status"`
-}
-
-// agent answers POST /agent.
-func (s *Server) agent(r *http.Request, key brain.APIKey) (any, error) {
-	id, err := s.account(r, key)
-	if err != nil {
-		return nil, err
-	}
-	var req AgentRequest
-	if err := readJSON(r, &req); err != nil {
-		return nil, err
-	}
-	acct := s.Config.Directory().ByAccount(id)
-	switch {
-	case acct == nil || acct.Users[req.UserID] == nil:
-		return nil, badField(countBadType, "user_id", "there is no user %s", quote(req.UserID))
-	case req.Status != "offline" && req.Status != "available" && req.Status != "on_break":
-		return nil, badField(countBadType, "status", "is offline, available or on_break")
-	case req.Reason != "" && req.Status != "on_break":
-		return nil, badField(countBadType, "reason", "belongs to on_break")
-	}
-	if err := checkText("reason", req.Reason, 64); err != nil {
-		return nil, err
-	}
-	change := presence.AgentChange{UserID: req.UserID, Status: req.Status, Reason: req.Reason, TimeMS: s.Now().UnixMilli()}
-	if err := s.Presence.SetAgent(r.Context(), id, &change); err != nil {
-		return nil, err
-	}
-	return &AgentReply{Status: req.Status}, nil
 }
 
 // readJSON reads a small JSON body.

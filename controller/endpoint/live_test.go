@@ -123,7 +123,7 @@ func TestDialogs_OnlyAWholeReportIsTaken(t *testing.T) {
 	}
 }
 
-// Slots are released and agents set only by a question that says exactly what it wants.
+// Slots are released only by a question that says exactly what it wants.
 func TestLive_QuestionsOfOperators(t *testing.T) {
 	rows := []struct {
 		path, body string
@@ -134,10 +134,6 @@ func TestLive_QuestionsOfOperators(t *testing.T) {
 		{api.PathCACReset, `{"tokens":["a\u0001"]}`, 400},
 		{api.PathCACReset, `{"tokens":["a","b"]}`, 200},
 		{api.PathCACReset, `{"all":true}`, 200},
-		{api.PathAgent, `{"user_id":"us_1001","status":"asleep"}`, 400},
-		{api.PathAgent, `{"user_id":"us_9","status":"available"}`, 400},
-		{api.PathAgent, `{"user_id":"us_1001","status":"available","reason":"lunch"}`, 400},
-		{api.PathAgent, `{"user_id":"us_1001","status":"on_break","reason":"lunch"}`, 200},
 	}
 	b := newBench(t)
 	for _, row := range rows {
@@ -145,8 +141,8 @@ func TestLive_QuestionsOfOperators(t *testing.T) {
 			t.Errorf("%s %s: %d %s", row.path, row.body, w.Code, w.Body)
 		}
 	}
-	if len(b.presence.resets) != 2 || len(b.presence.resets[0]) != 2 || len(b.presence.agents) != 1 || b.presence.agents[0].Reason != "lunch" {
-		t.Errorf("resets %v, agents %v", b.presence.resets, b.presence.agents)
+	if len(b.presence.resets) != 2 || len(b.presence.resets[0]) != 2 {
+		t.Errorf("resets %v", b.presence.resets)
 	}
 	if w := b.ask("GET", api.PathCAC+"?account_id=acc_2", "", "", withToken(tokenAccount)); w.Code != 403 {
 		t.Errorf("another account: %d %s", w.Code, w.Body)

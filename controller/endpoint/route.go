@@ -99,7 +99,7 @@ func (s *Server) admitCall(ctx context.Context, dir brain.Directory, caller *rou
 	if caller.User != nil {
 		a.Call.CallerUser = caller.User.ID
 	}
-	if callee != nil {
+	if callee != nil && !route.AgentLeg(caller, req) {
 		a.Call.CalleeUser = callee.ID
 	}
 	if n := dir.NodeByName(req.Node); n != nil && !caller.Media {

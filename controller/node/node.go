@@ -66,7 +66,7 @@ func (o *Ops) Push(ctx context.Context, n *brain.Node, op api.Op) (reply api.OpR
 
 // noRedirects is the usual client. An op goes where the configuration says and nowhere else.
 var noRedirects = &http.Client{
-	Transport:     &http.Transport{MaxIdleConnsPerHost: 8, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true},
+	Transport:     &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute, ForceAttemptHTTP2: true},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 

@@ -35,7 +35,9 @@ func (c *Calls) perform(ctx context.Context, accountID, token string, reply *ses
 	}
 	if reply.Over && len(reply.Effects) > 0 {
 		// Unsaid, they are performed once more by whoever finds them.
-		_, _ = c.Owner.Step(ctx, accountID, token, &session.Request{Done: reply.Turn})
+		if now, err := c.Owner.Step(ctx, accountID, token, &session.Request{Done: reply.Turn}); err == nil {
+			c.rejoin(ctx, accountID, &now, reply.Effects)
+		}
 	}
 	return nil
 }
@@ -72,6 +74,13 @@ func (c *Calls) effect(ctx context.Context, accountID string, reply *session.Rep
 			c.Tagged(accountID, reply.CallID, e.Label, e.Value)
 		}
 		return nil
+	case session.EffectQueueLeft:
+		if c.Queues == nil {
+			return errNobody
+		}
+		return c.Queues.Leave(ctx, accountID, e.EntryID, e.Outcome)
+	case session.EffectQueueWebhook:
+		return c.webhook(ctx, accountID, reply, e)
 	case session.EffectEnded:
 		c.ended.Add(1)
 		c.Log.LogAttrs(ctx, slog.LevelInfo, "answered call ended", slog.String("account", accountID), slog.String("token", reply.Token),

@@ -53,7 +53,7 @@ type Sounds interface {
 // Bounds of one question.
 const (
 	questionTime = 25 * time.Second // everything; longer than a flow's slowest http steps, shorter than an agent's patience
-	maxNeeds     = 16               // http calls and PINs one after the other
+	maxNeeds     = 16               // http calls, PINs, places in queues one after the other
 	maxFlights   = 1 << 14          // questions on their way
 	lateEvery    = 5 * time.Second
 )
@@ -67,6 +67,8 @@ type Calls struct {
 	Notifier   Notifier
 	Recordings Recordings
 	Sounds     Sounds
+	Queues     Queues
+	Agents     Agents
 	CheckPIN   func(hash, digits string) bool
 	HTTP       *Client
 	Tagged     func(accountID, callID, label, value string) // tags of a call, at least once; nil = logged only
@@ -74,8 +76,9 @@ type Calls struct {
 
 	graphs graphs
 
-	mu      sync.Mutex // guards flights
+	mu      sync.Mutex // guards what follows
 	flights map[flight]*landing
+	telling map[string]bool // webhooks on their way, by effect id
 
 	steps, repeated, faults, httpCalls, effects, ended atomic.Int64
 }
@@ -173,11 +176,19 @@ func (c *Calls) answer(ctx context.Context, f *api.FlowRequest) (api.FlowReply, 
 		if err := c.perform(ctx, f.AccountID, f.Token, &reply); err != nil {
 			return api.FlowReply{}, err
 		}
-		if reply.Need == nil {
-			return c.command(ctx, f, &reply), nil
+		switch {
+		case reply.Need != nil:
+			req, err = c.meet(ctx, f, &reply)
+		case reply.Enqueue != nil:
+			reply.Params.Dispatches, req, err = c.join(ctx, f, &reply)
+		default:
+			req = nil
 		}
-		if req, err = c.meet(ctx, f, &reply); err != nil {
+		switch {
+		case err != nil:
 			return api.FlowReply{}, err
+		case req == nil:
+			return c.command(ctx, f, &reply), nil
 		}
 	}
 	return api.FlowReply{}, brain.Errorf(brain.EUnavailable, "the call waits for more than %d things one after the other", maxNeeds)
@@ -195,6 +206,8 @@ func (c *Calls) meet(ctx context.Context, f *api.FlowRequest, reply *session.Rep
 			}
 		}
 		return &session.Request{Flow: f, Checked: checked}, nil
+	case need.Agent != nil:
+		return c.act(ctx, f, reply)
 	case need.HTTP != nil:
 		c.httpCalls.Add(1)
 		outcome, data := c.HTTP.Do(ctx, need.HTTP, f.AccountID, idempotencyKey(reply))

@@ -217,6 +217,12 @@ func setOwner(r brain.Resource, accountID string) error {
 		r.AccountID = accountID
 	case *brain.SIPTrunk:
 		r.AccountID = accountID
+	case *brain.Queue:
+		r.AccountID = accountID
+	case *brain.AgentQueueAssignment:
+		r.AccountID = accountID
+	case *brain.InQueueOption:
+		r.AccountID = accountID
 	default:
 		return fmt.Errorf("no owner known for a %s", r.ResourceKind())
 	}

@@ -3,6 +3,7 @@ package v1_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -100,6 +101,9 @@ func TestCollections_CarryAResourceThroughItsLife(t *testing.T) {
 		{"extension", `{"digits":"9","dest_kind":"hangup"}`, `{"digits":"*9"}`, "digits", "*9"},
 		{"ring_group", `{"name":"sales","members":[{"user_id":"us_1"}]}`, `{"strategy":"sequential"}`, "strategy", "sequential"},
 		{"call_limit", `{"name":"all","scope_kind":"account","period_sec":60,"max_count":5}`, `{"direction":"in"}`, "direction", "in"},
+		{"queue", `{"name":"support","max_queued":3}`, `{"strategy":"ring_all","max_queued":null}`, "strategy", "ring_all"},
+		{"agent_queue_assignment", `{"queue_id":"q_1","user_id":"us_1"}`, `{"mode":"mandatory"}`, "mode", "mandatory"},
+		{"in_queue_option", `{"queue_id":"q_1","digit":"*","action":"hangup"}`, `{"label":"no"}`, "label", "no"},
 		{"time_schedule", `{"name":"office","rules":[{"kind":"weekly","dow":1}]}`, `{"timezone":"Europe/Oslo"}`, "timezone", "Europe/Oslo"},
 		{"media_file", `{"name":"hello"}`, `{"text":"Hello"}`, "text", "Hello"},
 		{"media_playlist", `{"name":"songs","media_ids":["media_1"]}`, `{"name":"more songs"}`, "name", "more songs"},
@@ -402,4 +406,18 @@ func TestChange_LosesNoWriteOfTwoAtOnce(t *testing.T) {
 	if u["dnd"] != true || u["display_name"] != "Ann" {
 		t.Errorf("after both: %v", u)
 	}
+}
+
+// An optional number is absent until it is given, keeps a 0, and null takes it away.
+func TestCollections_TellZeroFromAbsent(t *testing.T) {
+	b := newBench(t)
+	one := b.want(201, tokenPlatform, "POST", "/v1/queues?account_id=acc_acme", `{"name":"support"}`).header.Get("Location")
+	for _, c := range []struct{ body, want string }{{`{}`, "<nil>"}, {`{"max_queued":0}`, "0"}, {`{"wrap_up_sec":1}`, "0"}, {`{"max_queued":null}`, "<nil>"}} {
+		b.want(200, tokenPlatform, "PATCH", one, c.body)
+		if got := fmt.Sprint(b.want(200, tokenPlatform, "GET", one, "").body["max_queued"]); got != c.want {
+			t.Errorf("PATCH %s left max_queued %s, want %s", c.body, got, c.want)
+		}
+	}
+	b.want(422, tokenPlatform, "PATCH", one, `{"max_queued":-1}`)
+	b.want(422, tokenPlatform, "PATCH", one, `{"max_queued":"some"}`)
 }

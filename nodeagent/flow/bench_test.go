@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"testing"
 
 	"github.com/sipio/sipio/brain/api"
@@ -47,6 +48,9 @@ func (c *benchChannel) Next(ctx context.Context) (Event, error) {
 func (c *benchChannel) Send(context.Context, string) error          { return nil }
 func (c *benchChannel) API(context.Context, string) (string, error) { return "+OK", nil }
 
+func (c *benchChannel) Job(context.Context, string) (string, error)          { return "+OK", nil }
+func (c *benchChannel) Follow(context.Context, string, string, string) error { return nil }
+
 func (c *benchChannel) Execute(_ context.Context, app, _, uuid string) error {
 	if app == "playback" {
 		c.playing <- uuid
@@ -65,3 +69,32 @@ func (b *benchBrain) Flow(_ context.Context, req api.FlowRequest) (api.FlowReply
 }
 
 func (b *benchBrain) Alive(context.Context, api.FlowAlive) error { return nil }
+
+// BenchmarkDispatch measures what an order to ring an agent costs here: from the op to the moment in which originate is given
+// to the connection of FreeSWITCH.
+func BenchmarkDispatch(b *testing.B) {
+	given := make(chan string)
+	calls := New(Config{Node: "n", Listen: "127.0.0.1:8484", Proxy: "127.0.0.1:5060", Desk: &fakeDesk{}, Media: &fakeMedia{}, Switch: benchSwitch{given: given}, Log: slog.New(slog.DiscardHandler)})
+	k := newCall(calls, &benchChannel{}, connect(nil))
+	e := k.enter(b.Context(), "e1")
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		d := dispatch("r" + strconv.Itoa(n))
+		if _, err := calls.Dispatch(b.Context(), api.Op{Token: "tok", EntryID: "e1", Dispatch: &d}); err != nil {
+			b.Fatal(err)
+		}
+		<-given
+		k.legs.Wait() // refused: busy
+	}
+	k.leave(e)
+}
+
+type benchSwitch struct {
+	*benchChannel
+	given chan<- string
+}
+
+func (s benchSwitch) Job(_ context.Context, command string) (string, error) {
+	s.given <- command
+	return "", refusal{"USER_BUSY"}
+}

@@ -29,10 +29,11 @@ type call struct {
 	uuid, account, token, callID string
 	number, name                 string // of the caller, as the phone wrote them
 	start                        api.FlowStart
-	inBand                       bool  // the caller's phone sends its digits as tones
-	before                       Event // what the channel knew when it came, if an agent had it before; nil once used
-	known                        bool  // what the channel does is this agent's doing
-	early                        bool  // early media is open
+	laws                         string // of G.711: the caller's, and the other one
+	inBand                       bool   // the caller's phone sends its digits as tones
+	before                       Event  // what the channel knew when it came, if an agent had it before; nil once used
+	known                        bool   // what the channel does is this agent's doing
+	early                        bool   // early media is open
 
 	events   chan arrival
 	answered bool
@@ -48,11 +49,17 @@ type call struct {
 	stopped  map[string]Event // recordings that have ended
 	leg      string           // Call-ID of the leg that a dial makes
 	bridged  time.Time
-	seat     seat // in a conference
+	seat     seat            // in a conference
+	kicked   <-chan struct{} // something has come for a caller in a queue
 
-	mu      sync.Mutex
-	rec     recording
-	message string // file that record writes
+	replace func()        // another runner has the channel now
+	done    chan struct{} // this one has left off
+	legs    sync.WaitGroup
+
+	mu       sync.Mutex
+	rec      recording
+	message  string // file that record writes
+	released string // leg of the agent with whom the caller exchanges his media directly
 }
 
 // arrival is an event with the time it came, or the end of the connection.
@@ -64,29 +71,58 @@ type arrival struct {
 
 // Run serves one call until it has ended, its connection was lost or ctx ends. connect is what FreeSWITCH told
 // with the connection. It hangs up calls that the brain ended and those that no brain answered for; it leaves all
-// others alone.
+// others alone. The leg of an agent who has answered is given to whom it was made for.
 func (c *Calls) Run(ctx context.Context, ch Channel, connect Event) {
+	if strings.HasPrefix(connect.UUID(), legPrefix) {
+		c.attend(ctx, ch, connect)
+		return
+	}
 	k := newCall(c, ch, connect)
 	if k.account == "" || k.token == "" || k.start.TargetKind == "" {
 		k.log.Warn("a call without account, token or target is refused", "app", connect.Variable("sip_h_"+api.HeaderApp))
 		k.kill(ctx, "CALL_REJECTED")
 		return
 	}
-	if !c.add(k) {
+	serving, replace := context.WithCancel(ctx)
+	defer replace()
+	k.replace = replace
+	if !c.add(ctx, k) {
 		k.log.Error("a call is refused: this node serves as many as it may", "limit", c.cfg.MaxCalls)
 		k.kill(ctx, "SWITCH_CONGESTION")
 		return
 	}
-	defer c.remove(k)
-	ctx, stop := context.WithCancel(ctx)
+	k.run(serving)
+	c.remove(k)
+	if c.taken(k) && !k.closed {
+		k.keepOpen(ctx)
+	}
+}
+
+// run serves the call, and leaves off with everything that it began.
+func (k *call) run(ctx context.Context) {
+	defer close(k.done)
 	var reader sync.WaitGroup
+	ctx, stop := context.WithCancel(ctx)
 	reader.Go(func() { k.read(ctx) })
-	defer func() { stop(); reader.Wait() }()
+	defer func() { stop(); reader.Wait(); k.legs.Wait() }()
 	if err := k.prepare(ctx); err != nil {
 		k.log.Warn("a call could not be taken over", "error", err)
 		k.closed, k.gone = true, true // read on in lost: it asks whether the channel is there
 	}
 	k.serve(ctx)
+}
+
+// keepOpen holds the connection of a call that came back over another one, until FreeSWITCH closes it: were it closed
+// from here, FreeSWITCH would break off what the other one plays in that moment.
+func (k *call) keepOpen(ctx context.Context) {
+	if err := k.order(ctx, func(ctx context.Context) error { return k.ch.Send(ctx, "noevents") }); err != nil {
+		return
+	}
+	for {
+		if _, err := k.ch.Next(ctx); err != nil {
+			return
+		}
+	}
 }
 
 func newCall(c *Calls, ch Channel, connect Event) *call {
@@ -98,8 +134,10 @@ func newCall(c *Calls, ch Channel, connect Event) *call {
 		number: connect.Get("Caller-Caller-ID-Number"), name: connect.Get("Caller-Caller-ID-Name"),
 		start:  api.FlowStart{TargetKind: kind, TargetID: id, Vars: formVars(header(api.HeaderVars)), Channel: connect.UUID()},
 		events: make(chan arrival), ended: map[string]Event{}, stopped: map[string]Event{},
+		done: make(chan struct{}),
 	}
 	sdp := connect.Variable("switch_r_sdp")
+	k.laws = callersLaw(sdp)
 	k.inBand = sdp != "" && !strings.Contains(sdp, "telephone-event") && connect.Variable("sipio_inband") == ""
 	if connect.Variable(markVariable) != "" {
 		k.before = connect
@@ -267,6 +305,8 @@ func (k *call) listen(ctx context.Context, timer <-chan time.Time) (Event, wake)
 		}
 		k.take(ctx, a)
 		return a.event, wakeEvent
+	case <-k.kicked:
+		return nil, wakeEvent
 	case <-timer:
 		return nil, wakeTimer
 	case <-ctx.Done():

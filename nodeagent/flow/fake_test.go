@@ -52,6 +52,13 @@ func (b *fakeBrain) Flow(_ context.Context, req api.FlowRequest) (api.FlowReply,
 	return reply, nil
 }
 
+// awayFor has the brain answer nothing for a while; 0 = it answers.
+func (b *fakeBrain) awayFor(d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.away = time.Now().Add(d)
+}
+
 func (b *fakeBrain) Alive(_ context.Context, alive api.FlowAlive) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -32,17 +32,27 @@ type Channel interface {
 	Send(ctx context.Context, command string) error           // linger, myevents, event plain …
 	API(ctx context.Context, command string) (string, error)  // an -ERR is an error
 	Execute(ctx context.Context, app, arg, uuid string) error // uuid comes back as Application-UUID
+	Follow(ctx context.Context, app, arg, uuid string) error  // Execute that waits for the one before that came by Follow (event-lock)
 }
 
 // Switch is the inbound connection to the same FreeSWITCH, for what belongs to no call.
 type Switch interface {
 	API(ctx context.Context, command string) (string, error) // an error while FreeSWITCH is away
+	Job(ctx context.Context, command string) (string, error) // the same for what takes long: nobody waits behind it
 }
 
 // Brain answers what to do next. An error is a brain that cannot be reached, or does not answer.
 type Brain interface {
 	Flow(ctx context.Context, req api.FlowRequest) (api.FlowReply, error)
 	Alive(ctx context.Context, alive api.FlowAlive) error
+}
+
+// Desk is the brain's desk of queues: it says whether a caller and an agent who answered may talk, and is told what became
+// of it. An error is a brain that cannot be reached, or does not answer.
+type Desk interface {
+	Claim(ctx context.Context, c api.Claim) (api.ClaimReply, error)
+	Confirm(ctx context.Context, c api.Claim) (api.ClaimReply, error)
+	Miss(ctx context.Context, c api.Claim) (api.ClaimReply, error)
 }
 
 // Media is the node's copy of the media store. Fetch returns a file whose content is the ref's; its path holds
@@ -58,19 +68,23 @@ type Edge interface {
 	EndDialog(ctx context.Context, callID string) error
 }
 
-// Config is what Calls needs. Log, Observe, MaxCalls and SilenceThreshold may be left out.
+// Config is what Calls needs. Log, Observe, MaxCalls and SilenceThreshold may be left out; without Desk or Listen no
+// queue is served.
 type Config struct {
 	Node   string // name of this node
+	Listen string // where FreeSWITCH brings its calls to: host:port of this agent
 	Proxy  string // Kamailio as FreeSWITCH dials it: 127.0.0.1:5060
 	Dir    string // folder where FreeSWITCH writes recordings; it and the agent can write there
 	Brain  Brain
+	Desk   Desk
 	Media  Media
 	Edge   Edge
 	Switch Switch
 	Log    *slog.Logger
 
 	// Observe is told how long a step took: digit (from the event of the digit that ended a command to the
-	// first order of the next), command (from the brain's answer to the first order), brain (a question).
+	// first order of the next), command (from the brain's answer to the first order), brain (a question), claim (a
+	// question to the desk), bridge (from its answer to the talk).
 	Observe func(step string, took time.Duration)
 
 	MaxCalls         int // at once; 0 = 4000
@@ -97,10 +111,14 @@ type Calls struct {
 	rooms rooms
 
 	mu      sync.Mutex
-	live    map[string]*call  // by channel
-	orphans map[string]orphan // by channel
-	parting map[string]orphan // by channel: they have ended, and are being told
-	waiting int               // reports that wait for a brain for long
+	live    map[string]*call     // by channel
+	entries map[string]*entry    // of callers in queues, by id
+	legs    map[string]*leg      // of agents, by channel, until they talk
+	strays  map[string]time.Time // legs of nobody, by channel, since when
+	away    bool                 // the brain could not be told of the calls that live here
+	orphans map[string]orphan    // by channel
+	parting map[string]orphan    // by channel: they have ended, and are being told
+	waiting int                  // reports that wait for a brain for long
 
 	partings sync.WaitGroup // of orphans that have ended
 }
@@ -119,7 +137,7 @@ func New(cfg Config) *Calls {
 	if cfg.SilenceThreshold == 0 {
 		cfg.SilenceThreshold = 200
 	}
-	return &Calls{cfg: cfg, log: cfg.Log, live: map[string]*call{}, orphans: map[string]orphan{}, parting: map[string]orphan{}, rooms: rooms{byName: map[string]*room{}}}
+	return &Calls{cfg: cfg, log: cfg.Log, live: map[string]*call{}, entries: map[string]*entry{}, legs: map[string]*leg{}, strays: map[string]time.Time{}, orphans: map[string]orphan{}, parting: map[string]orphan{}, rooms: rooms{byName: map[string]*room{}}}
 }
 
 // Count returns how many calls are served.
@@ -129,16 +147,30 @@ func (c *Calls) Count() int {
 	return len(c.live)
 }
 
-// add enters a call. A runner of the same channel, whose connection must have ended, is replaced. It is false
-// when there are too many calls.
-func (c *Calls) add(k *call) bool {
+// add enters a call. A runner of the same channel is replaced, and leaves off before add returns: its connection has
+// ended, or the caller has come back from a talk. It is false when there are too many calls.
+func (c *Calls) add(ctx context.Context, k *call) bool {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if _, again := c.live[k.uuid]; !again && len(c.live) >= c.cfg.MaxCalls {
+	old := c.live[k.uuid]
+	if old == nil && len(c.live) >= c.cfg.MaxCalls {
+		c.mu.Unlock()
 		return false
 	}
 	c.live[k.uuid] = k
 	delete(c.orphans, k.uuid)
+	c.mu.Unlock()
+	if old == nil {
+		return true
+	}
+	old.replace()
+	limit := time.NewTimer(settleTimeout)
+	defer limit.Stop()
+	select {
+	case <-old.done:
+	case <-limit.C:
+		k.log.Warn("the runner before this one does not leave off")
+	case <-ctx.Done():
+	}
 	return true
 }
 

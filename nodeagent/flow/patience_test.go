@@ -27,7 +27,7 @@ func TestBrainAway_WhatACallerHasLeftIsToldLater(t *testing.T) {
 	} {
 		inBubble(t, func(t *testing.T) {
 			n := newNode(t, command(api.CommandRecord, api.CommandParams{Key: "k", MaxMS: 9000, Terminators: "#"}), command(api.CommandPlay, api.CommandParams{Files: refs("a")}))
-			during(time.Second, func() { n.brain.away = time.Now().Add(40 * time.Minute) })
+			during(time.Second, func() { n.brain.awayFor(40 * time.Minute) })
 			during(2*time.Second, func() { end.at(n.fs) })
 			during(39*time.Minute, func() {
 				if alive := n.Alive(); len(alive) != 1 || alive[0].Token != "tok" {
@@ -96,9 +96,9 @@ func TestAgentStops_MessageOfACallerWhoHasGoneIsTold(t *testing.T) {
 			during(5*time.Second, stop)
 		},
 		"brain away": func(n *node, stop func()) {
-			n.brain.away = time.Now().Add(9 * time.Second)
+			n.brain.awayFor(9 * time.Second)
 			n.fs.hangup("NORMAL_CLEARING")
-			during(5*time.Second, func() { n.brain.away = time.Time{}; stop() })
+			during(5*time.Second, func() { n.brain.awayFor(0); stop() })
 		},
 		"not heard": func(n *node, stop func()) {
 			n.fs.mu.Lock()
@@ -163,7 +163,7 @@ func TestKeep_OrphanIsReadAgainAndItsRecordingLeftAlone(t *testing.T) {
 		if left, _ := filepath.Glob(file + "*"); len(left) != 2 || len(n.media.stored) != 0 {
 			t.Errorf("of the recording there is %v, stored %v", left, n.media.stored)
 		}
-		n.brain.away = time.Now().Add(40 * time.Minute)
+		n.brain.awayFor(40 * time.Minute)
 		n.fs.set("uuid_exists chan-9", "false")
 		n.fs.set("show channels", `{"row_count":0}`)
 		time.Sleep(30 * time.Minute)

@@ -76,8 +76,12 @@ const maxReports = 5
 
 func isEnd(outcome string) bool { return outcome == api.OutcomeHangup || outcome == api.OutcomeLost }
 
-// report is what a command came to; that of a call that has ended tells of everything it leaves.
+// report is what a command came to, without an outcome the question what comes now; that of a call that has ended tells
+// of everything it leaves.
 func (k *call) report(ctx context.Context, seq int64, done result) api.FlowRequest {
+	if done.outcome == "" && !k.gone {
+		seq = 0
+	}
 	req := k.request(seq, done.outcome)
 	req.Data = done.data
 	if k.gone {
@@ -253,7 +257,7 @@ func (k *call) command(ctx context.Context, reply api.FlowReply) (result, error)
 	case api.CommandHangup:
 		return k.hangup(ctx, p)
 	case api.CommandEnqueue:
-		return failed("this node has no queues"), nil
+		return k.enqueue(ctx, reply.Seq, p)
 	}
 	return failed("this node knows no command " + strconv.Quote(reply.Command)), nil
 }

@@ -17,7 +17,7 @@ func TestBrainAway_CallerWaitsAndGoesOn(t *testing.T) {
 	// Proves that five seconds without a brain cost a caller nothing but the pause: the same question is asked again until answered.
 	inBubble(t, func(t *testing.T) {
 		n := newNode(t, command(api.CommandPlay, api.CommandParams{Files: refs("a")}), command(api.CommandGather, api.CommandParams{MaxDigits: 1}))
-		n.brain.away = time.Now().Add(5 * time.Second)
+		n.brain.awayFor(5 * time.Second)
 		during(8*time.Second, func() { n.fs.press("7") })
 		n.run(nil)
 		n.wantOutcomes("done\ndigits digits=7")
@@ -31,7 +31,7 @@ func TestBrainAway_ForTooLongEndsTheCall(t *testing.T) {
 	// Proves the patience of 30 s: then the caller is hung up with a reason, and not before.
 	inBubble(t, func(t *testing.T) {
 		n := newNode(t)
-		n.brain.away = time.Now().Add(time.Hour)
+		n.brain.awayFor(time.Hour)
 		began := time.Now()
 		n.run(nil)
 		n.wantOrders("api uuid_kill chan-1 NORMAL_TEMPORARY_FAILURE")

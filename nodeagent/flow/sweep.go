@@ -26,6 +26,7 @@ type orphan struct {
 
 	callID, leg string // Call-ID of the caller's dialog, and of that of the one he talks to
 	recording   string // FILE|KEY of the conversation's
+	service     string // of an agent who talks to the caller
 }
 
 // Of recordings that an agent left behind.
@@ -72,6 +73,13 @@ func (c *Calls) tellAlive(ctx context.Context) {
 	if err != nil && ctx.Err() == nil {
 		c.log.Warn("the brain could not be told of the calls that live here", "error", err)
 	}
+	c.mu.Lock()
+	back := c.away && err == nil
+	c.away = err != nil
+	c.mu.Unlock()
+	if back {
+		c.askAll() // orders may have been given meanwhile
+	}
 }
 
 // Alive returns every call of this node's media server, those included that go on without a runner.
@@ -98,6 +106,7 @@ func (c *Calls) unserved() []orphan {
 // channelRow is what is read of one channel in `show channels as json`.
 type channelRow struct {
 	UUID        string `json:"uuid"`
+	State       string `json:"state"`
 	Direction   string `json:"direction"`
 	Context     string `json:"context"`
 	Application string `json:"application"`
@@ -111,7 +120,7 @@ func (c *Calls) sweepNow(ctx context.Context) {
 
 // sweep lists FreeSWITCH's channels and ends those that nobody serves for too long.
 func (c *Calls) sweep(ctx context.Context, now time.Time) error {
-	body, err := c.order(ctx, "show channels as json")
+	body, err := c.list(ctx)
 	if err != nil {
 		return err
 	}
@@ -123,14 +132,25 @@ func (c *Calls) sweep(ctx context.Context, now time.Time) error {
 	}
 	seen := map[string]bool{}
 	for _, row := range list.Rows {
+		if strings.HasPrefix(row.UUID, legPrefix) {
+			seen[row.UUID] = true
+			c.lookLeg(ctx, row, now)
+			continue
+		}
 		if row.UUID == "" || row.Direction != "inbound" {
 			continue // legs that a dial made go with their caller
 		}
 		seen[row.UUID] = true
 		c.look(ctx, row, now)
 	}
+	c.confirmAll(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for uuid := range c.strays {
+		if !seen[uuid] {
+			delete(c.strays, uuid)
+		}
+	}
 	for uuid, o := range c.orphans {
 		if !seen[uuid] {
 			delete(c.orphans, uuid)
@@ -165,7 +185,7 @@ func (c *Calls) look(ctx context.Context, row channelRow, now time.Time) {
 		}
 		o = c.discover(ctx, row.UUID, since)
 	}
-	o.alone = row.Application == "bridge" || row.Application == "conference"
+	o.alone = row.Application == "bridge" || row.Application == "conference" || row.talks()
 	if o.alone {
 		o.since = now
 	}
@@ -196,7 +216,7 @@ func (c *Calls) discover(ctx context.Context, uuid string, since time.Time) orph
 		to   *string
 		name string
 	}{{&o.token, "sip_h_" + api.HeaderCall}, {&o.acct, "sip_h_" + api.HeaderAccount}, {&o.callID, "sip_call_id"},
-		{&o.recording, recordingVariable}, {&other, "last_bridge_to"}} {
+		{&o.recording, recordingVariable}, {&o.service, serviceVariable}, {&other, "last_bridge_to"}} {
 		value, err := c.variable(ctx, uuid, v.name)
 		*v.to, o.whole = value, o.whole && err == nil
 	}

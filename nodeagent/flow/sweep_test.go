@@ -93,7 +93,7 @@ func TestKeep_AConversationThatEndsWithoutARunnerIsTold(t *testing.T) {
 		quiet("it is listed again")
 		n.fs.set("uuid_exists chan-9", "false")
 		n.fs.set("show channels", `{"row_count":0}`)
-		n.brain.away = time.Now().Add(12 * time.Second)
+		n.brain.awayFor(12 * time.Second)
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		want := map[string]string{"cause": "NORMAL_CLEARING", "key": "acc9/rec/today/c.wav", "sha256": "00", "bytes": "96044", "duration_ms": "3000"}

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,10 @@ type fakeSwitch struct {
 	replies map[string]string            // of api commands, by how they begin
 
 	recording string
+	old       *fakeSwitch                          // the connection of the same call before this one
+	agents    func(command string) (string, error) // what is said to an agent's leg
+	jobs      func(command string) (string, error) // originate
+	bridge    func(leg string) (string, error)     // uuid_bridge
 }
 
 type running struct {
@@ -89,6 +94,13 @@ func (f *fakeSwitch) Next(ctx context.Context) (Event, error) {
 	}
 }
 
+// variable sets one of the channel.
+func (f *fakeSwitch) variable(name, value string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.vars[name] = value
+}
+
 // set says what commands are answered that begin so.
 func (f *fakeSwitch) set(prefix, reply string) {
 	f.mu.Lock()
@@ -127,7 +139,23 @@ func (f *fakeSwitch) API(_ context.Context, command string) (string, error) {
 		return reply, nil
 	}
 	verb, rest, _ := strings.Cut(command, " ")
+	if f.agents != nil && strings.HasPrefix(rest, legPrefix) {
+		return f.agents(command)
+	}
 	switch verb {
+	case "uuid_bridge":
+		if f.bridge != nil {
+			return f.bridge(strings.Fields(rest)[1])
+		}
+	case "uuid_getvar":
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return cmp.Or(f.vars[strings.Fields(rest)[1]], notGiven), nil
+	case "uuid_setvar":
+		name, value, _ := strings.Cut(strings.TrimPrefix(rest, f.uuid+" "), " ")
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.vars[name] = value
 	case "uuid_exists":
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -158,6 +186,21 @@ func (f *fakeSwitch) API(_ context.Context, command string) (string, error) {
 		}
 	}
 	return "+OK", nil
+}
+
+// Job is API, but for originate.
+func (f *fakeSwitch) Job(ctx context.Context, command string) (string, error) {
+	if f.jobs != nil && strings.HasPrefix(command, "originate ") {
+		f.note("job " + command)
+		return f.jobs(command)
+	}
+	return f.API(ctx, command)
+}
+
+// Follow plays behind what is being said, and the music goes on.
+func (f *fakeSwitch) Follow(_ context.Context, app, arg, _ string) error {
+	f.note("follow " + strings.TrimSpace(app+" "+arg))
+	return nil
 }
 
 // sound writes a WAV file of so many bytes of sound.
@@ -236,6 +279,9 @@ func (f *fakeSwitch) hangup(cause string) {
 	}
 	f.emit("CHANNEL_HANGUP_COMPLETE", map[string]string{"Hangup-Cause": cause})
 	close(f.closed)
+	if f.old != nil {
+		f.old.hangup(cause)
+	}
 }
 
 // die is a kill of FreeSWITCH.

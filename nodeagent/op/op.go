@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -53,7 +54,7 @@ type Handler struct {
 
 // answer is what an order came to, or comes to: done is closed then.
 type answer struct {
-	body  [sha256.Size]byte // of the order: another one under the same id is a mistake
+	body  [sha256.Size]byte // content of the order: another one under the same id is a mistake
 	done  chan struct{}
 	reply api.OpReply
 }
@@ -95,7 +96,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	reply, status := h.once(r.Context(), order, sha256.Sum256(body))
+	reply, status := h.once(r.Context(), order, content(order, body))
 	if status != http.StatusOK {
 		w.Header().Set("Retry-After", retryAfter)
 		refuse(w, status, http.StatusText(status))
@@ -133,6 +134,15 @@ func read(body []byte) (api.Op, error) {
 		return op, errors.New("kind: missing")
 	}
 	return op, nil
+}
+
+// content is what an order has to say again under its id. One about an agent who is rung tells how much time is left,
+// which becomes less: what counts is whom it rings for whom.
+func content(op api.Op, body []byte) [sha256.Size]byte {
+	if op.Dispatch != nil {
+		body = fmt.Appendf(nil, "%q %q %q %q %q", op.Kind, op.Token, op.EntryID, op.Why, op.Dispatch.ReservationID)
+	}
+	return sha256.Sum256(body)
 }
 
 // once carries an order out, or waits for and returns what the same one came to.

@@ -66,19 +66,17 @@ func drawn(n int) string {
 	return fmt.Sprintf(`{"name":"flow %d","graph":{"start":"in","nodes":[{"id":"in","data":{"kind":"entry"}},{"id":"bye","data":{"kind":"hangup"}}],"edges":[{"source":"in","target":"bye"}]}}`, n)
 }
 
-// Each kind is created, read, listed in pages, changed, replaced and deleted over REST: what is read
-// back is what was answered, a page is never longer than asked for and no resource is missed or listed
-// twice, and after the delete it is gone.
-func TestV1_EveryKindLivesAndDies(t *testing.T) {
-	t.Parallel()
-	e := start(t, edge.Options{})
-	a := newAsker(t, e.BrainURL, e.AdminKey)
-	account, user := "", ""
-	kinds := []struct {
-		kind         brain.Kind
-		body, change func(n int) string
-		member       string // changed by change
-	}{
+// life is how a resource of a kind is made and changed; member is changed by change.
+type life struct {
+	kind         brain.Kind
+	body, change func(n int) string
+	member       string
+}
+
+// lives says it for every kind, in the order in which references allow. Each body is another resource; what refers to
+// a user or a queue does so when it is asked for.
+func lives(user *string, queue func(n int) string) []life {
+	return []life{
 		{brain.KindAccount, func(n int) string { return fmt.Sprintf(`{"name":"account %d"}`, n) }, timezone, "timezone"},
 		{brain.KindSIPDomain, func(n int) string { return fmt.Sprintf(`{"domain":"d%d.test","is_primary":%t}`, n, n == 0) }, renamed("domain", "new.test"), "domain"},
 		{brain.KindNode, func(n int) string { return fmt.Sprintf(`{"name":"edge-%d","weight":0}`, n) }, number("weight"), "weight"},
@@ -90,23 +88,43 @@ func TestV1_EveryKindLivesAndDies(t *testing.T) {
 		{brain.KindMediaPlaylist, func(n int) string { return fmt.Sprintf(`{"name":"songs %d","media_ids":[]}`, n) }, renamed("name", "all songs"), "name"},
 		{brain.KindVoicemail, func(n int) string { return fmt.Sprintf(`{"name":"box %d"}`, n) }, number("quota_mb"), "quota_mb"},
 		{brain.KindConference, func(n int) string { return fmt.Sprintf(`{"name":"room %d"}`, n) }, number("max_members"), "max_members"},
-		{brain.KindSIPUser, func(n int) string { return fmt.Sprintf(`{"username":"10%d"}`, n) }, number("ring_timeout_sec"), "ring_timeout_sec"},
+		{brain.KindSIPUser, func(n int) string {
+			return fmt.Sprintf(`{"username":"10%d","is_agent":true,"skills":{"french":%d}}`, n, 1+n%5)
+		}, number("ring_timeout_sec"), "ring_timeout_sec"},
 		{brain.KindSIPDevice, func(n int) string {
-			return fmt.Sprintf(`{"user_id":%q,"auth_username":"10%d","realm":"d1.test","password":%q}`, user, n, password)
+			return fmt.Sprintf(`{"user_id":%q,"auth_username":"10%d","realm":"d1.test","password":%q}`, *user, n, password)
 		}, number("ring_order"), "ring_order"},
-		{brain.KindRingGroup, func(n int) string { return fmt.Sprintf(`{"name":"group %d","members":[{"user_id":%q}]}`, n, user) }, number("ring_timeout_sec"), "ring_timeout_sec"},
+		{brain.KindRingGroup, func(n int) string { return fmt.Sprintf(`{"name":"group %d","members":[{"user_id":%q}]}`, n, *user) }, number("ring_timeout_sec"), "ring_timeout_sec"},
+		{brain.KindQueue, func(n int) string { return fmt.Sprintf(`{"name":"queue %d","max_queued":%d}`, n, n) }, number("wrap_up_sec"), "wrap_up_sec"},
+		{brain.KindAgentQueueAssignment, func(n int) string { return fmt.Sprintf(`{"queue_id":%q,"user_id":%q}`, queue(n), *user) }, number("tier_level"), "tier_level"},
+		{brain.KindInQueueOption, func(n int) string {
+			return fmt.Sprintf(`{"queue_id":%q,"digit":"%d","action":"hangup"}`, queue(n), n)
+		}, renamed("label", "bye"), "label"},
 		{brain.KindCallFlow, drawn, renamed("status", "draft"), "status"},
-		{brain.KindExtension, func(n int) string { return fmt.Sprintf(`{"digits":"60%d","dest_kind":"user","dest_id":%q}`, n, user) }, renamed("digits", "*77"), "digits"},
+		{brain.KindExtension, func(n int) string { return fmt.Sprintf(`{"digits":"60%d","dest_kind":"user","dest_id":%q}`, n, *user) }, renamed("digits", "*77"), "digits"},
 		{brain.KindDID, func(n int) string {
-			return fmt.Sprintf(`{"e164":"49301000%d","dest_kind":"user","dest_id":%q,"dest_xform":{"topic":"sales"}}`, n, user)
+			return fmt.Sprintf(`{"e164":"49301000%d","dest_kind":"user","dest_id":%q,"dest_xform":{"topic":"sales"}}`, n, *user)
 		}, number("max_channels"), "max_channels"},
 		{brain.KindSIPTrunk, func(n int) string {
 			return fmt.Sprintf(`{"name":"carrier %d","status":"disabled","inbound_acl":["192.0.2.%d"]}`, n, n)
 		}, number("max_channels"), "max_channels"},
 		{brain.KindCallLimit, func(n int) string {
-			return fmt.Sprintf(`{"name":"limit %d","scope_kind":"user","scope_id":%q,"period_sec":60,"max_count":5}`, n, user)
+			return fmt.Sprintf(`{"name":"limit %d","scope_kind":"user","scope_id":%q,"period_sec":60,"max_count":5}`, n, *user)
 		}, number("max_count"), "max_count"},
 	}
+}
+
+// Each kind is created, read, listed in pages, changed, replaced and deleted over REST: what is read
+// back is what was answered, a page is never longer than asked for and no resource is missed or listed
+// twice, and after the delete it is gone.
+func TestV1_EveryKindLivesAndDies(t *testing.T) {
+	t.Parallel()
+	e := start(t, edge.Options{})
+	a := newAsker(t, e.BrainURL, e.AdminKey)
+	account, user := "", ""
+	var queues []string
+	queue := func(n int) string { return queues[min(n, len(queues)-1)] }
+	kinds := lives(&user, queue)
 	if len(kinds) != len(brain.Kinds)-1 { // messages of mailboxes are made by nobody but the platform
 		t.Fatalf("%d kinds are tried, there are %d", len(kinds), len(brain.Kinds))
 	}
@@ -132,7 +150,7 @@ func TestV1_EveryKindLivesAndDies(t *testing.T) {
 				t.Errorf("%s: created as %v, read as %v", k.kind, got, read)
 			}
 		}
-		account, user = first(made[brain.KindAccount]), first(made[brain.KindSIPUser])
+		account, user, queues = first(made[brain.KindAccount]), first(made[brain.KindSIPUser]), made[brain.KindQueue]
 		var listed []string
 		for _, i := range a.walk(path+query, 2) {
 			listed = append(listed, i.id())
@@ -296,6 +314,14 @@ func TestV1_AccountsAreWalledOff(t *testing.T) {
 	} {
 		foreign[kind] = a.send(201, "POST", "/v1/"+string(kind)+"s?account_id="+acme, body).item(t).id()
 	}
+	a.send(200, "PATCH", "/v1/sip_users/"+foreign[brain.KindSIPUser], `{"is_agent":true}`)
+	foreign[brain.KindQueue] = a.send(201, "POST", "/v1/queues?account_id="+acme, `{"name":"support"}`).item(t).id()
+	for kind, body := range map[brain.Kind]string{
+		brain.KindAgentQueueAssignment: fmt.Sprintf(`{"queue_id":%q,"user_id":%q}`, foreign[brain.KindQueue], foreign[brain.KindSIPUser]),
+		brain.KindInQueueOption:        fmt.Sprintf(`{"queue_id":%q,"digit":"1","action":"hangup"}`, foreign[brain.KindQueue]),
+	} {
+		foreign[kind] = a.send(201, "POST", "/v1/"+string(kind)+"s?account_id="+acme, body).item(t).id()
+	}
 	a.newKey(acme, brain.ScopeKeys)
 	foreign[brain.KindAPIKey] = a.walk("/v1/api_keys?account_id="+acme+"&", 500)[0].id()
 	was := string(a.get(200, "/v1/export").body)
@@ -323,14 +349,17 @@ func TestV1_AccountsAreWalledOff(t *testing.T) {
 	own.get(403, "/v1/export?account_id="+acme)
 	own.want(403, "POST", "/v1/apply?account_id="+acme, "application/yaml", "[]")
 	refs := map[string]string{
-		"/v1/sip_devices":     fmt.Sprintf(`{"user_id":%q,"auth_username":"x","realm":"globex.test","password":"x"}`, foreign[brain.KindSIPUser]),
-		"/v1/ring_groups":     fmt.Sprintf(`{"name":"x","members":[{"user_id":%q}]}`, foreign[brain.KindSIPUser]),
-		"/v1/extensions":      fmt.Sprintf(`{"digits":"1","dest_kind":"ring_group","dest_id":%q}`, foreign[brain.KindRingGroup]),
-		"/v1/call_limits":     fmt.Sprintf(`{"name":"x","scope_kind":"user","scope_id":%q,"period_sec":1,"max_count":1}`, foreign[brain.KindSIPUser]),
-		"/v1/voicemails":      fmt.Sprintf(`{"name":"x","greeting_media_id":%q}`, foreign[brain.KindMediaFile]),
-		"/v1/media_playlists": fmt.Sprintf(`{"name":"x","media_ids":[%q]}`, foreign[brain.KindMediaFile]),
-		"/v1/call_flows":      fmt.Sprintf(`{"name":"x","graph":{"start":"in","nodes":[{"id":"in","data":{"kind":"entry"}},{"id":"box","data":{"kind":"voicemail","mailboxId":%q}}],"edges":[{"source":"in","target":"box"}]}}`, foreign[brain.KindVoicemail]),
-		"/v1/sip_users":       fmt.Sprintf(`{"username":"7","fwd_busy_dest_kind":"extension","fwd_busy_dest_id":%q}`, foreign[brain.KindExtension]),
+		"/v1/sip_devices":             fmt.Sprintf(`{"user_id":%q,"auth_username":"x","realm":"globex.test","password":"x"}`, foreign[brain.KindSIPUser]),
+		"/v1/ring_groups":             fmt.Sprintf(`{"name":"x","members":[{"user_id":%q}]}`, foreign[brain.KindSIPUser]),
+		"/v1/extensions":              fmt.Sprintf(`{"digits":"1","dest_kind":"ring_group","dest_id":%q}`, foreign[brain.KindRingGroup]),
+		"/v1/call_limits":             fmt.Sprintf(`{"name":"x","scope_kind":"user","scope_id":%q,"period_sec":1,"max_count":1}`, foreign[brain.KindSIPUser]),
+		"/v1/queues":                  fmt.Sprintf(`{"name":"x","timeout_dest_kind":"queue","timeout_dest_id":%q}`, foreign[brain.KindQueue]),
+		"/v1/in_queue_options":        fmt.Sprintf(`{"queue_id":%q,"digit":"1","action":"hangup"}`, foreign[brain.KindQueue]),
+		"/v1/agent_queue_assignments": fmt.Sprintf(`{"queue_id":%q,"user_id":%q}`, foreign[brain.KindQueue], foreign[brain.KindSIPUser]),
+		"/v1/voicemails":              fmt.Sprintf(`{"name":"x","greeting_media_id":%q}`, foreign[brain.KindMediaFile]),
+		"/v1/media_playlists":         fmt.Sprintf(`{"name":"x","media_ids":[%q]}`, foreign[brain.KindMediaFile]),
+		"/v1/call_flows":              fmt.Sprintf(`{"name":"x","graph":{"start":"in","nodes":[{"id":"in","data":{"kind":"entry"}},{"id":"box","data":{"kind":"voicemail","mailboxId":%q}}],"edges":[{"source":"in","target":"box"}]}}`, foreign[brain.KindVoicemail]),
+		"/v1/sip_users":               fmt.Sprintf(`{"username":"7","fwd_busy_dest_kind":"extension","fwd_busy_dest_id":%q}`, foreign[brain.KindExtension]),
 	}
 	for path, body := range refs {
 		own.send(422, "POST", path, body)

@@ -228,7 +228,7 @@ func (s *Server) apiOriginate(args string) string {
 	if c == nil {
 		return "-ERR " + why + "\n"
 	}
-	then := strings.Join(list[1:], " ")
+	then := unquote(strings.Join(list[1:], " ")) // '&socket(host:port async full)': an argument with spaces stands in quotes
 	c.divert(func() {
 		app, ok := strings.CutPrefix(then, "&")
 		if !ok {

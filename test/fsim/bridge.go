@@ -161,9 +161,6 @@ func (r *ringback) begin() {
 	if strings.HasPrefix(name, "%(") { // tones need no scheme here
 		name = "tone_stream://" + name
 	}
-	if strings.HasPrefix(name, "%(") {
-		name = "tone_stream://" + name
-	}
 	opened, err := c.s.openSound(name)
 	if err != nil {
 		c.s.log.Warn("ringback", "channel", c.id, "error", err)
@@ -246,8 +243,11 @@ func (c *channel) join(peer *channel) {
 	now := time.Now()
 	for _, pair := range [][2]*channel{{c, peer}, {peer, c}} {
 		a, b := pair[0], pair[1]
+		b.mu.Lock()
+		dialed := b.profile.destination
+		b.mu.Unlock()
 		a.mu.Lock()
-		a.partner, a.bridged = b, now
+		a.partner, a.partnerTo, a.bridged = b, dialed, now
 		for _, name := range []string{"bridge_to", "last_bridge_to", "signal_bond"} {
 			a.vars.set(name, b.id)
 		}
@@ -260,6 +260,10 @@ func (c *channel) join(peer *channel) {
 // exchange is the session of the second leg while it is connected.
 func (c *channel) exchange(with *channel, over <-chan struct{}, gone chan<- struct{}) {
 	defer close(gone)
+	if with.isPaired() {
+		c.enter("CS_SOFT_EXECUTE")
+		c.fireExecution("CHANNEL_EXECUTE", execution{"uuid_bridge", with.id, newUUID()})
+	}
 	c.enter("CS_EXCHANGE_MEDIA")
 	for how := broken; how == broken; {
 		how = c.wait(wait{done: over, digit: func(p press) bool {
@@ -283,6 +287,12 @@ func (c *channel) exchange(with *channel, over <-chan struct{}, gone chan<- stru
 		why = with.endCause()
 	}
 	c.end(why, false)
+}
+
+func (c *channel) isPaired() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.paired
 }
 
 // dial sends a digit to the other side (RFC 4733).

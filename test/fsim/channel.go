@@ -46,9 +46,12 @@ type channel struct {
 	cut       chan struct{} // closed when the running application is to be left
 	next      func()        // what the session does after that
 	execs     []execution   // what runs, the innermost last
+	rest      []Action      // of the dialplan, behind what runs
+	paired    bool          // it is the first side of a uuid_bridge
 	breaks    int           // uuid_break: counts, so that waits see it
 	socket    *control      // the application that controls it
 	partner   *channel      // the other leg
+	partnerTo string        // what it had dialed when the two were joined: its own may change since
 	timers    map[*time.Timer]bool
 	recorders map[string]*recorder
 	inband    *earDTMF

@@ -3,6 +3,7 @@ package fsim
 import (
 	"encoding/json"
 	"strings"
+	"time"
 )
 
 // channelCommands are those about one channel, by name.
@@ -30,6 +31,7 @@ func init() {
 		"uuid_record":       (*Server).uuidRecord,
 		"uuid_dump":         (*Server).uuidDump,
 		"uuid_media":        (*Server).uuidMedia,
+		"uuid_media_reneg":  (*Server).uuidReneg,
 		"uuid_hold":         func(*Server, string) string { return anySuccess },
 		"uuid_send_dtmf":    (*Server).uuidSendDTMF,
 	}
@@ -147,6 +149,10 @@ func (s *Server) uuidBroadcast(args string) string {
 	return "+OK Message sent\n"
 }
 
+// bridgeDelay is how long the sessions of a uuid_bridge take to find each other: two packets of 20 ms. Until then
+// there is no bridge, and no media to release.
+const bridgeDelay = 40 * time.Millisecond
+
 // uuidBridge connects two answered channels, wherever they are.
 func (s *Server) uuidBridge(args string) string {
 	f := words(args, 2)
@@ -154,15 +160,22 @@ func (s *Server) uuidBridge(args string) string {
 		return "-USAGE: <uuid> <other_uuid>\n"
 	}
 	a, b := s.channel(f[0]), s.channel(f[1])
-	if a == nil || b == nil || a == b || !a.hasMedia() && !b.hasMedia() {
+	if a == nil || b == nil || a == b || !a.up() || !b.up() || !a.hasMedia() && !b.hasMedia() {
 		return "-ERR Invalid uuid\n"
 	}
 	a.divert(func() {
-		a.enter("CS_SOFT_EXECUTE")
-		x := execution{"uuid_bridge", b.id, newUUID()}
-		a.fireExecution("CHANNEL_EXECUTE", x)
+		for _, state := range []string{"CS_HIBERNATE", "CS_RESET", "CS_SOFT_EXECUTE"} {
+			a.enter(state)
+		}
+		if a.wait(wait{timeout: bridgeDelay, deaf: true}) == left || !b.up() {
+			a.goOn()
+			return
+		}
+		a.fireExecution("CHANNEL_EXECUTE", execution{"uuid_bridge", b.id, newUUID()})
 		a.answer()
+		a.pair(true)
 		a.talk(b)
+		a.pair(false)
 		if !a.ready() {
 			return
 		}
@@ -173,10 +186,16 @@ func (s *Server) uuidBridge(args string) string {
 		case next != "":
 			a.transfer(strings.ReplaceAll(next, ":", " "))
 		default:
-			a.end(b.endCause(), false)
+			a.goOn() // to the end of its dialplan, and so to its own if there is nothing left
 		}
 	})
 	return "+OK " + f[1] + "\n"
+}
+
+func (c *channel) pair(on bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.paired = on
 }
 
 func (s *Server) uuidTransfer(args string) string {

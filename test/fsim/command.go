@@ -289,6 +289,14 @@ func (l *control) gone() {
 	// Only what runs inside this socket is cut; a call that was taken elsewhere does not notice. A caller whose words
 	// are being recorded is hung up: FreeSWITCH's record ends a call when it is cut.
 	recording := false
+	if mine && resume && c.cause == "" && c.next == nil && c.paired && !c.isFreed() { // a talk of uuid_bridge is cut, a released one is not
+		c.next = c.goOn
+		select {
+		case <-c.cut:
+		default:
+			close(c.cut)
+		}
+	}
 	if mine && resume && c.cause == "" && c.next == nil && c.inSocket > 0 {
 		c.messages = nil
 		recording = len(c.execs) > 0 && c.execs[len(c.execs)-1].app == "record"

@@ -38,7 +38,7 @@ func (c *channel) describe(e *event) *event {
 		e.add("Other-Type", map[bool]string{true: "originatee", false: "originator"}[c.inbound])
 		e.add("Other-Leg-Direction", c.partner.direction())
 		e.add("Other-Leg-Unique-ID", c.partner.id)
-		e.add("Other-Leg-Destination-Number", c.partner.profile.destination)
+		e.add("Other-Leg-Destination-Number", c.partnerTo)
 		e.add("Other-Leg-Channel-Name", c.partner.profile.channelName)
 	}
 	if !basic[e.name] {

@@ -170,6 +170,7 @@ func (s *Server) newLeg(id string, to target, vars [][2]string, parent *channel)
 	c.profile.number, c.profile.ani = "0000000000", "0000000000"
 	if parent != nil {
 		parent.mu.Lock()
+		dialed := parent.profile.destination
 		c.profile.name, c.profile.number, c.profile.ani = parent.profile.name, parent.profile.number, parent.profile.number
 		if truth(parent.vars.get("sip_copy_custom_headers")) || parent.vars.get("sip_copy_custom_headers") == "" {
 			for _, name := range parent.vars.order {
@@ -186,7 +187,7 @@ func (s *Server) newLeg(id string, to target, vars [][2]string, parent *channel)
 		c.vars.set("call_uuid", parent.callUUID())
 		parent.mu.Unlock()
 		c.vars.set("originator", parent.id)
-		c.partner = parent
+		c.partner, c.partnerTo = parent, dialed
 	}
 	c.vars.set("channel_name", to.name)
 	c.vars.set("originate_endpoint", "sofia")

@@ -2,7 +2,6 @@ package fsim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -40,6 +39,8 @@ type leg struct {
 	offered  bool   // the INVITE had no SDP: ours was the offer
 	theirs   description
 	reinvite bool // one of ours is under way
+
+	offering sync.Mutex // held for one of ours: the next one waits
 }
 
 // negotiate makes the SDP that answers the INVITE, once.
@@ -246,15 +247,11 @@ func (c *channel) addHeaders(m sip.Message, prefix string) {
 	}
 }
 
-var errPending = errors.New("a re-INVITE is under way")
-
 // offer sends a re-INVITE with an SDP and returns the answer. A refusal is its code with an error.
 func (l *leg) offer(ctx context.Context, sdp string) (answer string, code int, err error) {
+	l.offering.Lock()
+	defer l.offering.Unlock()
 	l.mu.Lock()
-	if l.reinvite {
-		l.mu.Unlock()
-		return "", 0, errPending
-	}
 	l.reinvite = true
 	l.mu.Unlock()
 	defer func() {
@@ -274,13 +271,27 @@ func (l *leg) offer(ctx context.Context, sdp string) (answer string, code int, e
 		return "", 0, err
 	}
 	if !res.IsSuccess() {
-		l.c.set("sip_invite_failure_status", strconv.Itoa(res.StatusCode))
-		l.c.set("sip_invite_failure_phrase", res.Reason)
+		l.c.offerFailed(strconv.Itoa(res.StatusCode), res.Reason, true)
 		return "", res.StatusCode, fmt.Errorf("re-INVITE: %d %s", res.StatusCode, res.Reason)
 	}
+	l.c.offerFailed("", "", false)
 	l.dialog.refresh(res)
 	l.ack(res)
 	return string(res.Body()), res.StatusCode, nil
+}
+
+// offerFailed sets the variables that tell of a refused re-INVITE: a refusal on both legs, an answer clears those of the
+// other leg, as on the real one.
+func (c *channel) offerFailed(status, phrase string, own bool) {
+	c.mu.Lock()
+	peer := c.partner
+	c.mu.Unlock()
+	for _, one := range []*channel{c, peer} {
+		if one != nil && (own || one != c) {
+			one.set("sip_invite_failure_status", status)
+			one.set("sip_invite_failure_phrase", phrase)
+		}
+	}
 }
 
 // ack acknowledges a 2xx.

@@ -9,13 +9,13 @@ import (
 
 func TestRelease_ARefusedOfferLooksLikeSuccess(t *testing.T) {
 	// Proves the lie of facts section 3: the callee refuses the offer (491 here), the answer is +OK Success all the same, the
-	// caller hears nothing, and only sip_invite_failure_status tells; taking the media back cures it.
+	// caller hears nothing, and only sip_invite_failure_status tells, on the caller's channel; taking the media back cures it.
 	ctx := testContext(t)
 	a := newApp(t)
 	s, other := start(t, Options{Outbound: []string{a.addr()}}), start(t, Options{Dialplan: []Action{{"answer", ""}, {"playback", "tone_stream://%(1000,0,700);loops=-1"}}})
 	call, c := answered(ctx, t, s, a, "1001")
 	c.execute(t, "bridge", "sofia/sipio/sip:1002@"+other.SIP)
-	b := c.event(t, "CHANNEL_BRIDGE")["Bridge-B-Unique-ID"]
+	c.event(t, "CHANNEL_BRIDGE")
 	call.SendTone(500)
 	hears(ctx, t, call, 700)
 	busy := func(on bool) {
@@ -26,7 +26,7 @@ func TestRelease_ARefusedOfferLooksLikeSuccess(t *testing.T) {
 	}
 	busy(true)
 	c.must(t, "api uuid_media off "+c.uuid, "+OK Success")
-	for deadline := time.Now().Add(patience); c.send(t, "api uuid_getvar "+b+" sip_invite_failure_status") != "491"; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); c.send(t, "api uuid_getvar "+c.uuid+" sip_invite_failure_status") != "491"; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the refusal left no trace")
 		}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sipio/sipio/test/phone/tone"
@@ -31,11 +32,24 @@ func (s *Server) uuidMedia(args string) string {
 	if peer == nil {
 		return anySuccess // and does nothing anybody wants
 	}
-	if off {
+	switch {
+	case off:
 		c.release(peer)
-	} else {
+	case !c.isFreed() && !peer.isFreed():
+		return "-ERR Operation failed\n"
+	default:
 		c.retake(peer)
 	}
+	return anySuccess
+}
+
+// uuidReneg is `uuid_media_reneg UUID`: the phone is offered the media as it runs. It does not wait for the answer.
+func (s *Server) uuidReneg(args string) string {
+	c := s.channel(args)
+	if c == nil {
+		return "-ERR Operation failed\n"
+	}
+	go func() { _, _ = c.offerAddress(c.localAddr(), "sendrecv") }()
 	return anySuccess
 }
 
@@ -48,14 +62,15 @@ func (c *channel) release(peer *channel) {
 		one.enter("CS_PARK")
 		one.fire("CHANNEL_PARK")
 		one.fireExecution("CHANNEL_EXECUTE", execution{"signal_bridge", map[bool]string{true: peer.id, false: c.id}[one == c], newUUID()})
-		one.set("sip_invite_failure_status", "")
-		one.set("sip_invite_failure_phrase", "")
 	}
 	c.s.free(true, c, peer)
 	var both sync.WaitGroup
-	for _, pair := range [][2]*channel{{c, peer}, {peer, c}} {
-		both.Go(func() { pair[0].offerAddress(pair[1].remoteAddr()) })
-	}
+	var refused atomic.Bool // by the first side
+	both.Go(func() {
+		_, err := c.offerAddress(peer.remoteAddr(), "sendrecv")
+		refused.Store(err != nil)
+	})
+	both.Go(func() { _, _ = peer.offerAddress(c.remoteAddr(), "sendrecv") })
 	waited := make(chan struct{})
 	go func() {
 		both.Wait()
@@ -66,12 +81,8 @@ func (c *channel) release(peer *channel) {
 	case <-waited:
 	case <-time.After(stall):
 	}
-	if c.get("sip_invite_failure_status") != "" { // the caller refused: the command hangs
-		select {
-		case <-time.After(c.s.opt.ReleaseStall):
-		case <-c.hangup:
-		case <-c.s.ctx.Done():
-		}
+	if refused.Load() {
+		c.stall()
 	}
 	for _, one := range []*channel{c, peer} {
 		one.fire("CHANNEL_UNPARK")
@@ -80,12 +91,30 @@ func (c *channel) release(peer *channel) {
 	c.s.fire(withHeaders(c.event("CHANNEL_BRIDGE"), bond, header{"Bridge-B-Unique-ID", peer.id}))
 }
 
+// stall is how long the command hangs that a phone refused.
+func (c *channel) stall() {
+	select {
+	case <-time.After(c.s.opt.ReleaseStall):
+	case <-c.hangup:
+	case <-c.s.ctx.Done():
+	}
+}
+
 // retake brings the media back, one leg after the other.
 func (c *channel) retake(peer *channel) {
 	bond := []header{{"Bridge-A-Unique-ID", c.id}, {"Bridge-B-Unique-ID", peer.id}}
 	c.s.fire(withHeaders(c.event("CHANNEL_UNBRIDGE"), bond...))
+	refused := false
 	for _, one := range []*channel{c, peer} {
-		one.offerAddress(one.localAddr())
+		if _, err := one.offerAddress(one.localAddr(), "sendrecv"); err != nil {
+			refused = true
+			c.s.studio.mu.Lock()
+			one.track.deaf = true
+			c.s.studio.mu.Unlock()
+		}
+	}
+	if refused {
+		c.stall()
 	}
 	c.s.free(false, c, peer)
 	for _, one := range []*channel{c, peer} {
@@ -115,8 +144,32 @@ func (c *channel) remoteAddr() netip.AddrPort {
 	return c.track.port.peer
 }
 
+func (c *channel) isFreed() bool {
+	c.s.studio.mu.Lock()
+	defer c.s.studio.mu.Unlock()
+	return c.track.freed
+}
+
+// takeMedia has a channel hear us again that was released: for good when its talk is over, else until the function
+// returned is called.
+func (c *channel) takeMedia() (giveBack func()) {
+	if !c.isFreed() {
+		return func() {}
+	}
+	c.mu.Lock()
+	peer := c.partner
+	c.mu.Unlock()
+	if peer == nil {
+		c.offerAddress(c.localAddr(), "sendrecv")
+		c.s.free(false, c)
+		return func() {}
+	}
+	c.retake(peer)
+	return func() { c.release(peer) }
+}
+
 // offerAddress re-INVITEs a phone with our SDP but another's address. Its answer changes where we would send to.
-func (c *channel) offerAddress(at netip.AddrPort) {
+func (c *channel) offerAddress(at netip.AddrPort, dir string) (description, error) {
 	l := c.leg
 	law, event := c.law(), c.eventPayload()
 	l.mu.Lock()
@@ -125,21 +178,26 @@ func (c *channel) offerAddress(at netip.AddrPort) {
 		l.version = l.sessions
 	}
 	l.version++
-	sdp := l.s.ourSDP(l.sessions, l.version, at, []tone.Law{law}, event, "sendrecv")
+	sdp := l.s.ourSDP(l.sessions, l.version, at, []tone.Law{law}, event, dir)
 	l.mu.Unlock()
 	ctx, stop := context.WithTimeout(l.s.ctx, ackTimeout)
 	defer stop()
 	answer, code, err := l.offer(ctx, sdp)
-	switch {
-	case err != nil && code == 0 && c.up():
-		c.end("MANDATORY_IE_MISSING", false) // no answer at all: the real one hangs both up
-	case err != nil:
+	if err != nil {
 		l.s.log.Info("offer refused", "channel", c.id, "error", err)
-	default:
-		if _, err := c.agree(answer, []tone.Law{law}); err != nil {
-			l.s.log.Info("answer to our offer", "channel", c.id, "error", err)
+		switch {
+		case code == 0 && c.up():
+			c.end("MANDATORY_IE_MISSING", false) // no answer at all: the real one hangs up
+		case code != 0 && code != 488 && code != 491:
+			c.end(causeOfSIP(code), false)
 		}
+		return description{}, err
 	}
+	d, err := c.agree(answer, []tone.Law{law})
+	if err != nil {
+		l.s.log.Info("answer to our offer", "channel", c.id, "error", err)
+	}
+	return d, err
 }
 
 // reoffered answers a re-INVITE: hold and its end, a new address. While the media is released the offer belongs to
@@ -154,22 +212,30 @@ func (l *leg) reoffered(body string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	c.s.studio.mu.Lock()
-	freed := c.track.freed
-	c.s.studio.mu.Unlock()
 	c.mu.Lock()
 	was, peer := c.held, c.partner
 	c.held = !d.theyReceive()
 	changed := was != c.held
 	c.mu.Unlock()
-	if freed && peer != nil {
-		sdp := l.s.ourSDP(l.sessions, l.version, peer.remoteAddr(), []tone.Law{c.law()}, d.event, d.mirrored())
-		return sdp, nil // no CHANNEL_HOLD, no music
+	if c.isFreed() && peer != nil {
+		return l.passOn(peer, d) // no CHANNEL_HOLD, no music
 	}
 	if changed {
 		c.onHold(!was, peer)
 	}
 	return l.write([]tone.Law{c.law()}, d.event, d.mirrored()), nil
+}
+
+// passOn offers one phone's hold, or its end, to the other one and answers as that answers.
+func (l *leg) passOn(peer *channel, d description) (string, error) {
+	theirs, err := peer.offerAddress(d.addr, d.dir)
+	if err != nil {
+		return "", err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.version++
+	return l.s.ourSDP(l.sessions, l.version, theirs.addr, []tone.Law{l.c.law()}, d.event, theirs.dir), nil
 }
 
 // onHold tells hold or its end; the partner hears music while it lasts.

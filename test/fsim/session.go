@@ -193,6 +193,9 @@ func (c *channel) execute(app, data, id string) bool {
 	c.vars.set("current_application_response", "")
 	c.mu.Unlock()
 	c.fireExecution("CHANNEL_EXECUTE", x)
+	if run.media {
+		defer c.takeMedia()()
+	}
 	run.do(c, data)
 	c.fireExecution("CHANNEL_EXECUTE_COMPLETE", x)
 	c.mu.Lock()
@@ -224,14 +227,25 @@ func (c *channel) fireExecution(name string, x execution) {
 // actions executes a dialplan to its end, or until the channel goes elsewhere.
 func (c *channel) actions(list []Action) {
 	c.enter("CS_EXECUTE")
-	for _, a := range list {
+	for i, a := range list {
 		if !c.ready() {
 			return
 		}
+		c.mu.Lock()
+		c.rest = list[i+1:]
+		c.mu.Unlock()
 		if !c.execute(a.App, a.Data, "") {
 			return
 		}
 	}
+}
+
+// goOn executes what is left of the dialplan, after something else took the channel out of it.
+func (c *channel) goOn() {
+	c.mu.Lock()
+	rest := c.rest
+	c.mu.Unlock()
+	c.actions(rest)
 }
 
 // halt is uuid_break: what plays ends, all of it.

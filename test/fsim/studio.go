@@ -29,6 +29,7 @@ type track struct {
 	stack []source // the last one is heard; those below wait where they are
 	bugs  []bug    // who listens to both directions
 	freed bool     // the media runs around us (uuid_media off): nothing is heard, sent or recorded
+	deaf  bool     // the phone refused to send to us again: it is not heard
 
 	in, out   block
 	came, any bool // in and out hold something in this beat
@@ -82,7 +83,7 @@ func (t *studio) play(n uint32) {
 	t.mu.Lock()
 	t.packets = t.packets[:0]
 	for k := range t.tracks {
-		k.came = k.port != nil && k.port.pull(&k.in) && !k.freed
+		k.came = k.port != nil && k.port.pull(&k.in) && !k.freed && !k.deaf
 	}
 	for room := range t.rooms {
 		room.mix()

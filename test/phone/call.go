@@ -68,6 +68,7 @@ type Call struct {
 	byeReason   string
 	want        direction
 	offering    bool
+	stubborn    int // what a re-INVITE of the other side is answered; 0 as usual, silent not at all
 }
 
 func (p *Phone) newCall() (*Call, error) {

@@ -107,6 +107,25 @@ func (c *Call) reoffer(ctx context.Context, want direction) error {
 	return c.takeAnswer(res.Body())
 }
 
+// silent is no SIP code: a re-INVITE gets no answer.
+const silent = -1
+
+// RefuseOffers has the phone answer each re-INVITE of the other side with a code from 300 on, as one does that cannot
+// have its media moved; its media stays as it is. TakeOffers undoes it.
+func (c *Call) RefuseOffers(code int) { c.offers(code) }
+
+// IgnoreOffers has the phone answer no re-INVITE of the other side at all.
+func (c *Call) IgnoreOffers() { c.offers(silent) }
+
+// TakeOffers has the phone answer re-INVITEs again.
+func (c *Call) TakeOffers() { c.offers(0) }
+
+func (c *Call) offers(code int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stubborn = code
+}
+
 // CallID is the Call-ID header.
 func (c *Call) CallID() string { return c.dialog.callID }
 

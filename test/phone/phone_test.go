@@ -387,6 +387,34 @@ func TestRegister_AnswersOneChallenge(t *testing.T) {
 	}
 }
 
+// Proves a stubborn phone: it refuses a re-INVITE with the code that it was told, or does not answer at all, goes on
+// speaking as before, and is as others are when it takes offers again.
+func TestCall_StubbornPhoneTakesNoOffer(t *testing.T) {
+	ctx := testContext(t)
+	alice, bob := pair(t, "udp", false)
+	a, b := connect(t, ctx, alice, bob)
+	b.SendTone(600)
+	b.RefuseOffers(488)
+	var refused *StatusError
+	if err := a.Resume(ctx); !errors.As(err, &refused) || refused.Code != 488 {
+		t.Errorf("re-INVITE: %v, want 488", err)
+	}
+	mustHear(t, ctx, a, 600)
+	b.IgnoreOffers()
+	short, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := a.Resume(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("re-INVITE: %v, want no answer", err)
+	}
+	mustHear(t, ctx, a, 600)
+	b.TakeOffers()
+	if err := a.Resume(ctx); err != nil {
+		t.Error(err)
+	}
+	mustHear(t, ctx, a, 600)
+	mustBye(t, ctx, a, b)
+}
+
 // Proves the whole path through a record-routing proxy that challenges REGISTER and INVITE, for every transport:
 // route set, in-dialog requests of both sides, reuse of the phone's connection, audio. wss phones are browsers.
 func TestCall_ThroughProxyOnEveryTransport(t *testing.T) {

@@ -85,10 +85,18 @@ func (m *plainRTP) read() {
 			return
 		}
 		var p rtp.Packet
-		if p.Unmarshal(buf[:n]) == nil && p.Version == 2 {
+		if m.expected(from) && p.Unmarshal(buf[:n]) == nil && p.Version == 2 {
 			m.ear.packet(&p, from.String())
 		}
 	}
+}
+
+// expected says that a packet comes from where the other side's SDP says. Others are of a call that had this port before
+// and was never ended, and would be heard between those that count.
+func (m *plainRTP) expected(from netip.AddrPort) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return netip.AddrPortFrom(from.Addr().Unmap(), from.Port()) == m.peer
 }
 
 func (m *plainRTP) transmit(p *rtp.Packet) error {

@@ -94,8 +94,15 @@ func (p *Phone) onInvite(req *sip.Request, tx sip.ServerTransaction) {
 func (c *Call) onReinvite(req *sip.Request, tx sip.ServerTransaction) {
 	p, tag := c.phone, c.dialog.localTag
 	c.mu.Lock()
-	busy, want := c.offering, c.want
+	busy, want, stubborn := c.offering, c.want, c.stubborn
 	c.mu.Unlock()
+	switch {
+	case stubborn == silent:
+		return
+	case stubborn != 0:
+		p.reply(req, tx, stubborn, "Not Acceptable Here")
+		return
+	}
 	if busy {
 		p.reply(req, tx, 491, "Request Pending")
 		return

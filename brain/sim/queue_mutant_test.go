@@ -1,0 +1,83 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/sipio/sipio/brain/acd"
+)
+
+// Proves that the simulator of queues sees faults planted into the production code, one place each, by playing 200
+// seeds of each.
+func TestMutantQueues_PlantedInTheProductionCode(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the simulator anew for each mutant")
+	}
+	for _, mutant := range []struct{ name, file, from, to string }{
+		{"a claim of any fence is granted", "reservation.go", "	case n != fence:\n		return nil, nil, WhyFence\n", ""},
+		{"a fence is given twice", "desk.go", "max(d.fence+1, d.nowMS<<8)", "max(d.fence, d.nowMS<<8)"},
+		{"a lease that ran out frees nobody", "expire.go", "for _, id := range lapsed {", "for _, id := range lapsed[:0] {"},
+		{"an agent who missed is not skipped", "entry.go", "e.skipped = append(e.skipped, a.id)", "_ = append(e.skipped, a.id)"},
+		{"every tier is open", "queue.go", "if level = t.level; stage <= 1 {", "if level = t.level; false {"},
+		{"an agent looks at no tier", "match.go", "if best != nil && m.Tier > by.Tier {", "if best != nil && m.Tier < 0 {"},
+		{"who only rang wraps up", "entry.go", "		if talk {\n			d.hungUp(", "		if true {\n			d.hungUp("},
+		{"a failed dispatch costs the place", "reservation.go", "	default:\n		d.hold(e)\n", "	default:\n		e.sinceMS = d.nowMS\n		d.hold(e)\n"},
+		{"a claim takes nobody else away", "reservation.go", "	for len(e.offers) > 1 {", "	for false {"},
+		{"a late confirm is granted to whom it likes", "reservation.go", "e.state != entryWaiting || a.state != StateWaiting", "a.state != StateWaiting"},
+		{"a talk does not end the misses", "reservation.go", "a.state, a.misses = StateInCall, 0", "a.state = StateInCall"},
+		{"a place is told again and again", "expire.go", "n != e.spoken {", "n > 0 {"},
+		{"an agent whose telephone is gone rings on", "agent.go", "	if !reachable || calls > 0 {", "	if calls > 0 {"},
+		{"a break does not end being staff", "agent.go", "m.signed && m.agent.status == StatusAvailable", "m.signed && m.agent.status != StatusOffline"},
+		{"a snapshot forgets who was skipped", "snapshot.go", "	for _, id := range e.skipped {\n", "	for _, id := range make([]string, len(e.skipped)) {\n"},
+		{"two records of one entry", "entry.go", "	d.record(r)\n", "	d.record(r)\n	d.record(r)\n"},
+	} {
+		t.Run(mutant.name, func(t *testing.T) {
+			out := playMutant(t, "TestSimQueues", "../acd/"+mutant.file, mutant.from, mutant.to)
+			at := strings.Index(out, "seed ")
+			if at < 0 {
+				t.Fatalf("no seed of 200 finds it:\n%s", out)
+			}
+			t.Log(strings.SplitN(out[at:], "\n", 2)[0])
+		})
+	}
+}
+
+// deaf never hears that a lease has run out, loud gives each order twice.
+type (
+	deaf struct{ Desk }
+	loud struct{ Desk }
+)
+
+func (d deaf) Lapsed(int64, int) []string { return nil }
+
+func (d loud) Orders() []acd.Order {
+	orders := d.Desk.Orders()
+	return append(orders, orders...)
+}
+
+// Proves that what goes wrong around a desk is seen as well, and that a run is a function of its seed: both runs of
+// a broken world find the same fault at the same step.
+func TestMutantQueues_AroundTheDesk(t *testing.T) {
+	for name, wrap := range map[string]func(Desk) Desk{
+		"leases never lapse": func(d Desk) Desk { return deaf{d} },
+		"orders come twice":  func(d Desk) Desk { return loud{d} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			found := 0
+			for seed := range uint64(20) {
+				_, first := RunQueues(seed, QueueOptions{Wrap: wrap})
+				_, second := RunQueues(seed, QueueOptions{Wrap: wrap})
+				if fmt.Sprint(first) != fmt.Sprint(second) {
+					t.Fatalf("%v, then %v", first, second)
+				}
+				if first != nil {
+					found++
+				}
+			}
+			if found < 15 {
+				t.Fatalf("%d seeds of 20 find it", found)
+			}
+		})
+	}
+}

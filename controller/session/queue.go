@@ -1,0 +1,110 @@
+package session
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/acd"
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/session"
+)
+
+// Queues gives callers their places.
+type Queues interface {
+	// Join asks for a place, and gives the agents who are to be rung at once. Asked again it says how the place stands.
+	// brain.EUnavailable: again later.
+	Join(ctx context.Context, accountID string, j *acd.Join) (acd.Joined, []api.Dispatch, error)
+	// Leave gives a place back, at least once. One that nobody has is no error.
+	Leave(ctx context.Context, accountID, entryID, outcome string) error
+}
+
+// Agents does what agents want who dial a feature code.
+type Agents interface {
+	// Act returns why it was refused, "" when it was done. brain.EUnavailable: again later.
+	Act(ctx context.Context, accountID string, req api.AgentRequest) (why string, err error)
+}
+
+// join asks for the place that a caller needs before his node hears the command. next is the question with which the
+// session goes on otherwise; nil: he has his place.
+func (c *Calls) join(ctx context.Context, f *api.FlowRequest, reply *session.Reply) (rings []api.Dispatch, next *session.Request, err error) {
+	exit := acd.LeftFailed
+	if c.Queues == nil {
+		err = errNobody
+	} else {
+		var joined acd.Joined
+		joined, rings, err = c.Queues.Join(ctx, f.AccountID, reply.Enqueue)
+		exit = joined.Outcome
+	}
+	switch {
+	case err != nil && (brain.CodeOf(err) == brain.EUnavailable || ctx.Err() != nil):
+		return nil, nil, brain.Errorf(brain.EUnavailable, "join queue %s: %s", reply.Enqueue.QueueID, err)
+	case err != nil:
+		c.faults.Add(1)
+		c.Log.LogAttrs(ctx, slog.LevelError, "a caller gets no place in his queue", slog.String("account", f.AccountID),
+			slog.String("call_id", reply.CallID), slog.String("queue", reply.Enqueue.QueueID), slog.Any("err", err))
+		exit = acd.LeftFailed
+	case exit == "":
+		still, err := c.still(ctx, f, reply.Enqueue.EntryID)
+		if err != nil || !still {
+			return nil, &session.Request{}, err
+		}
+		return rings, nil, nil
+	case exit == acd.LeftAnswered: // the session had lapsed, and he talks to his agent: his node tells when that is over
+		return nil, nil, nil
+	}
+	return nil, &session.Request{Result: &session.Result{Turn: reply.Turn, Outcome: api.OutcomeExit, Data: map[string]string{"exit": exit}}}, nil
+}
+
+// still tells whether a caller who has just got a place waits in it. One who went elsewhere meanwhile gave it back before
+// he had it: it is given back here.
+func (c *Calls) still(ctx context.Context, f *api.FlowRequest, entryID string) (bool, error) {
+	now, err := c.Owner.Step(ctx, f.AccountID, f.Token, &session.Request{})
+	if err != nil || now.Enqueue != nil && now.Enqueue.EntryID == entryID {
+		return err == nil, err
+	}
+	if err := c.Queues.Leave(ctx, f.AccountID, entryID, acd.LeftAbandoned); err != nil {
+		return false, brain.Errorf(brain.EUnavailable, "leave a queue: %s", err)
+	}
+	return false, nil
+}
+
+// rejoin asks for a place again that was given back for a call which had lapsed, when its node has come back
+// meanwhile. Whom to ring for it the queue says by itself later.
+func (c *Calls) rejoin(ctx context.Context, accountID string, now *session.Reply, performed []session.Effect) {
+	if now.Enqueue == nil || c.Queues == nil {
+		return
+	}
+	for i := range performed {
+		if e := &performed[i]; e.Kind == session.EffectQueueLeft && e.EntryID == now.Enqueue.EntryID {
+			_, _, err := c.Queues.Join(ctx, accountID, now.Enqueue)
+			if err != nil {
+				c.Log.LogAttrs(ctx, slog.LevelWarn, "a caller who came back gets his place with the next word of his node", slog.String("account", accountID),
+					slog.String("call_id", now.CallID), slog.Any("err", err))
+			}
+			return
+		}
+	}
+}
+
+// act does what an agent wants and makes the question that brings the session the result.
+func (c *Calls) act(ctx context.Context, f *api.FlowRequest, reply *session.Reply) (*session.Request, error) {
+	result := &session.Result{Turn: reply.Turn, Outcome: api.OutcomeDone}
+	why, err := "", error(errNobody)
+	if c.Agents != nil {
+		why, err = c.Agents.Act(ctx, f.AccountID, *reply.Need.Agent)
+	}
+	switch {
+	case err != nil && (brain.CodeOf(err) == brain.EUnavailable || ctx.Err() != nil):
+		return nil, brain.Errorf(brain.EUnavailable, "%s of agent %s: %s", reply.Need.Agent.Action, reply.Need.Agent.UserID, err)
+	case err != nil:
+		c.faults.Add(1)
+		c.Log.LogAttrs(ctx, slog.LevelError, "an agent's code was not carried out", slog.String("account", f.AccountID),
+			slog.String("call_id", reply.CallID), slog.String("action", reply.Need.Agent.Action), slog.Any("err", err))
+		why = "it could not be carried out"
+	}
+	if why != "" {
+		result.Outcome, result.Data = api.OutcomeDenied, map[string]string{"reason": why}
+	}
+	return &session.Request{Result: result}, nil
+}

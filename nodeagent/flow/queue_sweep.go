@@ -1,0 +1,79 @@
+package flow
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// strayAfter is how long an agent's leg may be nobody's: its caller's call changes hands meanwhile.
+const strayAfter = 10 * time.Second
+
+// talks says that a channel is connected to another one by uuid_bridge, past the media server or not.
+func (r channelRow) talks() bool {
+	return slices.Contains([]string{"CS_SOFT_EXECUTE", "CS_EXCHANGE_MEDIA", "CS_HIBERNATE"}, r.State)
+}
+
+// list asks FreeSWITCH for its channels. It takes a while when there are many: orders to ring an agent do not wait for it.
+func (c *Calls) list(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
+	defer cancel()
+	return c.cfg.Switch.Job(ctx, "show channels as json")
+}
+
+// lookLeg judges an agent's leg: one that neither talks nor is waited for here is hung up after strayAfter.
+func (c *Calls) lookLeg(ctx context.Context, row channelRow, now time.Time) {
+	c.mu.Lock()
+	since, known := c.strays[row.UUID]
+	switch {
+	case c.legs[row.UUID] != nil || row.talks():
+		delete(c.strays, row.UUID)
+		since = now
+	case !known:
+		c.strays[row.UUID] = now
+		since = now
+	}
+	c.mu.Unlock()
+	if now.Sub(since) < strayAfter {
+		return
+	}
+	c.log.Warn("an agent's leg of nobody is hung up", "channel", row.UUID, "for", now.Sub(since))
+	if _, err := c.order(ctx, "uuid_kill "+row.UUID+" NORMAL_CLEARING"); err != nil {
+		c.log.Warn("it could not be hung up", "channel", row.UUID, "error", err)
+	}
+}
+
+// confirmAll tells the desk of the talks that go on without a runner and that it may not have heard of. The first one
+// that no brain takes ends it until the next sweep.
+func (c *Calls) confirmAll(ctx context.Context) {
+	type talk struct {
+		channel string
+		s       service
+	}
+	var list []talk
+	if c.cfg.Desk == nil {
+		return
+	}
+	c.mu.Lock()
+	for uuid, o := range c.orphans {
+		if s, ok := parseService(o.acct, o.service); ok && o.alone && !s.confirmed {
+			list = append(list, talk{uuid, s})
+		}
+	}
+	c.mu.Unlock()
+	for _, t := range list {
+		asking, cancel := context.WithTimeout(ctx, deskTimeout)
+		ok := c.confirm(asking, t.channel, t.s, c.log)
+		cancel()
+		if !ok {
+			return
+		}
+		t.s.confirmed = true
+		c.mu.Lock()
+		if o, still := c.orphans[t.channel]; still {
+			o.service = t.s.String()
+			c.orphans[t.channel] = o
+		}
+		c.mu.Unlock()
+	}
+}
