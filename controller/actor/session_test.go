@@ -193,7 +193,7 @@ func TestSessions_LeaseIsRenewedAndEnds(t *testing.T) {
 	if late := s.Late(t.Context()); len(late) > 0 {
 		t.Errorf("still late: %v", late)
 	}
-	c.forward(time.Hour) // a node that was cut off may still come back until then
+	c.forward(time.Hour)                                                                                        // a node that was cut off may still come back until then
 	if late := s.Late(t.Context()); slices.Contains(late, api.AliveCall{AccountID: "acc_1", Token: "silent"}) { // named has lapsed too by now
 		t.Errorf("late again: %v", late)
 	}
