@@ -71,7 +71,7 @@ bench-media:
 	go run ./test/bench/media
 
 # From an agent who is free to the order to ring him, beside a dispatcher that polls; then callers served a second in one
-# account, and what an event costs by the number of callers. Two minutes, nothing else should run.
+# account, and what an event costs by the number of callers. Two to three minutes, nothing else should run.
 bench-acd:
 	go run ./test/bench/acd
 	go test -count=1 -run '^$$' -bench ACD -benchtime 1x ./test/bench/

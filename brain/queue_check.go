@@ -17,7 +17,8 @@ const (
 	maxQueued     = 10_000
 	maxTier       = 100
 	maxPosition   = 100_000
-	minRingSec    = 3 // a phone that rings for less is seldom heard
+	maxAssigned   = 20_000 // of an account: who serves what is written down for its queues at each change
+	minRingSec    = 3      // a phone that rings for less is seldom heard
 )
 
 func (c *checker) queue(r *Queue) {
@@ -164,6 +165,9 @@ func (v *accountChecker) checkQueues(rows AccountRows, names *nameSet) {
 	}
 	for i := range rows.Assignments {
 		a := &rows.Assignments[i]
+		if i == maxAssigned {
+			v.add(a, "queue_id", "the account has more than %d assignments of agents to queues", maxAssigned)
+		}
 		v.find(a, "queue_id", KindQueue, a.QueueID)
 		agent, exists := agents[a.UserID]
 		switch {

@@ -166,6 +166,27 @@ func TestValidateAccount_TellsTheReferencesOfQueues(t *testing.T) {
 	}
 }
 
+// Proves that an account may have so many assignments and no more: the first one too many is told of, and it alone.
+func TestValidateAccount_BoundsTheAssignments(t *testing.T) {
+	rows := queueAccount()
+	for i := len(rows.Assignments); i < maxAssigned; i++ {
+		id := fmt.Sprint(i)
+		rows.Queues = append(rows.Queues, Queue{ID: "q_" + id + "x", Name: "queue " + id})
+		rows.Assignments = append(rows.Assignments, AgentQueueAssignment{ID: "aq_" + id + "x", QueueID: "q_" + id + "x", UserID: "us_1"})
+	}
+	if errs := ValidateAccount(rows); errs != nil {
+		t.Fatalf("%d assignments: %+v", len(rows.Assignments), errs[0])
+	}
+	for _, id := range []string{"one too many", "two too many"} {
+		rows.Queues = append(rows.Queues, Queue{ID: id, Name: id})
+		rows.Assignments = append(rows.Assignments, AgentQueueAssignment{ID: id, QueueID: id, UserID: "us_1"})
+	}
+	errs := ValidateAccount(rows)
+	if len(errs) != 1 || errs[0].Resource.ResourceID() != "one too many" || errs[0].Path != "queue_id" || !strings.Contains(errs[0].Text, "20000") {
+		t.Errorf("%+v", errs)
+	}
+}
+
 // Proves that agents stand by tier, then position, then id, and keys by digit, each under their queue.
 func TestNewAccountConfig_IndexesQueues(t *testing.T) {
 	rows := AccountRows{Queues: []Queue{{ID: "q_1"}, {ID: "q_2"}},

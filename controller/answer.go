@@ -77,7 +77,7 @@ func openAnswering(ctx context.Context, cfg Config, store *config.Store, l *live
 		Recordings: recordings{log}, Sounds: a.library, CheckPIN: pin.Check, HTTP: outside, Log: log}
 	l.host.Env = a.calls.Env
 	a.queues = queue.New(&actor.Desks{Live: l.presence.Live}, store.Directory, a.nodes, a.library, log)
-	a.calls.Queues, a.calls.Agents = a.queues, a.queues
+	a.calls.Queues, a.calls.Agents, a.queues.Callers = a.queues, a.queues, a.calls
 	l.host.Effects = a.queues.Effects
 	a.left = newLeftovers(objects{a.store}, store, a.boxes.Lamp, log)
 	store.Changed = func(actor string, changes []brain.Change) {

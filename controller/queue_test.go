@@ -104,7 +104,7 @@ func TestRun_ServesACallerInAQueue(t *testing.T) {
 			t.Errorf("%s: %+v", path, verdict)
 		}
 	}
-	over := api.FlowRequest{AccountID: account, Token: "t1", CallID: "c1", Node: "edge1", Seq: command.Seq, Outcome: api.OutcomeAnswered, Data: map[string]string{"duration_ms": "5000"}}
+	over := api.FlowRequest{AccountID: account, Token: "t1", CallID: "c1", Node: "edge1", Seq: command.Seq, Outcome: api.OutcomeAnswered, Data: map[string]string{"talk_ms": "5000"}}
 	r.post(t, api.PathFlow, over, &command)
 	if command.Command != api.CommandHangup {
 		t.Errorf("after the talk: %+v", command)

@@ -76,9 +76,7 @@ type Queue struct {
 	AnnounceEWT      bool  // with the expected wait
 	AnnounceFirstMS  int64 // after joining
 	AnnounceEveryMS  int64 // 0 = once
-	Confirm          bool  // the agent presses 1
 	ExitNoAgents     bool  // callers leave when nobody is signed in and reachable at all
-	MayRelease       bool  // the talk may go past the media server
 }
 
 // Relax is one step in which the demand for skills falls: after so long, Skill ("" = all) is needed LowerBy
@@ -166,7 +164,7 @@ type Offer struct {
 
 // Orders tell a node what to do; kinds are those of api.Op.
 type Order struct {
-	ID       string // the same each time the order is given
+	ID       string // the same each time the order is given; an exit that is given again is another, since it may have been refused
 	Kind     string // OrderX
 	EntryID  string
 	Token    string

@@ -55,8 +55,9 @@ func (d *Desk) order(o Order, r *reservation) {
 	d.orderTo(r.entry, o)
 }
 
+// orderExit has another id each time: a node that was not ready for the first answers the same one as it did then.
 func (d *Desk) orderExit(e *entry) {
-	d.orderTo(e, Order{ID: "exit-" + e.id + "-" + strconv.FormatInt(e.leavingMS, 36), Kind: OrderExit, Outcome: e.outcome, UntilMS: e.exitMS})
+	d.orderTo(e, Order{ID: "exit-" + e.id + "-" + strconv.FormatInt(e.exitMS, 36), Kind: OrderExit, Outcome: e.outcome, UntilMS: e.exitMS})
 }
 
 func (d *Desk) orderPosition(e *entry, position int) {

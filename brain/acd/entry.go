@@ -42,8 +42,7 @@ type entry struct {
 	connectedMS int64
 	servedBy    string
 	outcome     string // leaving
-	leavingMS   int64
-	exitMS      int64 // leaving: when it is told again
+	exitMS      int64  // leaving: when it is told again
 
 	// Found again.
 	stage int
@@ -227,7 +226,7 @@ func (d *Desk) hold(e *entry) {
 func (d *Desk) exit(e *entry, outcome string) {
 	d.shut(e)
 	e.queue.displace(e)
-	e.state, e.outcome, e.leavingMS, e.exitMS = entryLeaving, outcome, d.nowMS, d.nowMS+ExitAgainMS
+	e.state, e.outcome, e.exitMS = entryLeaving, outcome, d.nowMS+ExitAgainMS
 	d.orderExit(e)
 	d.wake(e)
 }
@@ -257,7 +256,7 @@ func (q *queue) inLine() []*entry {
 func (d *Desk) leave(entryID, outcome string) bool {
 	e := d.entries[entryID]
 	if e == nil {
-		return false
+		return d.leftBefore(entryID, outcome)
 	}
 	if outcome == LeftAnswered && e.state == entryClaimed {
 		d.serve(e.offers[0]) // the confirm was lost
@@ -287,6 +286,19 @@ func (d *Desk) leave(entryID, outcome string) bool {
 	if q := e.queue; q.leaves() {
 		delete(d.queues, q.ID)
 	}
+	return true
+}
+
+// leftBefore remembers that somebody has left who has no place: a join that was under way before comes to none.
+func (d *Desk) leftBefore(entryID, outcome string) bool {
+	if entryID == "" || d.pastEntries.known[entryID] != nil {
+		return false
+	}
+	if outcome != LeftAnswered && !known(outcome) {
+		outcome = LeftFailed
+	}
+	own(&entryID, &outcome)
+	d.rememberEntry(entryID, outcome, d.nowMS)
 	return true
 }
 
@@ -338,7 +350,7 @@ func (d *Desk) over(e *entry, outcome string) {
 		f.OptionOut++
 	}
 	d.counts(d.nowMS)
-	d.rememberEntry(e, outcome)
+	d.rememberEntry(e.id, outcome, e.sinceMS)
 	r := Record{EntryID: e.id, QueueID: q.ID, Token: e.token, CallID: e.callID, CallerNumber: e.number, CallerName: e.name, Label: e.label,
 		Outcome: outcome, Short: short, EnqueuedMS: e.sinceMS, ConnectedMS: e.connectedMS, EndMS: d.nowMS, Priority: e.priority, Misses: e.misses}
 	if outcome == LeftAnswered {

@@ -72,7 +72,7 @@ func TestFence_AnOldOneChangesNothing(t *testing.T) {
 }
 
 // Proves leases: an offer nobody claims frees both, counts as a miss and keeps place and age; a claim nobody
-// confirms frees both and is no miss; a confirm that comes late is granted while both are free, and only then.
+// confirms frees both and is no miss; a confirm that comes late is granted.
 func TestLease_RunsOut(t *testing.T) {
 	q := lineup(TopDown)
 	q.MaxNoAnswer = 2
@@ -102,15 +102,95 @@ func TestLease_RunsOut(t *testing.T) {
 	if o.confirm("anna/x") != "granted" || o.show("anna") != "on_break in_call incall" || o.confirm("anna/x") != "granted" {
 		t.Fatal("a late confirm while both are free")
 	}
-	o.leave("x", LeftAnswered)
-	o.agent("anna", ActionAvailable)
-	o.want("anna rings for y")
-	o.claim("anna/y")
-	late := o.offers["anna/y"]
-	o.pass(15)
-	o.want("anna stops for y: lease, anna rings for y")
-	if got := o.verdict(AppendConfirm(nil, late.ReservationID, late.Fence)); got != WhyLease {
-		t.Fatalf("a late confirm while she rings for him anew: %s", got)
+}
+
+// Proves that a confirm that comes after its lease ran out makes the talk, whatever the two were offered since: those
+// offers are taken back, and a caller who was told to leave is not told again. Only who has somebody else by then is refused.
+func TestLease_ALateConfirm(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		since func(o *office) // after the claim of anna/x ran out
+		ends  string          // what is ordered by the confirm; "" = it is refused
+	}{
+		{"they are offered to each other", func(o *office) { o.want("anna stops for x: lease, anna rings for x") }, "anna stops for x: lost"},
+		{"they are offered to others", func(o *office) {
+			o.orders()
+			o.miss("anna/x", MissBusy)
+			o.join("y")
+			o.agent("ben", ActionLogin)
+			o.pass(1)
+			o.want("ben rings for x")
+			if o.show("anna") != "available offering ring" || o.show("ben") != "available offering ring" {
+				o.t.Fatal("the two are not offered")
+			}
+		}, "ben stops for x: lost, anna stops for y: agent_gone, ben rings for y"},
+		{"the caller was told to leave", func(o *office) {
+			o.agent("anna", ActionLogout)
+			o.pass(2)
+			o.want("anna stops for x: lease, anna rings for x, anna stops for x: agent_gone, x exits: no_agents, x exits: no_agents")
+		}, "nothing"},
+		{"the caller has another agent", func(o *office) {
+			o.orders()
+			o.miss("anna/x", MissBusy)
+			o.agent("ben", ActionLogin)
+			o.pass(1)
+			o.want("ben rings for x")
+			o.claim("ben/x")
+		}, ""},
+		{"the agent has another caller", func(o *office) {
+			o.agent("anna", ActionLogout)
+			o.agent("anna", ActionLogin)
+			o.join("y")
+			o.orders()
+			o.talk("anna/y")
+		}, ""},
+		{"the agent wraps up with another caller", func(o *office) {
+			o.agent("anna", ActionLogout)
+			o.agent("anna", ActionLogin)
+			o.join("y")
+			o.orders()
+			o.talk("anna/y")
+			o.leave("y", LeftAnswered)
+		}, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			q := lineup(TopDown)
+			q.ExitNoAgents, q.WrapUpMS = true, 60_000
+			o := open(t, &Setup{Queues: []Queue{q}, Agents: staff("q", "anna", "ben")})
+			o.agent("ben", ActionLogout)
+			o.join("x")
+			o.claim("anna/x")
+			late := o.offers["anna/x"]
+			o.pass(15)
+			row.since(o)
+			o.orders()
+			want, why := row.ends, "granted"
+			if want == "" {
+				why = WhyLease
+			} else if want == "nothing" {
+				want = ""
+			}
+			for range 2 {
+				if got := o.verdict(AppendConfirm(nil, late.ReservationID, late.Fence)); got != why {
+					t.Fatalf("%s, want %s", got, why)
+				}
+				o.want(want)
+				want = ""
+			}
+			if why != "granted" {
+				return
+			}
+			if v, _ := o.d.Agent("anna"); v.State != StateInCall || v.EntryID != "x" {
+				t.Fatalf("%+v", v)
+			}
+			if got := o.join("x"); got != "0" {
+				t.Fatalf("asked how he stands while he talks: %s", got)
+			}
+			o.leave("x", LeftAnswered)
+			if o.orders(); len(o.records) != 1 || o.records[0].Outcome != LeftAnswered || o.records[0].UserID != "anna" {
+				t.Fatalf("%+v", o.records)
+			}
+		})
 	}
 }
 
@@ -129,7 +209,6 @@ func TestRejoin(t *testing.T) {
 	o.leave("x", LeftFailed)
 	before := o.d.AppendSnapshot(nil)
 	o.leave("x", LeftAbandoned)
-	o.leave("nobody", LeftAbandoned)
 	if !bytes.Equal(before, o.d.AppendSnapshot(nil)) {
 		t.Fatal("left twice")
 	}
@@ -154,5 +233,62 @@ func TestRejoin(t *testing.T) {
 	}
 	if o.orders(); len(o.records) != 4 || o.records[0].Outcome != LeftFailed || o.records[1].EnqueuedMS != base || o.records[3].Short {
 		t.Fatalf("%+v", o.records)
+	}
+}
+
+// Proves that a leave that comes before its join is remembered, in snapshots too: the join then has its outcome instead of
+// a place in which nobody waits; one whose node failed may come back; and that it is forgotten in time.
+func TestLeave_BeforeTheJoin(t *testing.T) {
+	o := open(t, &Setup{Queues: []Queue{lineup(TopDown)}, Agents: staff("q", "anna")})
+	o.leave("", LeftAbandoned)
+	for outcome, then := range map[string]string{LeftAbandoned: "exit abandoned", LeftOption: "exit option", LeftAnswered: "exit answered",
+		ExitTimeout: "exit timeout", LeftFailed: "anna", "strange": "anna"} {
+		o.leave(outcome, outcome)
+		d, err := Restore(o.d.AppendSnapshot(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Resume(o.now)
+		o.d = d
+		before := d.AppendSnapshot(nil)
+		if o.leave(outcome, LeftOption); !bytes.Equal(before, d.AppendSnapshot(nil)) {
+			t.Fatal("left twice")
+		}
+		if got := o.join(outcome); got != then {
+			t.Fatalf("%s: %s, want %s", outcome, got, then)
+		}
+		o.leave(outcome, LeftAbandoned)
+		o.orders()
+	}
+	if len(o.records) != 2 {
+		t.Fatalf("records of who never came: %+v", o.records)
+	}
+	o.leave("later", LeftAbandoned)
+	if o.pass(400); len(o.d.pastEntries.known) > 0 {
+		t.Fatalf("%d are not forgotten", len(o.d.pastEntries.known))
+	}
+	if got := o.join("later"); got != "anna" {
+		t.Fatalf("long afterwards: %s", got)
+	}
+}
+
+// Proves that an exit that is told again is another order: a node answers one that it has refused as it did before.
+func TestExit_IsAnotherOrderEachTime(t *testing.T) {
+	q := lineup(TopDown)
+	q.ExitNoAgents = true
+	o := open(t, &Setup{Queues: []Queue{q}, Agents: staff("q", "anna")})
+	o.agent("anna", ActionBreak)
+	o.join("x")
+	o.agent("anna", ActionLogout)
+	o.pass(9)
+	orders, seen := o.d.Orders(), map[string]bool{}
+	for _, x := range orders {
+		if x.Kind != OrderExit || seen[x.ID] {
+			t.Fatalf("%+v", orders)
+		}
+		seen[x.ID] = true
+	}
+	if len(orders) != 5 {
+		t.Fatalf("%d times", len(orders))
 	}
 }

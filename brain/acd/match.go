@@ -189,11 +189,12 @@ func (d *Desk) ring(e *entry) {
 	d.wake(e)
 }
 
-// everybody lists who can be rung for an entry: those who were not tried, and those who were.
+// everybody lists who can be rung for an entry, lower tiers first: those who were not tried, and those who were; of
+// each at most maxRing.
 func (d *Desk) everybody(e *entry) (fresh, tried []*member) {
 	open := e.queue.openTo(e.stage)
 	for _, t := range e.queue.tiers {
-		if t.level > open {
+		if t.level > open || len(fresh) == maxRing {
 			break
 		}
 		t.ready.each(func(m *member) bool {

@@ -7,7 +7,7 @@ const (
 	slackMS   = 60_000 // how long what is no longer needed may lie
 )
 
-// pastEntry is a place that was given up.
+// pastEntry is a place that was given up, or will not be taken.
 type pastEntry struct {
 	id, outcome     string
 	sinceMS, overMS int64
@@ -118,8 +118,8 @@ func (l *stickies) drop(s *sticky) {
 }
 
 // rememberEntry keeps how an entry ended.
-func (d *Desk) rememberEntry(e *entry, outcome string) {
-	d.pastEntries.add(e.id, &pastEntry{e.id, outcome, e.sinceMS, d.nowMS})
+func (d *Desk) rememberEntry(id, outcome string, sinceMS int64) {
+	d.pastEntries.add(id, &pastEntry{id, outcome, sinceMS, d.nowMS})
 }
 
 // forget drops what is remembered beyond its time or bound.

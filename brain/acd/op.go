@@ -69,7 +69,7 @@ const (
 	maxSkills      = 50   // of an agent or a caller
 	maxRelax       = 100
 	maxMemberships = 1_000
-	maxRing        = 50             // agents rung at once for one entry
+	maxRing        = 50             // agents rung for one entry at the same time, over all its tiers
 	maxTimeMS      = int64(1) << 46 // the year 4199: far from any overflow
 	maxSpanMS      = int64(10 * 365 * 24 * 3600 * 1000)
 )
@@ -95,8 +95,8 @@ func AppendJoin(b []byte, j *Join, setupVersion int64) []byte {
 	return pack.AppendInt(appendSkills(b, j.Skills), j.SinceMS)
 }
 
-// AppendLeave appends the op that ends an entry, whatever its state; outcome is one of the Left and Exit values. It
-// has no reply.
+// AppendLeave appends the op that ends an entry, whatever its state; outcome is one of the Left and Exit values. That of
+// an entry that never joined is remembered for RememberMS: a join that comes later is told it. It has no reply.
 func AppendLeave(b []byte, entryID, outcome string) []byte {
 	return pack.AppendText(pack.AppendText(append(b, kindLeave), entryID), outcome)
 }

@@ -112,21 +112,28 @@ func (d *Desk) claim(id string, fence int64) (reply []byte, changed bool) {
 // grant makes an offer the only one of its entry.
 func (d *Desk) grant(r *reservation) {
 	e := r.entry
-	for len(e.offers) > 1 {
-		other := e.offers[0]
-		if other == r {
-			other = e.offers[1]
-		}
-		d.order(Order{Kind: OrderRescind, Why: WhyLost}, other)
-		d.part(other, WhyLost)
-	}
+	d.outbid(e, r)
 	r.state, r.atMS = claimed, d.nowMS
 	e.state, e.holdMS, e.quick = entryClaimed, 0, false
 	d.leases.set(&r.alarm, d.nowMS+ConfirmMS)
 	d.wake(e)
 }
 
-// confirm says that agent and caller talk. One that comes after its lease ran out is granted if both are still free.
+// outbid takes an entry back from all who are rung for it but the one who has it.
+func (d *Desk) outbid(e *entry, by *reservation) {
+	for i := 0; i < len(e.offers); {
+		r := e.offers[i]
+		if r == by {
+			i++
+			continue
+		}
+		d.order(Order{Kind: OrderRescind, Why: WhyLost}, r)
+		d.part(r, WhyLost)
+	}
+}
+
+// confirm says that agent and caller talk. One that comes after its lease ran out is granted unless either of them has
+// answered, or been answered by, somebody else.
 func (d *Desk) confirm(id string, fence int64) (reply []byte, changed bool) {
 	r, past, why := d.find(id, fence)
 	switch {
@@ -146,15 +153,19 @@ func (d *Desk) confirm(id string, fence int64) (reply []byte, changed bool) {
 	return appendVerdict(nil, Verdict{Granted: true}), changed
 }
 
-// revive makes a talk of a claimed reservation whose lease ran out, if its agent and caller wait.
+// revive makes a talk of a claimed reservation whose lease ran out: the two have been talking since before it did.
+// What either was offered in the meantime is taken back, and the caller need not leave any more.
 func (d *Desk) revive(p *pastReservation) bool {
 	e, a := d.entries[p.entryID], d.agents[p.userID]
-	if p.why != WhyLease || !p.claimed || e == nil || a == nil || e.state != entryWaiting || a.state != StateWaiting {
+	if p.why != WhyLease || !p.claimed || e == nil || a == nil || e.taken() || a.taken() {
 		return false
 	}
 	delete(d.pastReservations.known, p.fence)
+	d.outbid(e, nil)
+	d.withdraw(a)
 	d.shut(e)
 	d.touch(a)
+	e.outcome = ""
 	r := &reservation{id: reservationID(p.fence), fence: p.fence, agent: a, entry: e, ringMS: e.queue.RingMS}
 	r.alarm.reservation = r
 	d.reserved[r.fence] = r
@@ -162,6 +173,14 @@ func (d *Desk) revive(p *pastReservation) bool {
 	a.reservation = r
 	d.serve(r)
 	return true
+}
+
+// taken tells whether an entry has an agent who has answered.
+func (e *entry) taken() bool { return e.state == entryClaimed || e.state == entryServed }
+
+// taken tells whether an agent has answered a call of a queue, or wraps one up.
+func (a *agent) taken() bool {
+	return a.state != StateWaiting && (a.reservation == nil || a.reservation.state != offered)
 }
 
 // serve begins the talk.

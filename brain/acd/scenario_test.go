@@ -100,6 +100,7 @@ type stage struct {
 	held    []string              // comments, until what happens before the line below them is written
 	entries map[string]*acd.Join  // by caller number: the latest
 	offers  map[string]acd.Offer  // by agent: the latest
+	taken   map[string]acd.Offer  // by agent: the latest that was answered and is not known to have come to a talk
 	was     map[string]acd.Change // by agent
 	exits   map[string]string     // by caller number: by which exit it was told to leave
 	begun   bool
@@ -110,7 +111,7 @@ const dawn = 1_800_000_000_000
 
 // play gives a story with everything that happens in it written between the lines that make it happen.
 func play(text string) (string, error) {
-	s := &stage{desk: acd.New(), entries: map[string]*acd.Join{}, offers: map[string]acd.Offer{}, was: map[string]acd.Change{}, exits: map[string]string{}}
+	s := &stage{desk: acd.New(), entries: map[string]*acd.Join{}, offers: map[string]acd.Offer{}, taken: map[string]acd.Offer{}, was: map[string]acd.Change{}, exits: map[string]string{}}
 	for i, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
 		if err := s.line(line); err != nil {
 			return "", fmt.Errorf("line %d, %q: %w", i+1, line, err)
@@ -265,6 +266,8 @@ func (s *stage) act(who, what string, words []string) error {
 		return nil
 	case who == "caller" && len(words) >= 6 && words[4] == "joins":
 		return s.join(words[3], words[5], words[6:])
+	case s.entries[who] != nil && what == "joins at last":
+		return s.ask(who)
 	case s.entries[who] != nil:
 		outcome, ok := map[string]string{"hangs up": acd.LeftAbandoned, "presses a key": acd.LeftOption, "is lost": acd.LeftFailed, "has left": s.exits[who]}[what]
 		if !ok {
@@ -298,7 +301,14 @@ func (s *stage) join(number, queue string, words []string) (err error) {
 		}
 	}
 	s.entries[number] = j
-	return s.apply(acd.AppendJoin(nil, j, 1), func(reply []byte) error {
+	if len(words)%2 == 1 && words[len(words)-1] == "late" { // nobody hears of it yet
+		return nil
+	}
+	return s.ask(number)
+}
+
+func (s *stage) ask(number string) error {
+	return s.apply(acd.AppendJoin(nil, s.entries[number], 1), func(reply []byte) error {
 		joined, _, err := acd.ReadJoined(reply)
 		switch {
 		case joined.Outcome != "":
@@ -352,6 +362,11 @@ func (s *stage) work(who, what string) error {
 			return err
 		}
 		return s.apply(acd.AppendConfirm(nil, o.ReservationID, o.Fence), nil)
+	case "picks up": // and nobody hears what follows
+		s.taken[who] = o
+		return s.apply(acd.AppendClaim(nil, o.ReservationID, o.Fence), s.verdict(who, "may be connected"))
+	case "was connected":
+		return s.apply(acd.AppendConfirm(nil, s.taken[who].ReservationID, s.taken[who].Fence), s.verdict(who, "is connected"))
 	case "lets it ring":
 		return miss(acd.MissNoAnswer)
 	case "declines":

@@ -176,7 +176,7 @@ func (d *Desk) rebuild() {
 func (d *Desk) shift(ms int64) {
 	d.clockMS += ms
 	for _, e := range d.entries {
-		for _, t := range [...]*int64{&e.sinceMS, &e.joinedMS, &e.holdUntilMS, &e.viewMS, &e.connectedMS, &e.leavingMS, &e.exitMS} {
+		for _, t := range [...]*int64{&e.sinceMS, &e.joinedMS, &e.holdUntilMS, &e.viewMS, &e.connectedMS, &e.exitMS} {
 			move(t, ms)
 		}
 		if e.announceMS != never {

@@ -28,7 +28,7 @@ func appendQueue(b []byte, q *Queue) []byte {
 		q.TierEscalationMS, q.PriorityAgeMS, q.StickyMS, q.ServiceLevelMS, q.AnnounceFirstMS, q.AnnounceEveryMS} {
 		b = pack.AppendInt(b, v)
 	}
-	for _, v := range [...]bool{q.Announce, q.AnnounceEWT, q.Confirm, q.ExitNoAgents, q.MayRelease} {
+	for _, v := range [...]bool{q.Announce, q.AnnounceEWT, q.ExitNoAgents} {
 		b = pack.AppendBool(b, v)
 	}
 	b = pack.AppendUint(b, uint64(len(q.SkillRelax)))
@@ -81,7 +81,7 @@ func readQueue(r *pack.Reader) Queue {
 		&q.AnnounceFirstMS, &q.AnnounceEveryMS} {
 		*v = readMS(r)
 	}
-	for _, v := range [...]*bool{&q.Announce, &q.AnnounceEWT, &q.Confirm, &q.ExitNoAgents, &q.MayRelease} {
+	for _, v := range [...]*bool{&q.Announce, &q.AnnounceEWT, &q.ExitNoAgents} {
 		*v = r.Bool()
 	}
 	for range r.Count(maxRelax) {

@@ -1,6 +1,10 @@
 package acd
 
-import "github.com/sipio/sipio/brain/pack"
+import (
+	"slices"
+
+	"github.com/sipio/sipio/brain/pack"
+)
 
 // snapshotVersion is that of the form of a snapshot.
 const snapshotVersion = 1
@@ -8,6 +12,7 @@ const snapshotVersion = 1
 // AppendSnapshot writes the desk without the ends of its leases. Desks that went through the same changes write the
 // same bytes.
 func (d *Desk) AppendSnapshot(b []byte) []byte {
+	b = slices.Grow(b, 64*(len(d.pastEntries.known)+len(d.pastReservations.known)+len(d.sticky.known))+256*(len(d.entries)+len(d.agents))) // about
 	b = pack.AppendUint(b, snapshotVersion)
 	for _, v := range [...]int64{d.version, d.clockMS, d.fence, d.counted} {
 		b = pack.AppendInt(b, v)
@@ -111,8 +116,8 @@ func (a *agent) append(b []byte) []byte {
 	return a.figures.append(b)
 }
 
-func (e *entry) times() [9]*int64 {
-	return [...]*int64{&e.sinceMS, &e.joinedMS, &e.holdMS, &e.holdUntilMS, &e.viewMS, &e.announceMS, &e.connectedMS, &e.leavingMS, &e.exitMS}
+func (e *entry) times() [8]*int64 {
+	return [...]*int64{&e.sinceMS, &e.joinedMS, &e.holdMS, &e.holdUntilMS, &e.viewMS, &e.announceMS, &e.connectedMS, &e.exitMS}
 }
 
 func (e *entry) texts() [9]*string {

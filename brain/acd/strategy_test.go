@@ -178,6 +178,28 @@ func TestSkills_AreNeededUntilTheyRelax(t *testing.T) {
 	}
 }
 
+// Proves that no more than fifty agents ring for a caller, over all tiers that are open, so that the reply to the join is
+// one that can be read; and that those of the lower tiers ring first.
+func TestRingAll_AtMostFifty(t *testing.T) {
+	q := lineup(RingAll)
+	q.TierEscalationMS = 1000
+	for _, first := range []int{30, 50, 60} {
+		s := &Setup{Queues: []Queue{q}}
+		for i := range 90 {
+			a := staff("q", fmt.Sprintf("a%02d", i))[0]
+			if i >= first {
+				a.Memberships[0].Tier = 2 + i%3
+			}
+			s.Agents = append(s.Agents, a)
+		}
+		o := open(t, s)
+		who := o.join("x", func(j *Join) { j.SinceMS = o.now - 60_000 })
+		if n := strings.Count(who, "+") + 1; n != 50 || !strings.HasPrefix(who, "a00+") || !strings.Contains(who, fmt.Sprintf("a%02d", min(first, 50)-1)) {
+			t.Fatalf("%d in the first tier: %d agents: %s", first, n, who)
+		}
+	}
+}
+
 // Proves that the agent who served a number last is preferred for the time of the queue, if he is eligible, and
 // that a ring-all queue rings him alone first.
 func TestSticky_PrefersWhoServedTheNumberLast(t *testing.T) {

@@ -78,8 +78,8 @@ const (
 	OutcomeLeft     = "left"      // conference: the caller left by himself or was kicked [reason]
 	OutcomeEnded    = "ended"     // conference: it was ended
 	OutcomeDenied   = "denied"    // conference [reason: locked full]
-	OutcomeExit     = "exit"      // enqueue [exit]: an op told so; answered [duration_ms]: he and an agent have talked; digit: a key of BargeIn
-	OutcomeHangup   = "hangup"    // any: the caller hung up [cause, and what recorded has]
+	OutcomeExit     = "exit"      // enqueue [exit]: an op told so; answered [talk_ms]: he and an agent have talked; digit: a key of BargeIn
+	OutcomeHangup   = "hangup"    // any: the caller hung up [cause, talk_ms: he and an agent of a queue have talked, and what recorded has]
 	OutcomeLost     = "lost"      // any: the media server is gone [reason]
 )
 

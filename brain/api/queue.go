@@ -17,13 +17,16 @@ const (
 	OpExit     = "exit"     // end his waiting, with an outcome
 )
 
+// NoSuchCaller is what a node refuses such an Op with when it does not have its caller: he has gone, or is not there yet.
+const NoSuchCaller = "no such caller"
+
 // Dispatch is an agent to be rung for a caller who waits.
 type Dispatch struct {
 	ReservationID string     `json:"reservation_id"`
 	Fence         int64      `json:"fence"`
 	UserID        string     `json:"user_id"`
-	RingMS        int64      `json:"ring_ms"`
-	LeaseMS       int64      `json:"lease_ms"` // from now: the claim is lost later
+	RingMS        int64      `json:"ring_ms"`  // 0 = until the lease ends
+	LeaseMS       int64      `json:"lease_ms"` // from now: the claim is lost later; 0 = it is too late, nobody is rung
 	Confirm       bool       `json:"confirm,omitempty"`
 	Whisper       []MediaRef `json:"whisper,omitempty"` // the agent hears it before the claim
 	CallerNumber  string     `json:"caller_number,omitempty"`

@@ -208,7 +208,7 @@ func (w *walk) hangup(in Input) {
 	outcome := in.Outcome
 	switch {
 	case handle != outcomeAbandoned:
-	case in.Data["duration_ms"] == "": // nobody has talked to him
+	case in.Data["talk_ms"] == "": // nobody has talked to him
 		outcome = handle
 	default:
 		has = false

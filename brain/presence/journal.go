@@ -44,6 +44,8 @@ func OpFromJSON(text []byte) ([]byte, error) {
 			return nil, err
 		}
 		b = AppendACD(nil, desk)
+	case kind == kindAgent:
+		b = appendAgent(nil)
 	case kind == kindExpire:
 		b = appendExpire(nil, o.Tokens, o.Lapsed)
 	case kind == kindReport:

@@ -57,7 +57,7 @@ type Dialog struct {
 
 // Op is an operation as read; which fields are set depends on Kind.
 type Op struct {
-	Kind   string   `json:"op"`              // admit, events, release, expire, report, acd
+	Kind   string   `json:"op"`              // admit, events, release, agent, expire, report, acd
 	Admit  *Admit   `json:"admit,omitempty"` // admit
 	Node   string   `json:"node,omitempty"`  // events, report
 	Events []Event  `json:"events,omitempty"`
@@ -75,13 +75,13 @@ const (
 	kindAdmit = iota + 1
 	kindEvents
 	kindRelease
-	_ // what an agent wants, before there were queues
+	kindAgent // what an agent wanted before there were queues: read, so that old journals can be, and nothing now
 	kindExpire
 	kindReport
 	kindACD
 )
 
-var kindNames = [...]string{"", "admit", "events", "release", "", "expire", "report", "acd"}
+var kindNames = [...]string{"", "admit", "events", "release", "agent", "expire", "report", "acd"}
 
 // Bounds of one op.
 const (
@@ -165,6 +165,12 @@ func appendExpire(b []byte, tokens, lapsed []string) []byte {
 	return appendTokens(appendTokens(append(b, kindExpire), tokens), lapsed)
 }
 
+// appendAgent appends an op that says nothing, in the layout that it had.
+func appendAgent(b []byte) []byte {
+	b = append(b, kindAgent)
+	return pack.AppendInt(pack.AppendText(pack.AppendText(pack.AppendText(b, ""), ""), ""), 0)
+}
+
 func appendReport(b []byte, node string, absent []string, adopt []Dialog) []byte {
 	b = appendTokens(pack.AppendText(append(b, kindReport), node), absent)
 	b = pack.AppendUint(b, uint64(len(adopt)))
@@ -186,7 +192,7 @@ func (o *Op) read(b []byte) error {
 	var r pack.Reader
 	r.Reset(b)
 	code := r.Uint()
-	if r.Err() != nil || code >= uint64(len(kindNames)) || kindNames[code] == "" {
+	if r.Err() != nil || code == 0 || code >= uint64(len(kindNames)) {
 		return fmt.Errorf("kind %d: %w", code, errOp)
 	}
 	o.Kind, o.Node, o.Why, o.Events, o.Tokens, o.Adopt = kindNames[code], "", "", o.Events[:0], o.Tokens[:0], o.Adopt[:0]
@@ -200,8 +206,13 @@ func (o *Op) read(b []byte) error {
 	case kindRelease:
 		o.Why = r.Text()
 		o.Tokens, err = readTokens(&r, o.Tokens)
+	case kindAgent:
+		r.Text() // who
+		r.Text() // the status, then the reason
+		r.Text()
+		r.Int() // since when
 	case kindExpire:
-		if o.Tokens, err = readTokens(&r, o.Tokens); err == nil {
+		if o.Tokens, err = readTokens(&r, o.Tokens); err == nil && r.Rest() > 0 { // before there were queues nothing follows
 			o.Lapsed, err = readTokens(&r, o.Lapsed)
 		}
 	case kindReport:

@@ -25,6 +25,7 @@ func everyOp() map[string][]byte {
 		"admit":   AppendAdmit(nil, &a),
 		"events":  AppendEvents(nil, "n1", []Event{ev, {}}),
 		"release": AppendRelease(nil, []string{"t1", "t2"}, WhyReset),
+		"agent":   appendAgent(nil),
 		"expire":  appendExpire(nil, []string{"t1"}, []string{"r1", "r2"}),
 		"acd":     AppendACD(nil, acd.AppendJoin(nil, &acd.Join{EntryID: "e1", Token: "t1", CallID: "c1", Node: "n1", QueueID: "q1", CallerName: "é", SinceMS: 5}, 1)),
 		"report":  appendReport(nil, "n1", []string{"t1"}, []Dialog{{Token: "t9", CallID: "c9", From: "1", To: "2", SinceMS: 3, Takes: a.Takes}}),
@@ -49,6 +50,9 @@ func TestOp_IsReadExactly(t *testing.T) {
 			t.Errorf("%s: %v\n% x through %s\n% x", name, err, op, text, again)
 		}
 		for i := range op {
+			if name == "expire" && i == len(appendTokens([]byte{kindExpire}, []string{"t1"})) {
+				continue // as it was written before there were queues
+			}
 			if _, _, err := m.Apply(nowMS, op[:i]); err == nil {
 				t.Errorf("%s cut at byte %d was applied", name, i)
 			}

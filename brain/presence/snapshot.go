@@ -10,8 +10,11 @@ import (
 	"github.com/sipio/sipio/brain/pack"
 )
 
-// snapshotVersion is the first byte of a snapshot. Another layout gets another number.
-const snapshotVersion = 2
+// Layouts of a snapshot: its first byte. Another layout gets another number.
+const (
+	snapshotVersion = 2 // what is written: the queues come last
+	snapshotAgents  = 1 // still read: in their place stand users with what they wanted as agents, which nobody asks about now
+)
 
 // errSnapshot: a snapshot that no machine wrote.
 var errSnapshot = errors.New("not a presence snapshot")
@@ -93,18 +96,23 @@ func Restore(accountID string, snapshot []byte) (*Machine, error) {
 
 func restore(accountID string, snapshot []byte) (*Machine, error) {
 	r := pack.NewReader(snapshot)
-	if v := r.Uint(); v != snapshotVersion {
-		return nil, fmt.Errorf("version %d, not %d: %w", v, snapshotVersion, errSnapshot)
+	version := r.Uint()
+	if version != snapshotVersion && version != snapshotAgents {
+		return nil, fmt.Errorf("version %d, neither %d nor %d: %w", version, snapshotVersion, snapshotAgents, errSnapshot)
 	}
 	if of := string(r.Bytes()); of != accountID {
 		return nil, fmt.Errorf("it is of account %q: %w", of, errSnapshot)
 	}
 	m := New(accountID)
+	last := m.restoreDesk
+	if version == snapshotAgents {
+		last = m.restoreAgents
+	}
 	var err error
 	if m.ledger, err = cac.Restore(r); err != nil {
 		return nil, err
 	}
-	for _, part := range []func(*pack.Reader) error{m.restoreCalls, m.restoreBare, m.restoreContacts, m.restorePast, m.restoreDesk} {
+	for _, part := range []func(*pack.Reader) error{m.restoreCalls, m.restoreBare, m.restoreContacts, m.restorePast, last} {
 		if err := part(r); err != nil {
 			return nil, err
 		}
@@ -219,3 +227,23 @@ func (m *Machine) restoreDesk(r *pack.Reader) (err error) {
 	m.desk, err = acd.Restore(r.Bytes())
 	return err
 }
+
+// restoreAgents comes last where there are no queues yet. They begin with what is known of phones and calls.
+func (m *Machine) restoreAgents(r *pack.Reader) error {
+	for range r.Count(maxAgentsV1) {
+		for range 3 { // who, status, reason
+			r.Bytes()
+		}
+		r.Int() // since when, and when it went offline
+		r.Int()
+		if r.Err() != nil {
+			return r.Err()
+		}
+	}
+	m.tellDesk(0) // without agents it only takes note: no time is needed
+	clear(m.touched)
+	return nil
+}
+
+// maxAgentsV1 is how many users a snapshot of layout snapshotAgents may name.
+const maxAgentsV1 = 200_000

@@ -12,7 +12,7 @@ import (
 // must be checked first. Decide itself changes nothing.
 func (m *Machine) Decide(nowMS int64, env *Env, req *Request) (op []byte, reply Reply) {
 	m.fresh, m.made, m.next = nil, nil, nil
-	if m.image != nil && (m.endMS == 0 || req.Flow != nil) {
+	if m.image != nil && (m.endMS == 0 && !req.looks() || req.Flow != nil) {
 		m.Renew(nowMS)
 	}
 	t := &turn{m: m, env: env, now: nowMS}
@@ -204,7 +204,7 @@ func (t *turn) gone(outcome string, data map[string]string) {
 	}
 	left := acd.LeftAbandoned
 	switch {
-	case data["duration_ms"] != "":
+	case data["talk_ms"] != "":
 		left = acd.LeftAnswered
 	case outcome == api.OutcomeLost:
 		left = acd.LeftFailed

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -77,7 +78,7 @@ func TestEnqueue_LapsedMayEndMeanwhile(t *testing.T) {
 	// Proves what a node brings that was cut off: the end of the talk, and a hang-up that only an orphan's end tells.
 	s := waiting(t)
 	s.lapse()
-	if r := s.outcome(api.OutcomeAnswered, map[string]string{"duration_ms": "9000"}); left(r) != "tok1-1:answered " || r.Command != api.CommandHangup {
+	if r := s.outcome(api.OutcomeAnswered, map[string]string{"talk_ms": "9000"}); left(r) != "tok1-1:answered " || r.Command != api.CommandHangup {
 		t.Errorf("a talk: %+v", r)
 	}
 	s = waiting(t)
@@ -184,5 +185,65 @@ func TestEnqueue_SkillsAreBounded(t *testing.T) {
 	sorted := slices.IsSortedFunc(j.Skills, func(a, b acd.Skill) int { return strings.Compare(a.Name, b.Name) })
 	if len(j.Skills) != maxNeeded || !sorted || j.Skills[0] != (acd.Skill{Name: "a", Level: 5}) || j.Priority != 0 {
 		t.Errorf("it asks for %+v", j)
+	}
+}
+
+func TestEnqueue_ARecordingIsNoTalk(t *testing.T) {
+	// Proves that a caller who gives up while his call is being recorded has abandoned, and that what was recorded is kept; one who has
+	// talked is answered however short that was.
+	tape := map[string]string{"key": "acc_1/rec/x.wav", "bytes": "80000", "sha256": "ab", "duration_ms": "5000"}
+	for talk, want := range map[string]string{"": "tok1-1:abandoned ", "0": "tok1-1:answered ", "900": "tok1-1:answered "} {
+		s := waiting(t)
+		data := maps.Clone(tape)
+		if talk != "" {
+			data["talk_ms"] = talk
+		}
+		if r := s.outcome(api.OutcomeHangup, data); left(r) != want || !strings.Contains(kinds(r), EffectRecordingStored) {
+			t.Errorf("talked %q: it leaves %q and %s", talk, left(r), kinds(r))
+		}
+	}
+}
+
+func TestEnqueue_ItsPlaceIsSaidAlsoWhileAPromptPlays(t *testing.T) {
+	// Proves that the reply names the place that a caller has: while he waits, and while he hears what belongs to a key that keeps it; not
+	// when he has left it, nor while his call has lapsed.
+	s := waiting(t)
+	if s.last.Entry != "tok1-1" {
+		t.Errorf("waiting: %q", s.last.Entry)
+	}
+	if r := s.outcome(api.OutcomeDigit, map[string]string{"digit": "2"}); r.Command != api.CommandPlay || r.Enqueue != nil || r.Entry != "tok1-1" {
+		t.Errorf("a prompt plays: %+v", r)
+	}
+	s.lapse()
+	if r := s.ask(&Request{}); r.Entry != "" {
+		t.Errorf("lapsed: %q", r.Entry)
+	}
+	s = waiting(t)
+	if r := s.outcome(api.OutcomeDigit, map[string]string{"digit": "1"}); r.Entry != "" {
+		t.Errorf("left: %q", r.Entry)
+	}
+}
+
+func TestEnqueue_ALookDoesNotKeepTheCall(t *testing.T) {
+	// Proves that a question how the session stands does not renew it: a caller of whom only the queue asks is given up.
+	s := waiting(t)
+	before, _ := s.m.Deadline()
+	s.now = before - 1
+	s.ask(&Request{})
+	if at, _ := s.m.Deadline(); at != before {
+		t.Errorf("it lasts %d ms longer", at-before)
+	}
+}
+
+func TestFew_KeepsWhatGivesPlacesBack(t *testing.T) {
+	// Proves that of too many effects those which give places back stay, wherever they stand, and the first others.
+	var all []Effect
+	for range maxKept + 3 {
+		all = append(all, Effect{Kind: EffectTag})
+	}
+	all = append(all, Effect{Kind: EffectQueueLeft, EntryID: "e1"}, Effect{Kind: EffectTag})
+	got := few(all)
+	if len(got) != maxKept+1 || got[maxKept].EntryID != "e1" {
+		t.Errorf("%+v", got)
 	}
 }

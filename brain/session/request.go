@@ -14,13 +14,16 @@ import (
 )
 
 // Request is one question to a session. At most one of the pointers is set, Checked beside Flow; with none of
-// them the session says what it says now.
+// them the session says what it says now, which does not keep it: nobody has heard of its caller.
 type Request struct {
 	Flow    *api.FlowRequest `json:"flow,omitempty"`    // of a node agent
 	Checked *Checked         `json:"checked,omitempty"` // the digits of Flow were held against Need.PIN
 	Result  *Result          `json:"result,omitempty"`  // what became of Need.HTTP, Need.Agent or Enqueue
 	Done    int64            `json:"done,omitempty"`    // the effects of this turn are performed
 }
+
+// looks tells that nothing has happened: somebody wants to know how the session stands.
+func (r *Request) looks() bool { return r.Flow == nil && r.Result == nil && r.Done == 0 }
 
 // Checked says which hash of Need.PIN the digits belong to, -1 for none.
 type Checked struct {
@@ -49,6 +52,7 @@ type Reply struct {
 	Sounds  []brain.Sound     `json:"sounds,omitempty"` // become Params.Files
 	Need    *Need             `json:"need,omitempty"`
 	Enqueue *acd.Join         `json:"enqueue,omitempty"` // to be joined before each reply with this command goes on
+	Entry   string            `json:"entry,omitempty"`   // the caller's place in a queue, also while he hears what belongs to a key of his; "" = none
 	Effects []Effect          `json:"effects,omitempty"` // to be performed before the reply goes on
 	Over    bool              `json:"over,omitempty"`    // or lapsed
 	Trace   []Trace           `json:"trace,omitempty"`   // of this step, once

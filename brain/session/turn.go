@@ -24,6 +24,9 @@ const maxRefused = 8
 // maxEffects bounds what waits to be performed.
 const maxEffects = 64
 
+// maxKept bounds what is performed yet of a call whose state has become too large.
+const maxKept = 8
+
 // turn is one step on its way: a copy of the image, changed until it says what comes next.
 type turn struct {
 	m   *Machine
@@ -54,7 +57,7 @@ func (t *turn) turn() {
 func (t *turn) op() []byte {
 	text := t.text()
 	if len(text) > MaxState {
-		t.im.Effects = t.im.Effects[:min(len(t.im.Effects), 8)]
+		t.im.Effects = few(t.im.Effects)
 		t.close(acd.LeftFailed)
 		t.im.Flow, t.im.HTTP, t.im.Agent, t.im.Then, t.im.Sounds, t.im.Vars = nil, nil, nil, nil, nil, nil
 		why := fmt.Sprintf("the call needs %d bytes of state; at most %d", len(text), MaxState)
@@ -67,6 +70,16 @@ func (t *turn) op() []byte {
 		text = t.text()
 	}
 	return appendImage(make([]byte, 0, len(text)+64), text, t.im.Over, len(t.im.Effects) > 0, t.im.EndMS, t.flows)
+}
+
+// few keeps the first maxKept effects, and all that give places back: nothing else tells the queue that the caller is gone.
+func few(effects []Effect) (kept []Effect) {
+	for i := range effects {
+		if i < maxKept || effects[i].Kind == EffectQueueLeft {
+			kept = append(kept, effects[i])
+		}
+	}
+	return kept
 }
 
 func (t *turn) text() []byte {
@@ -82,6 +95,9 @@ func (t *turn) reply() Reply {
 	im := &t.im
 	r := Reply{Seq: im.Seq, Turn: im.Turn, Token: im.Token, CallID: im.CallID, Node: im.Node, Effects: im.Effects,
 		Over: im.EndMS != 0, Trace: t.trace, Wrong: t.wrong}
+	if im.App != nil && im.App.Enqueue != nil && !r.Over { // a lapsed one has given it back
+		r.Entry = im.App.Enqueue.Entry
+	}
 	if im.HTTP != nil {
 		r.Need = &Need{HTTP: im.HTTP}
 		return r
@@ -288,7 +304,7 @@ func (t *turn) recorded(data map[string]string) {
 // not, and a number from the second on.
 func (t *turn) recordingKey() string {
 	t.im.Recordings++
-	name := strings.TrimPrefix(safe(t.im.CallID)+"-"+safe(t.im.Token), "-")
+	name := strings.TrimPrefix(KeyPart(t.im.CallID)+"-"+KeyPart(t.im.Token), "-")
 	if n := t.im.Recordings; n > 1 {
 		name += "-" + strconv.Itoa(n)
 	}
@@ -303,8 +319,8 @@ func (t *turn) local() time.Time {
 	return time.UnixMilli(t.now).In(zone)
 }
 
-// safe makes a foreign text a part of a key: letters, digits, - and _, at most 128 of them.
-func safe(s string) string {
+// KeyPart makes a foreign text a part of an object's key: letters, digits, - and _, at most 128 of them.
+func KeyPart(s string) string {
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-':

@@ -104,7 +104,7 @@ func (w *lobby) depart(c *caller, outcome string) {
 		c.talk.person.busy, c.talk = nil, nil
 		outcome = acd.LeftAnswered
 	}
-	if c.joining {
+	if c.joining && w.chance(50) {
 		return // the session goes on when it has its answer
 	}
 	w.after(w.between(1, 100), func() { w.leave(c, outcome) })
@@ -276,6 +276,11 @@ func (w *lobby) pickUp(r *ring) {
 			w.stop(r)
 		case w.bad(4): // the bridge does not come about
 			w.missed(r, acd.MissFailed)
+		case w.bad(8): // it does and breaks while the node is cut off: its confirm comes when both may have others
+			w.stop(r)
+			w.after(w.between(10*second, 40*second), func() {
+				w.ask(&queueOp{kind: opConfirm, reservation: r.offer.ReservationID, fence: r.offer.Fence}, nil)
+			})
 		default:
 			w.bridge(r)
 		}

@@ -62,7 +62,7 @@ func (w *lobby) newQueue(id string) acd.Queue {
 		EWTThresholdMS: w.some(15, 10*second, 5*minute), EWTAHTMS: w.between(5*second, minute), TierEscalationMS: w.some(60, second, 20*second),
 		PriorityAgeMS: w.some(50, 2*second, 30*second), StickyMS: w.some(40, minute, 10*minute), ServiceLevelMS: 20 * second,
 		Announce: w.chance(50), AnnounceEWT: w.chance(50), AnnounceFirstMS: w.between(0, 15*second), AnnounceEveryMS: w.some(70, 5*second, 30*second),
-		Confirm: w.chance(20), ExitNoAgents: w.chance(20), MayRelease: w.chance(50)}
+		ExitNoAgents: w.chance(20)}
 	if w.chance(20) {
 		q.MaxQueued = w.rng.IntN(6)
 	}

@@ -68,11 +68,17 @@ func (b *queueBooks) hold(e *bookEntry) {
 	e.heldUntil = b.now + e.holdMS
 }
 
-// takeLeave ends an entry that lives; everything else is nothing.
+// takeLeave ends an entry that lives. One that never came is over before; everything else is nothing.
 func (b *queueBooks) takeLeave(id, outcome string, s *seen) {
 	e := b.entries[id]
 	if e == nil {
-		b.unchanged(s, "a leave of an entry that is over")
+		if _, over := b.left[id]; over {
+			b.unchanged(s, "a leave of an entry that is over")
+			return
+		}
+		if b.left[id] = (bookLeft{outcome, b.now, b.now}); !s.changed || len(s.orders)+len(s.changes)+len(s.records) > 0 {
+			b.wrong("a leave of %s, who never came: changed %v, %v %v %v", id, s.changed, s.orders, s.changes, s.records)
+		}
 		return
 	}
 	q := b.queues[e.QueueID]
@@ -246,8 +252,14 @@ func (b *queueBooks) takeConfirm(o *bookOffer, v acd.Verdict, s *seen) {
 	case o.state == offerClaimed:
 		b.granted(v, "confirm")
 		b.connect(o, e, a)
-	case o.state == offerOver && o.late && e != nil && e.state == entryWaits && a != nil && a.state == acd.StateWaiting:
-		b.granted(v, "late confirm of two who are free")
+	case o.state == offerOver && o.late && e != nil && e.talk == nil && a != nil && (a.state == acd.StateWaiting || a.offer != nil && a.offer.state == offerRings):
+		b.granted(v, "late confirm of two whom nobody else has")
+		for _, other := range b.ringing(e) {
+			b.drop(other, acd.WhyLost)
+		}
+		if a.offer != nil {
+			b.drop(a.offer, acd.WhyAgentGone)
+		}
 		b.connect(o, e, a)
 	case o.state == offerOver:
 		b.refused(v, s, o.why)
@@ -259,7 +271,7 @@ func (b *queueBooks) takeConfirm(o *bookOffer, v acd.Verdict, s *seen) {
 }
 
 func (b *queueBooks) connect(o *bookOffer, e *bookEntry, a *bookAgent) {
-	o.state, o.why, o.late, e.talk, e.state, e.connected, e.user = offerServed, "", false, o, entryTalks, b.now, o.UserID
+	o.state, o.why, o.late, e.talk, e.state, e.leaving, e.connected, e.user = offerServed, "", false, o, entryTalks, "", b.now, o.UserID
 	a.state, a.queue, a.offer, a.misses = acd.StateInCall, o.queue, o, 0
 	a.calls++
 }

@@ -22,11 +22,20 @@ const (
 	MailboxSize = 256     // operations waiting for one actor
 	queueSize   = 8192    // operations waiting for one shard
 	maxPending  = 8192    // operations applied and not yet in the journal
-	maxBatch    = 1 << 20 // bytes of one message of the journal
+	maxBatch    = 1 << 20 // bytes of one message of the journal that may take another operation
 	maxActors   = 1 << 16 // actors of one shard
 	maxCalls    = 1 << 13 // of them calls that the platform answers: they must not push accounts out
 	controlSize = 64      // reports waiting for one shard
 	partSize    = 512 << 10
+
+	// MaxOp is how many bytes one operation may have. Refused with brain.EInvalid: written behind a message of almost
+	// maxBatch bytes it must still fit into what the journal takes at once, or it would cost the shard, and again after
+	// each restart of whoever sent it.
+	MaxOp = presence.MaxOp + 64<<10
+
+	// MaxMessage is how many bytes a Log must be able to take at once: operations short of maxBatch and one more, with
+	// whose it is and when, and the wrong PIN that a step may tell of.
+	MaxMessage = maxBatch + MaxOp + 4<<10
 
 	// bytesPerRecord: a snapshot is taken again only after records of about its own size, so that a shard with a
 	// hundred thousand calls does not spend its time on snapshots.
@@ -49,8 +58,8 @@ type Machine interface {
 	Effects() presence.Effects
 }
 
-// Log is the journal of one shard. Append returns once data is durable. Any error means that this owner will
-// never write again: it was replaced, or it must stop. One call at a time.
+// Log is the journal of one shard. Append takes up to MaxMessage bytes and returns once they are durable. Any error means
+// that this owner will never write again: it was replaced, or it must stop. One call at a time.
 type Log interface {
 	Append(ctx context.Context, data []byte) error
 	// AppendSnapshot writes one part of a snapshot of everything appended before its first part.
@@ -87,6 +96,14 @@ type Reply struct {
 
 // ErrNoOwner says that this brain does not own the shard of an account.
 var ErrNoOwner = brain.Errorf(brain.EUnavailable, "the account's shard is not owned here")
+
+// checkOp refuses an operation that is larger than MaxOp.
+func checkOp(id string, op []byte) error {
+	if len(op) > MaxOp {
+		return brain.Errorf(brain.EInvalid, "an operation on %s has %d bytes, more than %d", id, len(op), MaxOp)
+	}
+	return nil
+}
 
 // request is one operation or question on its way.
 type request struct {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/presence"
 )
 
@@ -13,9 +14,16 @@ type Desks struct {
 	Live *Live
 }
 
+// maxDeskOp is how many bytes an op of brain/acd may have. Only what the configuration says of an account's queues and
+// agents comes near it: it is written again at each change of them.
+const maxDeskOp = 4 << 20
+
 // Do runs an op of brain/acd and returns its reply once the journal has it. brain.EUnavailable: nobody can say now; the
-// op may still take effect, and is safe to be asked again.
+// op may still take effect, and is safe to be asked again. brain.EInvalid: it is too large to be written down.
 func (d *Desks) Do(ctx context.Context, accountID string, op []byte) ([]byte, error) {
+	if len(op) > maxDeskOp {
+		return nil, brain.Errorf(brain.EInvalid, "what is to be kept of the queues and agents of account %s has %d bytes, more than %d", accountID, len(op), maxDeskOp)
+	}
 	reply, err := d.Live.Do(ctx, accountID, ClassStep, presence.AppendACD(make([]byte, 0, len(op)+1), op))
 	return reply.Data, err
 }

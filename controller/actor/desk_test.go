@@ -2,11 +2,13 @@ package actor
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/presence"
@@ -98,6 +100,36 @@ func TestDesks_AreServedByTheOwner(t *testing.T) {
 	}
 	if v, err := acd.ReadVerdict(do(acd.AppendClaim(nil, o.Offer.ReservationID, o.Offer.Fence))); err != nil || !v.Granted {
 		t.Errorf("%+v %v", v, err)
+	}
+}
+
+// An account whose queues and agents are too large to be written down is told so, by the brain that is asked already, and
+// goes on with what it has: it does not cost its shard.
+func TestDesks_RefuseWhatIsTooLarge(t *testing.T) {
+	owner, other := newPresence(t, &store{}, 0), newPresence(t, &store{}, 0)
+	own(t, owner.Live.Host, 1)
+	defer closeHost(owner.Live.Host)
+	passOn(other, owner)
+	name := strings.Repeat("n", 60)
+	large := &acd.Setup{Version: 2, Queues: helpDesk.Queues}
+	for i := range acd.MaxAgents {
+		a := acd.Agent{UserID: fmt.Sprint("u", i)}
+		for k := range 8 {
+			a.Skills = append(a.Skills, acd.Skill{Name: fmt.Sprint(name, k), Level: 1})
+		}
+		large.Agents = append(large.Agents, a)
+	}
+	for _, p := range []*Presence{owner, other} {
+		desks := &Desks{Live: p.Live}
+		if _, err := desks.Do(t.Context(), "acc_1", acd.AppendSetup(nil, helpDesk)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := desks.Do(t.Context(), "acc_1", acd.AppendSetup(nil, large)); brain.CodeOf(err) != brain.EInvalid || !strings.Contains(err.Error(), "acc_1") {
+			t.Errorf("%v", err)
+		}
+		if d, err := desks.Ask(t.Context(), "acc_1", presence.Question{What: "desk"}); err != nil || d.Version != 1 {
+			t.Errorf("%+v %v", d, err)
+		}
 	}
 }
 

@@ -136,15 +136,12 @@ func TestHost_EffectsBeforeAFaultAreKept(t *testing.T) {
 		s := &store{}
 		h, told := listening(t, s, 1)
 		defer closeHost(h)
-		busy := make(chan struct{})
-		h.shards[brain.ShardOf("a")].Load().do(func() { <-busy })
-		synctest.Wait()
+		release := stall(h, "a")
 		for _, op := range []byte{opOrder, 255, opOrder} {
 			go func() { _, _ = h.Do(context.Background(), "a", ClassStep, []byte{op}) }()
 			synctest.Wait()
 		}
-		close(busy)
-		synctest.Wait()
+		release()
 		if got := told.String(); got != "a first 200" {
 			t.Errorf("%q", got)
 		}

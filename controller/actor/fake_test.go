@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sipio/sipio/brain"
@@ -18,11 +20,13 @@ import (
 	"github.com/sipio/sipio/brain/presence"
 )
 
-// tally is a machine that adds up. An op is one byte: what to add; 0 changes nothing, 255 panics, 254 sets the
-// deadline a second ahead.
+// tally is a machine that adds up. The first byte of an op says what to add; 0 changes nothing, 255 panics, 254, 252 and
+// 251 set the deadline a second ahead, for an alarm that adds 253, orders, panics.
 type tally struct {
 	sum     int64
 	dueMS   int64
+	due     byte // the op of the alarm
+	applied []byte
 	resumed int64
 	watched bool
 	deltas  []api.Delta
@@ -31,17 +35,21 @@ type tally struct {
 }
 
 func (m *tally) Apply(nowMS int64, op []byte) ([]byte, bool, error) {
-	if len(op) != 1 {
+	if len(op) == 0 {
 		return nil, false, errors.New("no such operation")
 	}
 	switch op[0] {
 	case 255:
 		panic("planted")
-	case 254:
-		m.dueMS = nowMS + 1000
+	case 254, 252, 251:
+		m.dueMS, m.due = nowMS+1000, map[byte]byte{254: 253, 252: opOrder, 251: 255}[op[0]]
+		m.applied = append(m.applied, op[0])
 		return m.total(), true, nil
-	case 253:
+	case m.due:
 		m.dueMS = 0
+	}
+	if op[0] > 0 {
+		m.applied = append(m.applied, op[0])
 	}
 	m.sum += int64(op[0])
 	if op[0] == opOrder {
@@ -72,7 +80,7 @@ func (m *tally) Observe(_ int64, r *presence.Report) []byte {
 
 func (m *tally) Due(nowMS int64) []byte {
 	if m.dueMS > 0 && m.dueMS <= nowMS {
-		return []byte{253}
+		return []byte{m.due}
 	}
 	return nil
 }
@@ -107,7 +115,7 @@ type store struct {
 		msgs  []message
 	}
 	hold    chan struct{} // while open, appends wait for it
-	appends int
+	appends int           // of records
 }
 
 type message struct {
@@ -157,6 +165,9 @@ func (l *memLog) append(ctx context.Context, m message) error {
 	l.s.mu.Lock()
 	hold := l.s.hold
 	l.s.mu.Unlock()
+	if len(m.data) > MaxMessage {
+		return brain.Errorf(brain.EInvalid, "%d bytes in one message", len(m.data))
+	}
 	if hold != nil {
 		select {
 		case <-hold:
@@ -170,7 +181,9 @@ func (l *memLog) append(ctx context.Context, m message) error {
 	if j.epoch != l.epoch {
 		return errors.New("fenced")
 	}
-	l.s.appends++
+	if !m.part {
+		l.s.appends++
+	}
 	m.data = bytes.Clone(m.data)
 	j.msgs = append(j.msgs, m)
 	if m.last {
@@ -198,6 +211,24 @@ func (s *store) setHold(c chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hold = c
+}
+
+// stall keeps the loop of the shard of an object busy until it is let go: what comes meanwhile is taken in one pass. To be
+// called in a bubble of testing/synctest.
+func stall(h *Host, id string) (release func()) {
+	busy := make(chan struct{})
+	h.shards[brain.ShardOf(id)].Load().do(func() { <-busy })
+	synctest.Wait()
+	return func() { close(busy); synctest.Wait() }
+}
+
+// neighbour is another object of the shard of an object.
+func neighbour(id string) string {
+	for i := 0; ; i++ {
+		if other := fmt.Sprint("x", i); brain.ShardOf(other) == brain.ShardOf(id) {
+			return other
+		}
+	}
 }
 
 // newTallies makes a host of tallies on a store, owning every shard under an epoch.

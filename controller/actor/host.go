@@ -28,9 +28,9 @@ type Host struct {
 	Publish       func(id string, delta []byte)            // one change of a watched account, best effort
 	Env           func(accountID string) *session.Env      // what sessions see of the configuration now; nil = no such account
 
-	// Effects takes what a live object wants done, in the order of the journal, once that holds what led to it. It must not
-	// wait: the shard's writes stand still meanwhile. What a lost shard had not written is never given out; what the journal
-	// holds and nobody was told before the process ended is the machine's to give again, see Machine.Resume.
+	// Effects takes what a live object wants done, never before the journal holds what led to it, and of one shard in the
+	// order of its journal. It must not wait: the shard's writes stand still meanwhile. What a lost shard had not written is
+	// never given out. The next owner gives again what still holds, told or not, see Machine.Resume: the same may come twice.
 	Effects func(id string, e presence.Effects)
 
 	shards [brain.Shards]atomic.Pointer[shard]
@@ -140,8 +140,11 @@ func (h *Host) Owned(n int) bool { return h.shards[n].Load() != nil }
 
 // Do runs one operation on the machine of id and returns its answer when the class allows. It fails with
 // ErrNoOwner when the shard is not served here, with brain.EUnavailable when a mailbox is full, the journal does
-// not acknowledge in time or ctx ends; the operation may then still take effect.
+// not acknowledge in time or ctx ends; the operation may then still take effect. brain.EInvalid: it is larger than MaxOp.
 func (h *Host) Do(ctx context.Context, id string, class Class, op []byte) (Reply, error) {
+	if err := checkOp(id, op); err != nil {
+		return Reply{}, err
+	}
 	return h.send(ctx, &request{id: id, class: class, op: op})
 }
 

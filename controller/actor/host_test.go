@@ -16,10 +16,14 @@ import (
 
 // Many askers at once change many machines without a lock and nothing is lost; after a restart from the journal
 // every machine holds the same.
-func TestHost_AppliesOneOperationAtATimeAndReplays(t *testing.T) {
+func TestHost_AppliesOneOperationAtATimeAndReplays(t *testing.T) { synctest.Test(t, manyAskers) }
+
+func manyAskers(t *testing.T) {
 	s := &store{}
 	h := newTallies(t, s, 1)
 	h.SnapshotEvery = 50
+	back := make(chan struct{})
+	s.setHold(back) // until all have asked once, so that something can be committed together
 	var askers sync.WaitGroup
 	for i := range 32 {
 		askers.Go(func() {
@@ -30,6 +34,9 @@ func TestHost_AppliesOneOperationAtATimeAndReplays(t *testing.T) {
 			}
 		})
 	}
+	synctest.Wait()
+	s.setHold(nil)
+	close(back)
 	askers.Wait()
 	total := func(h *Host) (n int64) {
 		for i := range 7 {

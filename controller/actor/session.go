@@ -151,30 +151,29 @@ func (h *Host) renew(ctx context.Context, n int, ids []byte) ([]byte, error) {
 
 // step decides a question in the loop and applies what it leads to, with the record of a wrong PIN in the same
 // message. A decision that panics has changed nothing: it costs its question, not the shard.
-func (s *shard) step(out []byte, r *request, o *object, now int64) []byte {
+func (s *shard) step(r *request, o *object, now int64) {
 	c, ok := o.machine.(call)
 	if !ok {
 		r.err = brain.Errorf(brain.EInternal, "%s is no call", o.id)
-		return out
+		return
 	}
 	op, reply, err := s.decide(c, r, now)
 	if err != nil {
 		r.err = err
-		return out
+		return
 	}
 	r.said = reply
 	if op != nil {
-		out = s.force(out, o, now, op)
+		s.force(o, now, op)
 		r.changed = true
 	}
 	if reply.Wrong != "" {
 		accountID, _ := brain.IsCallObject(o.id)
 		if locks := s.object(brain.LocksObject(accountID)); locks != nil {
-			out = s.force(out, locks, now, session.WrongOp(reply.Wrong))
+			s.force(locks, now, session.WrongOp(reply.Wrong))
 			s.settle(locks)
 		}
 	}
-	return out
 }
 
 func (s *shard) decide(c call, r *request, now int64) (op []byte, reply session.Reply, err error) {
@@ -199,7 +198,7 @@ func (s *shard) decide(c call, r *request, now int64) (op []byte, reply session.
 		return ok && l.Locked(now, target)
 	}
 	op, reply = c.Decide(now, &mine, r.step)
-	return op, reply, nil
+	return op, reply, checkOp(r.id, op)
 }
 
 // newMachine makes the machine that belongs to the id of a live object.

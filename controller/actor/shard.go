@@ -4,13 +4,11 @@ import (
 	"container/heap"
 	"context"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/pack"
-	"github.com/sipio/sipio/brain/presence"
 )
 
 // shard runs the actors of one shard in one goroutine, and their group commit in another.
@@ -36,9 +34,13 @@ type shard struct {
 	calls   int // of objects
 	due     dueHeap
 	lastMS  int64
-	records int      // since the last snapshot
-	weight  int      // of the last snapshot, in records of about the same size
-	effects []effect // of the pass under way
+	records int // since the last snapshot
+	weight  int // of the last snapshot, in records of about the same size
+
+	// What was applied and is not handed over yet, all of it in the order in which it was applied.
+	out     []byte     // records; its room is used again
+	done    []*request // that wait for them
+	effects []effect   // that may leave once they are written
 }
 
 func newShard(h *Host, n int, epoch uint64) *shard {
@@ -74,20 +76,6 @@ func (s *shard) load(ctx context.Context) error {
 		nudge(s.wake) // they leave with the loop's first pass: this brain serves the shard then
 	}
 	return nil
-}
-
-// collect takes what an actor wants done, until the records so far are handed over.
-func (s *shard) collect(o *object) {
-	if e := o.machine.Effects(); !e.Empty() {
-		s.effects = append(s.effects, effect{o.id, e})
-	}
-}
-
-// hand hands records over to the committer, with the requests and effects that wait for them.
-func (s *shard) hand(out []byte, reqs []*request) {
-	s.gate.put(out, reqs, s.effects)
-	clear(s.effects)
-	s.effects = s.effects[:0]
 }
 
 // restore reads a snapshot of the whole shard.
@@ -193,133 +181,6 @@ func (s *shard) arm(timer *time.Timer) {
 		wait = max(0, time.Duration(s.due[0].dueMS-s.host.Now().UnixMilli())*time.Millisecond)
 	}
 	timer.Reset(wait)
-}
-
-// pass applies what was taken and hands the records to the committer. False means the shard is broken: a
-// machine failed in the middle of an operation, and only the journal knows what it was before.
-func (s *shard) pass(reqs []*request, control []func()) (ok bool) {
-	var out []byte
-	applied := 0
-	defer func() {
-		if p := recover(); p != nil {
-			s.host.Log.Error("machine failed, its shard is read again", "shard", s.n, "panic", p, "stack", string(debug.Stack()))
-			err := brain.Errorf(brain.EInternal, "a machine of shard %d failed", s.n)
-			for _, r := range reqs[applied:] {
-				r.fail(err)
-			}
-			s.hand(out, reqs[:applied])
-			s.broken(err)
-		}
-	}()
-	now := s.now()
-	for _, r := range reqs {
-		out = s.apply(out, r, now)
-		r.applyDone()
-		applied++
-	}
-	for _, f := range control {
-		f()
-	}
-	out = s.expire(out, now)
-	s.hand(out, reqs)
-	s.snapshot()
-	return true
-}
-
-// now is the time of the operations: it never goes back, not even when the clock does.
-func (s *shard) now() int64 {
-	s.lastMS = max(s.lastMS, s.host.Now().UnixMilli())
-	return s.lastMS
-}
-
-// apply runs one request and appends the record of what it changed.
-func (s *shard) apply(out []byte, r *request, now int64) []byte {
-	o := s.object(r.id)
-	if o == nil {
-		r.err = brain.Errorf(brain.EUnavailable, "no room for another actor in shard %d", s.n)
-		return out
-	}
-	if r.step != nil {
-		out = s.step(out, r, o, now)
-		s.settle(o)
-		return out
-	}
-	if r.ask != nil {
-		r.reply, r.err = r.ask(s, o, now)
-		s.settle(o)
-		return out
-	}
-	r.reply, r.changed, r.err = o.machine.Apply(now, r.op)
-	if r.changed {
-		out = appendRecord(out, r.id, now, r.op)
-		s.records++
-		s.publish(o, now)
-		s.collect(o)
-	}
-	s.settle(o)
-	return out
-}
-
-// force applies an operation of our own making: nobody waits for it.
-func (s *shard) force(out []byte, o *object, now int64, op []byte) []byte {
-	_, changed, err := o.machine.Apply(now, op)
-	if err != nil {
-		panic(fmt.Sprintf("own operation of %s: %v", o.id, err))
-	}
-	if changed {
-		out = appendRecord(out, o.id, now, op)
-		s.records++
-		s.publish(o, now)
-		s.collect(o)
-	}
-	return out
-}
-
-// expire runs the alarms that are due.
-func (s *shard) expire(out []byte, now int64) []byte {
-	for len(s.due) > 0 && s.due[0].dueMS <= now {
-		o := s.due[0]
-		o.unwatch(now)
-		if op := o.machine.Due(now); op != nil {
-			out = s.force(out, o, now, op)
-		}
-		before := o.dueMS
-		s.settle(o)
-		if o.index >= 0 && o.dueMS <= now && o.dueMS == before {
-			panic(fmt.Sprintf("the deadline of %s does not move", o.id))
-		}
-	}
-	return out
-}
-
-// observe lets every actor of the shard see a node's dialog report; of is the part of the report by account.
-func (s *shard) observe(base presence.Report, of map[string][]presence.Dialog) {
-	var out []byte
-	now := s.now()
-	see := func(o *object, dialogs []presence.Dialog) {
-		r := base
-		r.Dialogs = dialogs
-		if op := o.machine.Observe(now, &r); op != nil {
-			out = s.force(out, o, now, op)
-		}
-		s.settle(o)
-	}
-	known := make([]*object, 0, len(s.objects))
-	for _, o := range s.objects {
-		known = append(known, o)
-	}
-	for _, o := range known {
-		see(o, of[o.id])
-	}
-	for id, dialogs := range of {
-		if brain.ShardOfObject(id) != s.n || s.objects[id] != nil {
-			continue
-		}
-		if o := s.object(id); o != nil {
-			see(o, dialogs)
-		}
-	}
-	s.hand(out, nil)
 }
 
 // object returns the actor of an id, making it; nil when there is no room.

@@ -9,6 +9,7 @@ import (
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/session"
 )
 
 // dispatch is an agent to be rung, as a node needs it. Sounds that cannot be found are left out: the call goes on.
@@ -37,19 +38,7 @@ func (q *Queues) dispatch(ctx context.Context, acct *brain.AccountConfig, o *acd
 
 // recordKey names the recording of a talk: by the account's day, the call and the reservation.
 func recordKey(acct *brain.AccountConfig, o *acd.Order, now time.Time) string {
-	return acct.Account.ID + "/rec/" + now.In(acct.Zone("")).Format(time.DateOnly) + "/" + safe(o.Token) + "-" + safe(o.Offer.ReservationID) + ".wav"
-}
-
-// safe makes a foreign text a part of a key: letters, digits, - and _, at most 128 of them.
-func safe(s string) string {
-	s = strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-':
-			return r
-		}
-		return '_'
-	}, s)
-	return s[:min(len(s), 128)]
+	return acct.Account.ID + "/rec/" + now.In(acct.Zone("")).Format(time.DateOnly) + "/" + session.KeyPart(o.Token) + "-" + session.KeyPart(o.Offer.ReservationID) + ".wav"
 }
 
 // place is the announcement of a caller's place, nil when a part of it cannot be found: half of it means nothing. There

@@ -1,11 +1,13 @@
 package queue
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/api"
 )
@@ -159,6 +161,137 @@ func TestPush_TheSameOrderIsOnItsWayOnce(t *testing.T) {
 	q.Effects("acc_1", orders(order(acd.OrderExit, "n", "e1", 1))) // given again later: it is told again
 	node.hears(t, "exit e1")
 	until(t, q, "queue_orders_done", 2)
+}
+
+// An exit has another id each time it is given: one is on its way at a time, and one that was refused is told again.
+func TestPush_OneExitIsOnItsWay(t *testing.T) {
+	wait, let := held()
+	node := newEdge(t, func(r *http.Request, op *api.Op, times int) (int, string) {
+		status, _ := wait(r, op, times)
+		return status, api.NoSuchCaller
+	})
+	q, _, _ := newQueues(t, map[string]*edge{"n": node})
+	q.Effects("acc_1", orders(order(acd.OrderExit, "n", "e1", 1)))
+	node.hears(t, "exit e1")
+	q.Effects("acc_1", orders(order(acd.OrderExit, "n", "e1", 2)))
+	let()
+	q.push.all.Wait()
+	node.silent(t)
+	q.Effects("acc_1", orders(order(acd.OrderExit, "n", "e1", 3)))
+	node.hears(t, "exit e1")
+	until(t, q, "queue_orders_refused", 2)
+	if node.ops[0].ID == node.ops[1].ID {
+		t.Errorf("both times %s", node.ops[0].ID)
+	}
+}
+
+// Agents who are rung for one caller are rung at the same time, so many that others have room; one is let go as soon as the
+// order about him is done, and an exit goes after all of them.
+func TestPush_AgentsOfOneCallerAreRungAtOnce(t *testing.T) {
+	first, let := held()
+	others, letOthers := held()
+	node := newEdge(t, func(r *http.Request, op *api.Op, times int) (int, string) {
+		switch {
+		case op.Kind != api.OpDispatch:
+			return http.StatusOK, ""
+		case op.Dispatch.Fence == 1:
+			return first(r, op, times)
+		}
+		return others(r, op, times)
+	})
+	q, _, _ := newQueues(t, map[string]*edge{"n": node})
+	for n := range maxRinging + 1 {
+		q.Effects("acc_1", orders(order(acd.OrderDispatch, "n", "e1", n+1)))
+	}
+	for range maxRinging {
+		node.hears(t, "dispatch e1")
+	}
+	q.Effects("acc_1", orders(order(acd.OrderRescind, "n", "e1", 1), order(acd.OrderRescind, "n", "e1", maxRinging+1), order(acd.OrderExit, "n", "e1", 1),
+		order(acd.OrderDispatch, "n", "e2", 1)))
+	node.hears(t, "dispatch e2") // what is about another caller has not waited
+	node.silent(t)
+	let()
+	node.hears(t, "rescind e1") // and the one that never left is not heard of
+	until(t, q, "queue_orders_done", 3)
+	node.silent(t)
+	letOthers()
+	node.hears(t, "exit e1")
+	q.push.all.Wait()
+	node.silent(t)
+}
+
+// A node that may have taken a dispatch, and whose answers do not come, is told to let the agent go: nobody waits for him.
+func TestPush_WhatMayRingIsTakenBack(t *testing.T) {
+	node := newEdge(t, func(_ *http.Request, op *api.Op, _ int) (int, string) {
+		if op.Kind == api.OpDispatch {
+			return http.StatusServiceUnavailable, ""
+		}
+		return http.StatusOK, ""
+	})
+	q, d, _ := newQueues(t, map[string]*edge{"n": node})
+	o := order(acd.OrderDispatch, "n", "e1", 1)
+	o.UntilMS = time.Now().UnixMilli() + 50
+	q.Effects("acc_1", orders(o))
+	until(t, q, "queue_orders_done", 1)
+	q.push.all.Wait()
+	last := node.ops[len(node.ops)-1]
+	if last.Kind != api.OpRescind || last.Dispatch.ReservationID != o.Offer.ReservationID || last.ID == o.ID || d.was() != "miss" {
+		t.Errorf("the last it heard is %+v", last)
+	}
+}
+
+// An agent whose reservation has no time left is not rung, however long the order is good for.
+func TestPush_NobodyIsRungTooLate(t *testing.T) {
+	node := newEdge(t, nil)
+	q, d, _ := newQueues(t, map[string]*edge{"n": node})
+	o := order(acd.OrderDispatch, "n", "e1", 1)
+	o.Offer.UntilMS = time.Now().UnixMilli() - 1
+	q.Effects("acc_1", orders(o))
+	until(t, q, "queue_orders_refused", 1)
+	q.push.all.Wait()
+	node.silent(t)
+	if got := d.was(); got != "miss" {
+		t.Errorf("asked %q", got)
+	}
+}
+
+// callers are sessions that all say the same.
+type callers struct {
+	waits bool
+	err   error
+}
+
+func (c callers) Waits(_ context.Context, accountID, token, entryID string) (bool, error) {
+	return c.waits && accountID == "acc_1" && token == "tok"+entryID, c.err
+}
+
+// A caller whom his node does not have leaves when his session does not have the place either; one whose session has it
+// will be there in a moment.
+func TestPush_AGhostLeaves(t *testing.T) {
+	away := brain.Errorf(brain.EUnavailable, "later")
+	for name, row := range map[string]struct {
+		kind, refusal string
+		callers       callers
+		asked         string
+	}{
+		"a dispatch for a ghost":          {acd.OrderDispatch, api.NoSuchCaller, callers{}, "leave"},
+		"an exit of a ghost":              {acd.OrderExit, api.NoSuchCaller, callers{}, "leave"},
+		"a position of a ghost":           {acd.OrderPosition, api.NoSuchCaller, callers{}, ""},
+		"a dispatch before he is there":   {acd.OrderDispatch, api.NoSuchCaller, callers{waits: true}, "miss"},
+		"an exit before he is there":      {acd.OrderExit, api.NoSuchCaller, callers{waits: true}, ""},
+		"a dispatch, nobody can be asked": {acd.OrderDispatch, api.NoSuchCaller, callers{err: away}, "miss"},
+		"a dispatch, he is served":        {acd.OrderDispatch, "the caller is with an agent", callers{}, "miss"},
+	} {
+		refuse := func(*http.Request, *api.Op, int) (int, string) { return http.StatusOK, row.refusal }
+		q, d, _ := newQueues(t, map[string]*edge{"n": newEdge(t, refuse)})
+		q.Callers = row.callers
+		q.Effects("acc_1", orders(order(row.kind, "n", "e1", 1)))
+		until(t, q, "queue_orders_refused", 1)
+		q.push.all.Wait()
+		if got := d.was(); got != row.asked {
+			t.Errorf("%s: asked %q, want %q", name, got, row.asked)
+		}
+	}
 }
 
 // A node that takes nothing fills its own lane: orders beyond the bound are dropped and counted, and another node hears

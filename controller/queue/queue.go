@@ -37,10 +37,17 @@ type Sounds interface {
 	Resolve(ctx context.Context, acct *brain.AccountConfig, s brain.Sound) ([]api.MediaRef, error)
 }
 
+// Callers knows the sessions of callers.
+type Callers interface {
+	// Waits tells whether a caller's session has that place in a queue. brain.EUnavailable: ask again later.
+	Waits(ctx context.Context, accountID, token, entryID string) (bool, error)
+}
+
 // Queues serves the queues of all accounts. Make it with New, before the first shard is served; Run does what goes on
 // beside; Close ends what is on its way to nodes.
 type Queues struct {
-	Now func() time.Time
+	Now     func() time.Time
+	Callers Callers // asked about callers whom their node does not have; nil: they leave as their session says, or never
 
 	desks     Desks
 	directory func() brain.Directory
@@ -103,10 +110,27 @@ func (q *Queues) Join(ctx context.Context, accountID string, j *acd.Join) (joine
 		q.joinsOut.Add(1)
 	}
 	for i := range joined.Offers {
-		ring = append(ring, q.dispatch(ctx, acct, &acd.Order{QueueID: j.QueueID, Token: j.Token, Offer: joined.Offers[i],
-			CallerNumber: j.CallerNumber, CallerName: j.CallerName, Label: j.Label}))
+		o := dispatchOf(j, &joined.Offers[i])
+		if d := q.dispatch(ctx, acct, &o); d.LeaseMS > 0 {
+			ring = append(ring, d)
+		} else { // its order says that it failed
+			q.push.add(accountID, o)
+		}
 	}
 	return joined, ring, nil
+}
+
+// Ring has agents rung whom a Join gave, when no reply takes them to the caller's node. It does not wait.
+func (q *Queues) Ring(accountID string, j *acd.Join, offers []acd.Offer) {
+	for i := range offers {
+		q.push.add(accountID, dispatchOf(j, &offers[i]))
+	}
+}
+
+// dispatchOf is the order to ring an agent whom a Join gave, as the desk would give it.
+func dispatchOf(j *acd.Join, o *acd.Offer) acd.Order {
+	return acd.Order{ID: acd.OrderDispatch + "-" + o.ReservationID, Kind: acd.OrderDispatch, EntryID: j.EntryID, Token: j.Token, Node: j.Node, QueueID: j.QueueID,
+		Offer: *o, CallerNumber: j.CallerNumber, CallerName: j.CallerName, Label: j.Label, UntilMS: o.UntilMS}
 }
 
 // Leave ends a caller's place, whatever became of it; outcome is one of the values of brain/acd. Again it changes nothing.

@@ -38,8 +38,8 @@ func TestSetup_SaysWhatIsConfigured(t *testing.T) {
 	want := &acd.Setup{Version: 7, Queues: []acd.Queue{
 		{ID: "q_0", Name: "desk", Strategy: acd.RingAll, RingMS: 10_000, MaxWaitMS: 300_000, WrapUpMS: 15_000, MaxNoAnswer: 2, MaxQueued: 5, EWTThresholdMS: 600_000, EWTAHTMS: 60_000,
 			TierEscalationMS: 30_000, PriorityAgeMS: 20_000, StickyMS: 3_600_000, ServiceLevelMS: 10_000, Announce: true, AnnounceEWT: true, AnnounceFirstMS: 15_000, AnnounceEveryMS: 30_000,
-			ExitNoAgents: true, MayRelease: true, SkillRelax: []acd.Relax{{AfterMS: 5000, Skill: "french", LowerBy: 1}, {AfterMS: 9000, Drop: true}}},
-		{ID: "q_1", Name: "sales", Strategy: acd.LongestIdle, RingMS: 20_000, MaxQueued: -1, EWTAHTMS: 240_000, ServiceLevelMS: 20_000, Confirm: true},
+			ExitNoAgents: true, SkillRelax: []acd.Relax{{AfterMS: 5000, Skill: "french", LowerBy: 1}, {AfterMS: 9000, Drop: true}}},
+		{ID: "q_1", Name: "sales", Strategy: acd.LongestIdle, RingMS: 20_000, MaxQueued: -1, EWTAHTMS: 240_000, ServiceLevelMS: 20_000},
 	}, Agents: []acd.Agent{
 		{UserID: "us_1", AutoReady: true, AutoQueueLogin: true, Skills: skills, Memberships: []acd.Membership{{QueueID: "q_1", Tier: 1, Mode: acd.ModeStatic}}},
 		{UserID: "us_2", AutoReady: true, AutoQueueLogin: true, Skills: skills, Memberships: []acd.Membership{{QueueID: "q_0", Tier: 3, Position: 4, Mode: acd.ModeMandatory}, {QueueID: "q_1", Tier: 1, Mode: acd.ModeStatic}}},
@@ -258,5 +258,87 @@ func TestQueues_WriteRecords(t *testing.T) {
 		if !strings.Contains(log.String(), part) {
 			t.Errorf("%s is missing in %s", part, log.String())
 		}
+	}
+}
+
+// The setup of one account is made while that of another is being made, which may take long.
+func TestSetups_OfOneAccountDoNotWaitForAnother(t *testing.T) {
+	q, _, o := newQueues(t, nil)
+	large := q.setups.slot("acc_large")
+	large.mu.Lock()
+	defer large.mu.Unlock()
+	made := make(chan *madeSetup, 1)
+	go func() { made <- q.setups.of(o.acct) }()
+	select {
+	case m := <-made:
+		if again := q.setups.of(o.acct); again != m {
+			t.Error("it is made twice")
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits")
+	}
+}
+
+// gone is a directory without accounts, of a later revision.
+type gone struct{ brain.Directory }
+
+func (gone) ByAccount(string) *brain.AccountConfig { return nil }
+func (gone) Version() int64                        { return 9 }
+
+// When an account is deleted its desk loses its queues and agents, so that nothing of it is kept for ever; a desk that was
+// never used is left alone.
+func TestQueues_ADeletedAccountLeavesNothing(t *testing.T) {
+	q, d, o := newQueues(t, nil)
+	for _, used := range []bool{false, true} {
+		q.directory = func() brain.Directory { return o }
+		if used {
+			mustAct(t, q, "us_1", "login")
+		}
+		d.was()
+		q.directory = func() brain.Directory { return gone{} }
+		q.Changed([]brain.Change{{Op: brain.OpDelete, Before: &brain.Account{ID: "acc_1"}}})
+		if len(q.changed) != 1 {
+			t.Fatal("nobody is told")
+		}
+		if err := q.refresh(t.Context(), <-q.changed); err != nil {
+			t.Fatal(err)
+		}
+		if asked := d.was(); (asked == "setup") != used {
+			t.Errorf("used %v: asked %q", used, asked)
+		}
+		desk, err := q.desks.Ask(t.Context(), "acc_1", presence.Question{What: "agents"})
+		if err != nil || len(desk.Agents) != 0 {
+			t.Errorf("used %v: it has %+v, %v", used, desk.Agents, err)
+		}
+	}
+}
+
+// An agent whom a join gave and no reply takes along is ordered, as the desk would order him; one whose time is over when the
+// reply is made goes back.
+func TestQueues_RingWhomNoReplyTakesAlong(t *testing.T) {
+	node := newEdge(t, nil)
+	q, d, _ := newQueues(t, map[string]*edge{"n": node})
+	d.register(t, "us_1")
+	mustAct(t, q, "us_1", "login")
+	joined, ring, err := q.Join(t.Context(), "acc_1", anna("e1"))
+	if err != nil || len(ring) != 1 {
+		t.Fatalf("%+v %v", ring, err)
+	}
+	q.Ring("acc_1", anna("e1"), joined.Offers)
+	node.hears(t, "dispatch e1")
+	until(t, q, "queue_orders_done", 1)
+	op := node.ops[0]
+	op.Dispatch.LeaseMS = ring[0].LeaseMS
+	if op.ID != "dispatch-"+ring[0].ReservationID || op.Token != "toke1" || !reflect.DeepEqual(*op.Dispatch, ring[0]) {
+		t.Errorf("%+v, want %+v", op.Dispatch, ring[0])
+	}
+	d.was()
+	q.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	if _, ring, err := q.Join(t.Context(), "acc_1", anna("e1")); err != nil || len(ring) != 0 {
+		t.Errorf("too late: %+v %v", ring, err)
+	}
+	q.push.all.Wait()
+	if got := d.was(); got != "join miss" {
+		t.Errorf("asked %q", got)
 	}
 }

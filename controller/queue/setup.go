@@ -50,7 +50,7 @@ func queueSetup(c *brain.Queue) acd.Queue {
 		StickyMS: int64(c.StickySec) * sec, ServiceLevelMS: int64(c.ServiceLevelSec) * sec,
 		Announce: c.AnnouncePosition, AnnounceEWT: c.AnnounceEWT,
 		AnnounceFirstMS: int64(c.AnnounceFirstSec) * sec, AnnounceEveryMS: int64(c.AnnounceIntervalSec) * sec,
-		Confirm: c.AgentConfirm, ExitNoAgents: c.NoAgentsDestKind != "", MayRelease: !c.Record,
+		ExitNoAgents: c.NoAgentsDestKind != "",
 	}
 	if c.MaxQueued != nil {
 		q.MaxQueued = *c.MaxQueued
@@ -68,7 +68,14 @@ func queueSetup(c *brain.Queue) acd.Queue {
 // change) is no new one to the queues: it would be journalled each time.
 type setups struct {
 	mu   sync.Mutex
-	made map[string]*madeSetup // by account
+	made map[string]*accountSetup // by account
+}
+
+// accountSetup is the setup of one account. It is made under a lock of its own: that of a large account takes a while, and
+// the callers of others go on.
+type accountSetup struct {
+	mu  sync.Mutex
+	now *madeSetup // nil = none was made yet
 }
 
 type madeSetup struct {
@@ -80,10 +87,10 @@ type madeSetup struct {
 
 // of gives the setup that an account's configuration makes.
 func (s *setups) of(acct *brain.AccountConfig) *madeSetup {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id := acct.Account.ID
-	old := s.made[id]
+	slot := s.slot(acct.Account.ID)
+	slot.mu.Lock()
+	defer slot.mu.Unlock()
+	old := slot.now
 	if old != nil && (old.from == acct || old.from.Version > acct.Version) {
 		return old
 	}
@@ -93,15 +100,26 @@ func (s *setups) of(acct *brain.AccountConfig) *madeSetup {
 		now.Version = old.version
 		if m.op = acd.AppendSetup(nil, now); bytes.Equal(m.op, old.op) {
 			m.version = old.version
+			slot.now = m
+			return m
 		}
 		now.Version = m.version
 	}
 	m.op = acd.AppendSetup(nil, now)
-	if s.made == nil {
-		s.made = map[string]*madeSetup{}
-	}
-	s.made[id] = m
+	slot.now = m
 	return m
+}
+
+func (s *setups) slot(accountID string) *accountSetup {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.made == nil {
+		s.made = map[string]*accountSetup{}
+	}
+	if s.made[accountID] == nil {
+		s.made[accountID] = &accountSetup{}
+	}
+	return s.made[accountID]
 }
 
 // forget drops what is kept of an account.
@@ -151,6 +169,16 @@ const maxChanged = 4096
 // Changed takes note of what this brain has changed in the configuration. It does not wait.
 func (q *Queues) Changed(changes []brain.Change) {
 	told := map[string]bool{}
+	tell := func(id string) {
+		if told[id] {
+			return
+		}
+		told[id] = true
+		select {
+		case q.changed <- id:
+		default:
+		}
+	}
 	for _, c := range changes {
 		row := c.Resource
 		if row == nil {
@@ -160,15 +188,10 @@ func (q *Queues) Changed(changes []brain.Change) {
 		case brain.KindAccount:
 			if c.Op == brain.OpDelete {
 				q.setups.forget(row.ResourceID())
+				tell(row.ResourceID())
 			}
 		case brain.KindQueue, brain.KindAgentQueueAssignment, brain.KindSIPUser:
-			if id := row.OwnerID(); !told[id] {
-				told[id] = true
-				select {
-				case q.changed <- id:
-				default:
-				}
-			}
+			tell(row.OwnerID())
 		}
 	}
 }
@@ -187,13 +210,18 @@ func (q *Queues) follow(ctx context.Context) {
 	}
 }
 
-// refresh gives the newest setup to a desk that has one.
+// refresh gives the newest setup to a desk that has one. That of an account which was deleted gets one without queues and
+// agents, so that nothing of it stays.
 func (q *Queues) refresh(ctx context.Context, accountID string) error {
-	acct := q.directory().ByAccount(accountID)
-	if acct == nil {
-		return nil
-	}
 	desk, err := q.desks.Ask(ctx, accountID, presence.Question{What: "desk"})
+	dir := q.directory()
+	acct := dir.ByAccount(accountID)
+	if acct == nil {
+		if err == nil && desk.Version > 0 {
+			_, err = q.desks.Do(ctx, accountID, acd.AppendSetup(nil, &acd.Setup{Version: max(desk.Version+1, dir.Version())}))
+		}
+		return err
+	}
 	if s := q.setups.of(acct); err == nil && desk.Version > 0 && desk.Version < s.version {
 		_, err = q.desks.Do(ctx, accountID, s.op)
 	}

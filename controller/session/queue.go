@@ -17,6 +17,8 @@ type Queues interface {
 	Join(ctx context.Context, accountID string, j *acd.Join) (acd.Joined, []api.Dispatch, error)
 	// Leave gives a place back, at least once. One that nobody has is no error.
 	Leave(ctx context.Context, accountID, entryID, outcome string) error
+	// Ring has the agents rung whom a Join gave, when no reply takes them to the node. It does not wait.
+	Ring(accountID string, j *acd.Join, offers []acd.Offer)
 }
 
 // Agents does what agents want who dial a feature code.
@@ -57,27 +59,35 @@ func (c *Calls) join(ctx context.Context, f *api.FlowRequest, reply *session.Rep
 }
 
 // still tells whether a caller who has just got a place waits in it. One who went elsewhere meanwhile gave it back before
-// he had it: it is given back here.
+// he had it: it is given back here, so that he may have it again. Who hears what belongs to a key of his keeps it.
 func (c *Calls) still(ctx context.Context, f *api.FlowRequest, entryID string) (bool, error) {
 	now, err := c.Owner.Step(ctx, f.AccountID, f.Token, &session.Request{})
-	if err != nil || now.Enqueue != nil && now.Enqueue.EntryID == entryID {
-		return err == nil, err
+	if err != nil || now.Entry == entryID {
+		return err == nil && now.Enqueue != nil, err
 	}
-	if err := c.Queues.Leave(ctx, f.AccountID, entryID, acd.LeftAbandoned); err != nil {
+	if err := c.Queues.Leave(ctx, f.AccountID, entryID, acd.LeftFailed); err != nil {
 		return false, brain.Errorf(brain.EUnavailable, "leave a queue: %s", err)
 	}
 	return false, nil
 }
 
+// Waits tells whether a caller's session has that place in a queue, also while he hears what belongs to a key of his. It
+// does not keep the session. brain.EUnavailable: ask again later.
+func (c *Calls) Waits(ctx context.Context, accountID, token, entryID string) (bool, error) {
+	now, err := c.Owner.Step(ctx, accountID, token, &session.Request{})
+	return err == nil && now.Entry == entryID, err
+}
+
 // rejoin asks for a place again that was given back for a call which had lapsed, when its node has come back
-// meanwhile. Whom to ring for it the queue says by itself later.
+// meanwhile.
 func (c *Calls) rejoin(ctx context.Context, accountID string, now *session.Reply, performed []session.Effect) {
 	if now.Enqueue == nil || c.Queues == nil {
 		return
 	}
 	for i := range performed {
 		if e := &performed[i]; e.Kind == session.EffectQueueLeft && e.EntryID == now.Enqueue.EntryID {
-			_, _, err := c.Queues.Join(ctx, accountID, now.Enqueue)
+			joined, _, err := c.Queues.Join(ctx, accountID, now.Enqueue)
+			c.Queues.Ring(accountID, now.Enqueue, joined.Offers)
 			if err != nil {
 				c.Log.LogAttrs(ctx, slog.LevelWarn, "a caller who came back gets his place with the next word of his node", slog.String("account", accountID),
 					slog.String("call_id", now.CallID), slog.Any("err", err))

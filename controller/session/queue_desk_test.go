@@ -59,6 +59,8 @@ func (s *served) Leave(_ context.Context, _, entryID, outcome string) error {
 	return err
 }
 
+func (s *served) Ring(string, *acd.Join, []acd.Offer) {}
+
 // callers counts who waits and who is served, and all who ever came.
 func (s *served) callers() (waiting, talking int, offered int64) {
 	s.mu.Lock()
@@ -113,7 +115,7 @@ func TestQueues_WithTheRealDesk(t *testing.T) {
 	if r := d.say(t, again()); r.Command != api.CommandEnqueue || len(r.Params.Dispatches) != 0 {
 		t.Errorf("in the talk its node hears %+v", r)
 	}
-	if r := d.say(t, ended(r.Seq, api.OutcomeAnswered, map[string]string{"duration_ms": "90000"})); r.Command != api.CommandHangup {
+	if r := d.say(t, ended(r.Seq, api.OutcomeAnswered, map[string]string{"talk_ms": "90000"})); r.Command != api.CommandHangup {
 		t.Errorf("after the talk: %+v", r)
 	}
 	if waiting, talking, _ := s.callers(); waiting != 0 || talking != 0 {

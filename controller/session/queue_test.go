@@ -21,6 +21,7 @@ import (
 type line struct {
 	mu    sync.Mutex
 	log   []string
+	rung  []string // by Ring: entry and reservation
 	has   map[string]*acd.Join
 	exit  string
 	fail  error
@@ -44,7 +45,7 @@ func (l *line) Join(_ context.Context, accountID string, j *acd.Join) (acd.Joine
 		return acd.Joined{Outcome: exit}, nil, nil
 	}
 	l.has[j.EntryID] = j
-	return acd.Joined{Position: 1}, []api.Dispatch{{ReservationID: "r-" + j.EntryID, Fence: 7, UserID: "us_1"}}, nil
+	return acd.Joined{Position: 1, Offers: []acd.Offer{{ReservationID: "r-" + j.EntryID, Fence: 7, UserID: "us_1"}}}, []api.Dispatch{{ReservationID: "r-" + j.EntryID, Fence: 7, UserID: "us_1"}}, nil
 }
 
 func (l *line) Leave(_ context.Context, _, entryID, outcome string) error {
@@ -59,6 +60,14 @@ func (l *line) Leave(_ context.Context, _, entryID, outcome string) error {
 	}
 	delete(l.has, entryID)
 	return nil
+}
+
+func (l *line) Ring(_ string, j *acd.Join, offers []acd.Offer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, o := range offers {
+		l.rung = append(l.rung, j.EntryID+" "+o.ReservationID)
+	}
 }
 
 func (l *line) said() string {
@@ -95,7 +104,7 @@ func TestQueues_TheJoinComesBeforeEveryReply(t *testing.T) {
 	if len(d.owner.journal) != 1 {
 		t.Errorf("%d records of the session", len(d.owner.journal))
 	}
-	if r := d.say(t, ended(1, api.OutcomeAnswered, map[string]string{"duration_ms": "900"})); r.Command != api.CommandHangup || l.said() != "leave t-1 answered" {
+	if r := d.say(t, ended(1, api.OutcomeAnswered, map[string]string{"talk_ms": "900"})); r.Command != api.CommandHangup || l.said() != "leave t-1 answered" {
 		t.Errorf("after the talk: %+v", r)
 	}
 }
@@ -220,6 +229,9 @@ func TestQueues_WhoComesBackWhileHeIsGivenUpHasHisPlace(t *testing.T) {
 			}
 			d.say(t, again())
 		}
+		if want := at == "while"; want != slices.Equal(l.rung, []string{"t-1 r-t-1"}) {
+			t.Errorf("%s: rung for whom no reply took along: %v", name, l.rung)
+		}
 		if j := l.has["t-1"]; j == nil || j.SinceMS == 0 {
 			t.Errorf("%s: %+v after %s", name, j, l.said())
 		}
@@ -315,5 +327,30 @@ func TestAgents_CodesAreCarriedOutAndHeard(t *testing.T) {
 	away.err = nil
 	if r := d.say(t, start("queue", "", vars)); r.Params.Files[0].Key != "k/agent-on-break" {
 		t.Errorf("then: %+v", fmt.Sprint(r))
+	}
+}
+
+func TestQueues_WhoHearsAPromptKeepsHisPlace(t *testing.T) {
+	// Proves that a slow answer to an older question, whose join comes late, does not take the place from a caller who hears what belongs
+	// to a key that keeps it; its node hears what is to be done now.
+	d, l := newLine(t, nil)
+	d.Directory().ByAccount("acc_1").QueueOptions["q_1"]["2"].PromptMediaID = "mf_1"
+	d.say(t, start("queue", "q_1", nil))
+	l.joins = sync.OnceFunc(func() {
+		if r, err := d.Flow(context.WithoutCancel(t.Context()), ended(1, api.OutcomeDigit, map[string]string{"digit": "2"})); err != nil || r.Command != api.CommandPlay {
+			t.Errorf("the key: %+v, %v", r, err)
+		}
+	})
+	r := d.say(t, again())
+	if r.Command != api.CommandPlay || len(l.has) != 1 || strings.Contains(l.said(), "leave") {
+		t.Errorf("it hears %+v, places %v", r, l.has)
+	}
+	for entry, want := range map[string]bool{"t-1": true, "t-9": false} {
+		if waits, err := d.Waits(t.Context(), "acc_1", "t", entry); err != nil || waits != want {
+			t.Errorf("%s waits: %v, %v", entry, waits, err)
+		}
+	}
+	if waits, err := d.Waits(t.Context(), "acc_1", "nobody", "t-1"); err != nil || waits {
+		t.Errorf("nobody waits: %v, %v", waits, err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 // Bounds of one caller in a queue.
 const (
 	maxLegs  = 64  // agents rung for him at once
-	maxPast  = 512 // reservations that are remembered as over
+	maxPast  = 512 // reservations that are remembered as over, and callers of whom some are before they are here
 	maxSaid  = 4   // announcements that wait
 	askApart = 2 * time.Millisecond
 )
@@ -81,6 +81,10 @@ func (k *call) enter(ctx context.Context, id string) *entry {
 	k.of.mu.Lock()
 	defer k.of.mu.Unlock()
 	k.of.entries[id] = e
+	for _, reservation := range k.of.rescinded[id] {
+		e.passed(reservation)
+	}
+	delete(k.of.rescinded, id)
 	return e
 }
 

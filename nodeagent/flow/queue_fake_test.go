@@ -110,6 +110,8 @@ type queueNode struct {
 	served sync.WaitGroup
 	acts   sync.WaitGroup
 	bonded *fakeAgent
+
+	refusals map[string]string // of offers in a call, by what a channel's name begins with
 }
 
 var uuidOf = regexp.MustCompile(`origination_uuid=(leg-([a-z0-9]+)-[a-z0-9]+);`)
@@ -123,7 +125,7 @@ func newQueueNode(t *testing.T, p api.CommandParams) *queueNode {
 	n.fs.lasts["playback "+keyTone] = 200 * time.Millisecond
 	n.fs.jobs, n.fs.agents = n.originate, n.aboutAgent
 	n.fs.vars[readCodec] = "PCMA"
-	n.fs.bridge = n.bridge
+	n.fs.bridge, n.fs.offered = n.bridge, n.offered
 	return n
 }
 
@@ -221,7 +223,7 @@ func (n *queueNode) comeBack() {
 		line.old = n.caller()
 	}
 	n.fs.mu.Lock()
-	line.vars, line.agents, line.jobs, line.bridge = n.fs.vars, n.fs.agents, n.fs.jobs, n.fs.bridge
+	line.vars, line.agents, line.jobs, line.bridge, line.offered = n.fs.vars, n.fs.agents, n.fs.jobs, n.fs.bridge, n.fs.offered
 	line.lasts = n.fs.lasts
 	delete(line.lasts, "playback")
 	more := map[string]string{"Answer-State": "answered", "variable_sipio_begun": n.fs.vars[markVariable]}
@@ -231,6 +233,16 @@ func (n *queueNode) comeBack() {
 	ctx := n.ctx
 	n.mu.Unlock()
 	n.served.Go(func() { n.Run(ctx, line, connect(more)) })
+}
+
+// offered is a phone's answer to an offer in its call: the other side's channel tells of it.
+func (n *queueNode) offered(channel string) {
+	refusal := n.refusals[channel[:4]]
+	if channel == n.fs.uuid {
+		n.agent("r1").variable(statusOf, refusal)
+		return
+	}
+	n.fs.variable(statusOf, refusal)
 }
 
 // bridge is uuid_bridge of the caller.

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,9 @@ import (
 // legPrefix begins the names of agents' channels: FreeSWITCH brings an agent who has answered here, and the sweep tells
 // them from all others by it.
 const legPrefix = "leg-"
+
+// withheld is the number of a caller who does not show his.
+const withheld = "anonymous"
 
 // Times of an agent's leg.
 const (
@@ -118,7 +122,7 @@ func newLeg(e *entry, d api.Dispatch) *leg {
 	_, _ = owner.Write([]byte(e.k.account)) // never fails; reservations are unique in an account
 	return &leg{
 		e: e, d: d, uuid: legPrefix + d.ReservationID + "-" + strconv.FormatUint(uint64(owner.Sum32()), 36), callID: newID() + "@sipio.invalid",
-		until: time.Now().Add(time.Duration(orDefault(int(d.LeaseMS), defaultRingMS)) * time.Millisecond),
+		until: time.Now().Add(time.Duration(d.LeaseMS) * time.Millisecond),
 		log:   e.k.log.With("reservation", d.ReservationID, "agent", d.UserID), stopping: make(chan struct{}), visit: make(chan visit), settled: make(chan bool, 1),
 	}
 }
@@ -157,7 +161,9 @@ func (l *leg) run(ctx context.Context) {
 	l.e.k.legs.Go(func() { l.e.k.fetch(ctx, l.d.Whisper) }) // so that it is here when the agent answers
 	end := l.serve(ctx)
 	c.mu.Lock()
-	delete(c.legs, l.uuid)
+	if c.legs[l.uuid] == l { // not one of the same name that began since, for the call's next runner
+		delete(c.legs, l.uuid)
+	}
 	c.mu.Unlock()
 	if end.cause != "" {
 		l.kill(ctx, end.cause)
@@ -186,19 +192,20 @@ func (l *leg) originate(ctx context.Context) *dialing {
 	return job
 }
 
-// ringTime is how long the agent's phone rings.
+// ringTime is how long the agent's phone rings: never longer than the reservation holds.
 func (l *leg) ringTime() time.Duration {
-	return time.Duration(min(orDefault(int(l.d.RingMS), defaultRingMS), orDefault(int(l.d.LeaseMS), defaultRingMS))) * time.Millisecond
+	ms := l.d.LeaseMS
+	if l.d.RingMS > 0 {
+		ms = min(ms, l.d.RingMS)
+	}
+	return time.Duration(ms) * time.Millisecond
 }
 
 // dialString are the arguments of originate. FreeSWITCH's own limit may fire a second early, and only catches what ours
 // misses.
 func (l *leg) dialString() string {
 	k := l.e.k
-	number, name := l.d.CallerNumber, l.d.CallerName
-	if number == "" {
-		number, name = k.number, k.name
-	}
+	number := cmp.Or(l.d.CallerNumber, withheld) // not what the channel says of him: the queue's label is in the name
 	vars := []string{
 		"origination_uuid=" + l.uuid,
 		"originate_timeout=" + strconv.Itoa(int(l.ringTime()/time.Second)+3),
@@ -212,7 +219,7 @@ func (l *leg) dialString() string {
 		"sip_h_" + api.HeaderCall + "=" + word(k.token),
 		"sip_h_" + api.HeaderAccount + "=" + word(k.account),
 		"origination_caller_id_number=" + word(number),
-		"origination_caller_id_name=" + word(name),
+		"origination_caller_id_name=" + word(l.d.CallerName),
 	}
 	user := userPart(api.CommandParams{DestID: l.d.UserID})
 	return "{^^;" + strings.Join(vars, ";") + "}sofia/sipio/sip:" + user + "@" + l.e.of.cfg.Proxy + " '&socket(" + l.e.of.cfg.Listen + " async full)'"

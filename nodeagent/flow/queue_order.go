@@ -11,11 +11,12 @@ import (
 
 // Refusals of an order about a caller in a queue. Their text is for operators.
 var (
-	errNoCaller = errors.New("no such caller")
+	errNoCaller = errors.New(api.NoSuchCaller)
 	errServed   = errors.New("the caller is with an agent")
 	errLeft     = errors.New("the caller leaves the queue")
 	errBusyHere = errors.New("too much is going on for that caller")
 	errNotWhole = errors.New("the order is not whole")
+	errTooLate  = errors.New("the time of the reservation is over")
 )
 
 // reservationID is what a reservation may be called: it is a word of FreeSWITCH's commands.
@@ -44,14 +45,18 @@ func (c *Calls) Dispatch(_ context.Context, op api.Op) (api.OpReply, error) {
 	return api.OpReply{}, err
 }
 
-// Rescind lets an agent go who is rung, or was not bridged yet. One who is not there any more is no error.
+// Rescind lets an agent go who is rung, or was not bridged yet. One who is not there any more is no error; one who is
+// not there yet is not rung later: the order to ring him travels another way.
 func (c *Calls) Rescind(_ context.Context, op api.Op) (api.OpReply, error) {
 	e, err := c.entry(op)
 	if err == nil && op.Dispatch == nil {
 		err = errNotWhole
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		e.rescind(op.Dispatch.ReservationID, op.Why)
+	case errors.Is(err, errNoCaller) && op.Dispatch != nil:
+		c.rescindEarly(op.EntryID, op.Dispatch.ReservationID)
 	}
 	return api.OpReply{}, err
 }
@@ -112,6 +117,8 @@ func (e *entry) dispatch(d api.Dispatch) error {
 		return errLeft
 	case e.won != nil:
 		return errServed
+	case d.LeaseMS <= 0:
+		return errTooLate
 	case len(e.legs) >= maxLegs:
 		return errBusyHere
 	}
@@ -121,11 +128,27 @@ func (e *entry) dispatch(d api.Dispatch) error {
 	return nil
 }
 
+// rescindEarly notes a reservation that does not hold any more, of a caller whose place is not here yet.
+func (c *Calls) rescindEarly(entryID, reservation string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.rescinded) >= maxPast {
+		clear(c.rescinded)
+	}
+	if list := c.rescinded[entryID]; len(list) < maxLegs {
+		c.rescinded[entryID] = append(list, reservation)
+	}
+}
+
 // rescind lets an agent go.
 func (e *entry) rescind(reservation, why string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if l := e.legs[reservation]; l != nil && l != e.won { // the one who is put through may be heard already
+	switch l := e.legs[reservation]; l {
+	case nil:
+		e.passed(reservation)
+	case e.won: // may be heard already
+	default:
 		l.stop(stopFor(why))
 	}
 }
@@ -154,11 +177,16 @@ func (e *entry) ended(l *leg) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.legs, l.d.ReservationID)
+	e.passed(l.d.ReservationID)
+	e.wake()
+}
+
+// passed notes that a reservation is not to be rung, or not again.
+func (e *entry) passed(reservation string) {
 	if len(e.past) >= maxPast {
 		clear(e.past)
 	}
-	e.past[l.d.ReservationID] = true
-	e.wake()
+	e.past[reservation] = true
 }
 
 // askAll has every caller in a queue ask what is to be done now, one after the other.

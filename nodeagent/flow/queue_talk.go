@@ -13,6 +13,8 @@ import (
 
 const (
 	takeBackTime = 15 * time.Second
+	offerTime    = 4 * time.Second // a phone answers an offer
+	offerLook    = 20 * time.Millisecond
 	bridgeTime   = 5 * time.Second // FreeSWITCH connects two channels
 	partedTime   = time.Second     // a caller whose agent hung up in that moment comes back
 	statusOf     = "sip_invite_failure_status"
@@ -46,7 +48,7 @@ func (k *call) serveBy(ctx context.Context, seq int64, e *entry, l *leg) (done r
 	l.settled <- true
 	k.leg = l.callID
 	took := k.talk(ctx, s, l)
-	return result{data: map[string]string{"duration_ms": fmt.Sprint(took.Milliseconds())}}, true
+	return result{data: map[string]string{"talk_ms": fmt.Sprint(took.Milliseconds())}}, true
 }
 
 // connect has FreeSWITCH bridge the caller to the agent. The talk goes on should this agent die, and the caller comes
@@ -160,10 +162,11 @@ func (c *Calls) confirm(ctx context.Context, channel string, s service, log *slo
 	return true
 }
 
-// release has the two phones send each other their media, past the media server. FreeSWITCH says success whatever
-// happens: a phone that refuses is known by a variable of its leg. Then the media comes back, for good. The order names
-// the agent's leg, because FreeSWITCH waits ten seconds for the phone that it names, when that one refuses, and takes
-// nothing back before: callers come from carriers, of whom some refuse, agents have phones of the platform.
+// release has the two phones send each other their media, past the media server. Each is asked first whether it takes
+// an offer in a call at all: of one that refuses, FreeSWITCH could bring the talk back only late, or never. It says success
+// whatever happens then: a phone that refuses all the same is known by a variable, and the media comes back for good. The
+// order names the agent's leg, because FreeSWITCH waits ten seconds for the phone that it names, when that one refuses, and
+// takes nothing back before: callers come from carriers, of whom some refuse, agents have phones of the platform.
 func (k *call) release(ctx context.Context, l *leg) {
 	law, err := k.of.variable(ctx, k.uuid, readCodec)
 	l.mu.Lock()
@@ -172,6 +175,12 @@ func (k *call) release(ctx context.Context, l *leg) {
 	if err != nil || law == "" || law != theirs {
 		k.log.Debug("the media stays here", "caller", law, "agent", theirs, "error", err)
 		return
+	}
+	for _, side := range [][2]string{{k.uuid, l.uuid}, {l.uuid, k.uuid}} {
+		if answer, err := k.of.offer(ctx, side[0], side[1]); err != nil || answer != "" {
+			k.log.Info("the media stays here: a phone takes no offer in a call", "channel", side[0], "answer", answer, "error", err)
+			return
+		}
 	}
 	k.mu.Lock()
 	recorded := k.rec.file != ""
@@ -212,6 +221,32 @@ func (k *call) release(ctx context.Context, l *leg) {
 		if status := k.of.refused(ctx, legs); status != "" {
 			k.takeBack(ctx, "refused", status)
 			return
+		}
+	}
+}
+
+// offer offers a phone its media as it runs, and returns the status with which it refused, "" when it took the offer.
+// FreeSWITCH tells on the other side's channel: it takes away what stands there, or writes the status.
+func (c *Calls) offer(ctx context.Context, channel, other string) (refused string, err error) {
+	const asked = "asked"
+	if _, err = c.order(ctx, "uuid_setvar "+other+" "+statusOf+" "+asked); err != nil {
+		return "", err
+	}
+	if _, err = c.order(ctx, "uuid_media_reneg "+channel); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, offerTime)
+	defer cancel()
+	look := time.NewTicker(offerLook)
+	defer look.Stop()
+	for {
+		select {
+		case <-look.C:
+			if refused, err = c.variable(ctx, other, statusOf); err != nil || refused != asked {
+				return refused, err
+			}
+		case <-ctx.Done():
+			return "", fmt.Errorf("no answer to an offer: %w", context.Cause(ctx))
 		}
 	}
 }
@@ -288,7 +323,7 @@ func (k *call) servedBefore(ctx context.Context, seq int64) (result, bool) {
 		cancel()
 		k.forgetService(ctx)
 	}
-	done := result{api.OutcomeAnswered, map[string]string{"duration_ms": fmt.Sprint(max(0, time.Now().UnixMilli()-s.sinceMS))}}
+	done := result{api.OutcomeAnswered, map[string]string{"talk_ms": fmt.Sprint(max(0, time.Now().UnixMilli()-s.sinceMS))}}
 	k.keepRecording(ctx, done.data)
 	return done, true
 }

@@ -120,32 +120,32 @@ var outcomes = map[string]string{
 	"key/events lost":     "miss r1 no_answer | killed NO_ANSWER | hangup cause=NORMAL_CLEARING",
 	"key/again":           "miss r1 no_answer | killed NO_ANSWER | hangup cause=NORMAL_CLEARING",
 
-	"claiming/nothing":         "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING duration_ms=38460",
+	"claiming/nothing":         "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING talk_ms=38460",
 	"claiming/caller hangs up": " | killed ORIGINATOR_CANCEL | hangup cause=NORMAL_CLEARING",
 	"claiming/agent ends":      "miss r1 declined | NORMAL_CLEARING | hangup cause=NORMAL_CLEARING",
 	"claiming/rescind":         " | killed LOSE_RACE | hangup cause=NORMAL_CLEARING",
 	"claiming/exit":            "miss r1 failed | killed NORMAL_CLEARING | exit",
 	"claiming/key":             "miss r1 failed | killed NORMAL_CLEARING | digit digit=9",
-	"claiming/events lost":     "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING duration_ms=38460",
-	"claiming/again":           "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING duration_ms=38460",
+	"claiming/events lost":     "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING talk_ms=38460",
+	"claiming/again":           "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING talk_ms=38460",
 
-	"bridging/nothing":         "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING duration_ms=39980",
+	"bridging/nothing":         "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING talk_ms=39980",
 	"bridging/caller hangs up": "claim r1 | with the caller | hangup cause=NORMAL_CLEARING",
 	"bridging/agent ends":      "claim r1, miss r1 failed | NORMAL_CLEARING | hangup cause=NORMAL_CLEARING",
-	"bridging/rescind":         "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING duration_ms=39980",
-	"bridging/exit":            "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING duration_ms=39980",
-	"bridging/key":             "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING duration_ms=39980",
-	"bridging/events lost":     "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING duration_ms=39980",
-	"bridging/again":           "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING duration_ms=39980",
+	"bridging/rescind":         "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING talk_ms=39980",
+	"bridging/exit":            "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING talk_ms=39980",
+	"bridging/key":             "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING talk_ms=39980",
+	"bridging/events lost":     "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING talk_ms=39980",
+	"bridging/again":           "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING talk_ms=39980",
 
-	"talking/nothing":         "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING duration_ms=41960",
-	"talking/caller hangs up": "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING duration_ms=1960",
-	"talking/agent ends":      "claim r1, confirm r1 | NORMAL_CLEARING | answered duration_ms=2000",
-	"talking/rescind":         "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING duration_ms=41960",
-	"talking/exit":            "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING duration_ms=41960",
-	"talking/key":             "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING duration_ms=41960",
-	"talking/events lost":     "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING duration_ms=41960",
-	"talking/again":           "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING duration_ms=41960",
+	"talking/nothing":         "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING talk_ms=41960",
+	"talking/caller hangs up": "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING talk_ms=1960",
+	"talking/agent ends":      "claim r1, confirm r1 | NORMAL_CLEARING | answered talk_ms=2000",
+	"talking/rescind":         "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING talk_ms=41960",
+	"talking/exit":            "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING talk_ms=41960",
+	"talking/key":             "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING talk_ms=41960",
+	"talking/events lost":     "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING talk_ms=41960",
+	"talking/again":           "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING talk_ms=41960",
 }
 
 func TestEnqueue_EveryMomentAndEveryEvent(t *testing.T) {
@@ -234,7 +234,7 @@ func TestEnqueue_OrdersToFreeSWITCH(t *testing.T) {
 		if got := countOf(n.fs.orders(), "playback local_stream://moh"); got != 1 {
 			t.Errorf("the music began %d times", got)
 		}
-		if got := n.told(); got != "claim r1, confirm r1 | NORMAL_CLEARING | answered duration_ms=1000" {
+		if got := n.told(); got != "claim r1, confirm r1 | NORMAL_CLEARING | answered talk_ms=1000" {
 			t.Error(got)
 		}
 		for name, value := range n.variables() {
@@ -268,7 +268,7 @@ func TestEnqueue_RingAllTheFirstTalks(t *testing.T) {
 			n.hangsUpNow()
 		})
 		n.call(t.Context())
-		if got := n.told(); got != "claim r3 lost, claim r2, confirm r2 | killed LOSE_RACE | hangup cause=NORMAL_CLEARING duration_ms=1060" {
+		if got := n.told(); got != "claim r3 lost, claim r2, confirm r2 | killed LOSE_RACE | hangup cause=NORMAL_CLEARING talk_ms=1060" {
 			t.Error(got)
 		}
 		if r2, r3 := n.agents["r2"].ended, n.agents["r3"].ended; r2 != "with the caller" || r3 != "killed LOSE_RACE" {
@@ -314,7 +314,7 @@ func TestEnqueue_BrainSilent(t *testing.T) {
 		talk time.Duration
 		want string
 	}{
-		"claim, for a while": {6 * time.Second, 30 * time.Second, "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING duration_ms=24260"},
+		"claim, for a while": {6 * time.Second, 30 * time.Second, "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING talk_ms=24260"},
 		"claim, too long":    {26 * time.Second, 40 * time.Second, "miss r1 failed | killed NORMAL_CLEARING | hangup cause=NORMAL_CLEARING"},
 	} {
 		inBubble(t, func(t *testing.T) {
@@ -327,7 +327,7 @@ func TestEnqueue_BrainSilent(t *testing.T) {
 				n.hangsUpNow()
 			})
 			n.call(t.Context())
-			if got := n.told(); !strings.HasPrefix(got, strings.Split(c.want, "duration")[0]) {
+			if got := n.told(); !strings.HasPrefix(got, strings.Split(c.want, "talk_ms")[0]) {
 				t.Errorf("%s: %s\nwant %s", name, got, c.want)
 			}
 		})
@@ -343,7 +343,7 @@ func TestEnqueue_BrainSilent(t *testing.T) {
 			n.hangsUpNow()
 		})
 		n.call(t.Context())
-		if got := n.told(); got != "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING duration_ms=4980" {
+		if got := n.told(); got != "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING talk_ms=4980" {
 			t.Error(got)
 		}
 	})
@@ -362,7 +362,7 @@ func TestEnqueue_BridgeThatDoesNotCome(t *testing.T) {
 			n.hangsUpNow()
 		})
 		n.call(t.Context())
-		if got := n.told(); !strings.HasPrefix(got, "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING duration_ms=3000") {
+		if got := n.told(); !strings.HasPrefix(got, "claim r1, confirm r1 | with the caller | hangup cause=NORMAL_CLEARING talk_ms=3000") {
 			t.Error(got)
 		}
 	})
@@ -382,7 +382,7 @@ func TestEnqueue_BridgeThatDoesNotCome(t *testing.T) {
 			n.agent("r2").hangsUp()
 		})
 		n.call(t.Context())
-		if got := n.told(); got != "claim r1, miss r1 failed, claim r2, confirm r2 | killed NORMAL_CLEARING | answered duration_ms=2000" {
+		if got := n.told(); got != "claim r1, miss r1 failed, claim r2, confirm r2 | killed NORMAL_CLEARING | answered talk_ms=2000" {
 			t.Error(got)
 		}
 		if got := countOf(n.fs.orders(), "playback local_stream://moh"); got != 2 {
@@ -403,6 +403,10 @@ func TestEnqueue_MediaRelease(t *testing.T) {
 		"goes":   {want: []string{"uuid_setvar chan-1 sip_invite_failure_status", "uuid_setvar leg-r1-", "uuid_media off leg-r1-"}, never: "uuid_media leg-r1-"},
 		"codecs": {prepare: func(n *queueNode, _ *api.Dispatch) { n.fs.vars[readCodec] = "PCMU" }, never: "uuid_media"},
 		"record": {prepare: func(_ *queueNode, d *api.Dispatch) { d.RecordKey = "acc/rec/x.wav" }, want: []string{"uuid_record chan-1 start"}, never: "uuid_media"},
+		"caller takes no offer": {prepare: func(n *queueNode, _ *api.Dispatch) { n.refusals = map[string]string{"chan": "488"} },
+			want: []string{"uuid_media_reneg chan-1"}, never: "uuid_media off"},
+		"agent takes no offer": {prepare: func(n *queueNode, _ *api.Dispatch) { n.refusals = map[string]string{"leg-": "491"} },
+			want: []string{"uuid_media_reneg leg-r1-"}, never: "uuid_media off"},
 		"caller refuses late": {later: func(n *queueNode) { n.caller().variable(statusOf, "488") },
 			want: []string{"uuid_media off leg-r1-", "uuid_media leg-r1-"}},
 		"agent refuses": {later: func(n *queueNode) { n.agent("r1").variable(statusOf, "491") },
@@ -457,23 +461,23 @@ func TestEnqueue_AgentProcessDies(t *testing.T) {
 			time.Sleep(time.Second)
 			n.agent("r1").hangsUp()
 		},
-			"claim r1, confirm r1 | NORMAL_CLEARING | answered duration_ms=1000"},
+			"claim r1, confirm r1 | NORMAL_CLEARING | answered talk_ms=1000"},
 		{"ringing", func(n *queueNode) {
 			n.agent("r1").answers()
 			n.comeBack()
 			time.Sleep(time.Second)
 			n.agent("r1").hangsUp()
 		},
-			"claim r1, confirm r1 | NORMAL_CLEARING | answered duration_ms="},
+			"claim r1, confirm r1 | NORMAL_CLEARING | answered talk_ms="},
 		{"whisper", func(n *queueNode) { // he is rung once more: nobody brings the leg that he has answered
 			n.comeBack()
 			time.Sleep(2 * time.Second)
 			n.agent("r1").answers()
 			time.Sleep(time.Second)
 			n.agent("r1").hangsUp()
-		}, "claim r1, confirm r1 | NORMAL_CLEARING | answered duration_ms=1000"},
+		}, "claim r1, confirm r1 | NORMAL_CLEARING | answered talk_ms=1000"},
 		{"talking", func(n *queueNode) { n.agent("r1").goes(); time.Sleep(3 * time.Second); n.comeBack() },
-			"claim r1, confirm r1 | NORMAL_CLEARING | answered duration_ms=5000"},
+			"claim r1, confirm r1 | NORMAL_CLEARING | answered talk_ms=5000"},
 		{"bridging", func(n *queueNode) {
 			n.agent("r1").ended = "NORMAL_CLEARING"
 			n.comeBack()
@@ -664,4 +668,98 @@ func TestCallersLaw_IsTheFirstOfHisOffer(t *testing.T) {
 			t.Errorf("%q: %s", sdp, got)
 		}
 	}
+}
+
+func TestEnqueue_RescindBeforeTheDispatch(t *testing.T) {
+	// Proves that an agent is not rung whose reservation was taken back before the order to ring him was here: it travels in the reply to a
+	// question, the other one does not; also when it was taken back before the caller's place was here.
+	for _, early := range []bool{false, true} {
+		inBubble(t, func(t *testing.T) {
+			p := api.CommandParams{}
+			if early {
+				p.Dispatches = []api.Dispatch{dispatch("r1"), dispatch("r2")}
+			}
+			n := newQueueNode(t, p)
+			rescind := func() error {
+				return n.op(api.OpRescind, api.Op{Dispatch: &api.Dispatch{ReservationID: "r1", Fence: 7}, Why: "lost"})
+			}
+			if early {
+				if err := rescind(); !errors.Is(err, errNoCaller) {
+					t.Errorf("he is not here: %v", err)
+				}
+			}
+			n.during(time.Second, func() {
+				if !early {
+					if err := rescind(); err != nil {
+						t.Error(err)
+					}
+					n.rings(dispatch("r1"))
+					n.rings(dispatch("r2"))
+				}
+				n.hangsUpNow()
+			})
+			n.call(t.Context())
+			if n.agents["r1"] != nil || n.agents["r2"] == nil || len(n.rescinded) != 0 {
+				t.Errorf("early %v: rung %v, noted %v", early, n.agents, n.rescinded)
+			}
+		})
+	}
+}
+
+func TestEnqueue_NobodyIsRungTooLate(t *testing.T) {
+	// Proves that an agent whose reservation has no time left is not rung, and that one rings no longer than his reservation holds.
+	inBubble(t, func(t *testing.T) {
+		n := newQueueNode(t, api.CommandParams{})
+		n.during(time.Second, func() {
+			d := dispatch("r1", func(d *api.Dispatch) { d.LeaseMS = 0 })
+			if err := n.op(api.OpDispatch, api.Op{Dispatch: &d}); !errors.Is(err, errTooLate) {
+				t.Errorf("too late: %v", err)
+			}
+			n.rings(dispatch("r2", func(d *api.Dispatch) { d.RingMS, d.LeaseMS = 0, 3000 }))
+			time.Sleep(3500 * time.Millisecond)
+			if n.agent("r2").ended != "killed NO_ANSWER" {
+				t.Errorf("without a time to ring he rings on")
+			}
+			n.hangsUpNow()
+		})
+		n.call(t.Context())
+		if n.agents["r1"] != nil {
+			t.Error("he is rung")
+		}
+	})
+}
+
+func TestEnqueue_AWithheldNumberIsNotShown(t *testing.T) {
+	// Proves that an agent sees the queue's label with a caller who withholds his number, and nothing of what the caller's channel tells.
+	inBubble(t, func(t *testing.T) {
+		n := newQueueNode(t, api.CommandParams{})
+		n.during(time.Second, func() {
+			n.rings(dispatch("r1", func(d *api.Dispatch) { d.CallerName = "Sales" }))
+			n.hangsUpNow()
+		})
+		n.call(t.Context())
+		n.wantOrders("origination_caller_id_number='anonymous';origination_caller_id_name='Sales'}")
+	})
+}
+
+func TestEnqueue_AnEndingLegLeavesTheNextOneOfItsName(t *testing.T) {
+	// Proves that a leg which ends does not take a later one of the same channel off the list: its answer would find nobody.
+	inBubble(t, func(t *testing.T) {
+		n := newQueueNode(t, api.CommandParams{})
+		next := &leg{}
+		n.during(time.Second, func() {
+			n.rings(dispatch("r1"))
+			a := n.agent("r1")
+			n.Calls.mu.Lock()
+			n.legs[a.uuid] = next
+			n.Calls.mu.Unlock()
+			a.refuses("USER_BUSY")
+			time.Sleep(time.Second)
+			n.hangsUpNow()
+		})
+		n.call(t.Context())
+		if n.legs[n.agents["r1"].uuid] != next {
+			t.Error("it is gone")
+		}
+	})
 }

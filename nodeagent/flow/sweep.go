@@ -27,6 +27,7 @@ type orphan struct {
 	callID, leg string // Call-ID of the caller's dialog, and of that of the one he talks to
 	recording   string // FILE|KEY of the conversation's
 	service     string // of an agent who talks to the caller
+	other       string // channel that it was connected to last
 }
 
 // Of recordings that an agent left behind.
@@ -211,17 +212,16 @@ func (c *Calls) look(ctx context.Context, row channelRow, now time.Time) {
 // discover reads what a channel tells of its call. What could not be read is read again at the next sweep.
 func (c *Calls) discover(ctx context.Context, uuid string, since time.Time) orphan {
 	o := orphan{since: since, whole: true}
-	other := ""
 	for _, v := range []struct {
 		to   *string
 		name string
 	}{{&o.token, "sip_h_" + api.HeaderCall}, {&o.acct, "sip_h_" + api.HeaderAccount}, {&o.callID, "sip_call_id"},
-		{&o.recording, recordingVariable}, {&o.service, serviceVariable}, {&other, "last_bridge_to"}} {
+		{&o.recording, recordingVariable}, {&o.service, serviceVariable}, {&o.other, lastBridgeTo}} {
 		value, err := c.variable(ctx, uuid, v.name)
 		*v.to, o.whole = value, o.whole && err == nil
 	}
-	if other != "" {
-		o.leg, _ = c.variable(ctx, other, "sip_call_id") // the other may have gone
+	if o.other != "" {
+		o.leg, _ = c.variable(ctx, o.other, "sip_call_id") // the other may have gone
 	}
 	return o
 }
@@ -245,6 +245,9 @@ func (c *Calls) part(ctx context.Context, uuid string, o orphan) {
 	}
 	req := api.FlowRequest{AccountID: o.acct, Token: o.token, CallID: o.callID, Node: c.cfg.Node, Outcome: api.OutcomeHangup,
 		Data: map[string]string{"cause": "NORMAL_CLEARING"}}
+	if s, ok := parseService(o.acct, o.service); ok && s.leg == o.other {
+		req.Data["talk_ms"] = strconv.FormatInt(max(0, time.Now().UnixMilli()-s.sinceMS), 10)
+	}
 	if file, key, ok := strings.Cut(o.recording, "|"); ok {
 		length := recordingMS(file)
 		ref, err := c.store(ctx, key, file)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -55,7 +56,7 @@ func TestKeep_OrphansAreEndedAndConversationsAreNot(t *testing.T) {
 
 func TestKeep_AConversationThatEndsWithoutARunnerIsTold(t *testing.T) {
 	// Proves that a conversation which no runner has, once FreeSWITCH lists it no more and says that the channel is gone, is told as hung
-	// up, with its recording stored and measured, also by a brain that was away; that both its dialogs are ended at the edge; and that
+	// up, with its recording stored and measured and the talk's length, also by a brain that was away; that both its dialogs are ended at the edge; and that
 	// nothing of it happens while FreeSWITCH is away, or still has the channel.
 	inBubble(t, func(t *testing.T) {
 		n := newNode(t)
@@ -68,10 +69,11 @@ func TestKeep_AConversationThatEndsWithoutARunnerIsTold(t *testing.T) {
 		}
 		n.fs.set("show channels", fmt.Sprintf(oneChannel, "bridge"))
 		for name, value := range map[string]string{"sip_h_X-Sipio-Call": "tok9", "sip_h_X-Sipio-Account": "acc9", "sip_call_id": "a@phone",
-			"last_bridge_to": "leg", recordingVariable: file + "|acc9/rec/today/c.wav"} {
+			lastBridgeTo: "leg-r1-x", recordingVariable: file + "|acc9/rec/today/c.wav",
+			serviceVariable: service{seq: 1, claim: api.Claim{ReservationID: "r1", Fence: 7}, leg: "leg-r1-x", sinceMS: time.Now().UnixMilli() - 60_000}.String()} {
 			n.fs.set("uuid_getvar chan-9 "+name, value)
 		}
-		n.fs.set("uuid_getvar leg sip_call_id", "b@sipio")
+		n.fs.set("uuid_getvar leg-r1-x sip_call_id", "b@sipio")
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); n.Keep(ctx) }()
@@ -97,6 +99,12 @@ func TestKeep_AConversationThatEndsWithoutARunnerIsTold(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		want := map[string]string{"cause": "NORMAL_CLEARING", "key": "acc9/rec/today/c.wav", "sha256": "00", "bytes": "96044", "duration_ms": "3000"}
+		if told := n.brain.told; len(told) == 1 {
+			if ms, _ := strconv.Atoi(told[0].Data["talk_ms"]); ms < 60_000 || ms > 180_000 {
+				t.Errorf("he talked to his agent for %q ms", told[0].Data["talk_ms"])
+			}
+			delete(told[0].Data, "talk_ms")
+		}
 		if told := n.brain.told; len(told) != 1 || told[0].Token != "tok9" || told[0].AccountID != "acc9" || told[0].Outcome != api.OutcomeHangup ||
 			told[0].Seq != 0 || !maps.Equal(told[0].Data, want) {
 			t.Errorf("told %+v", told)

@@ -52,6 +52,7 @@ type fakeSwitch struct {
 	agents    func(command string) (string, error) // what is said to an agent's leg
 	jobs      func(command string) (string, error) // originate
 	bridge    func(leg string) (string, error)     // uuid_bridge
+	offered   func(channel string)                 // uuid_media_reneg
 }
 
 type running struct {
@@ -139,6 +140,10 @@ func (f *fakeSwitch) API(_ context.Context, command string) (string, error) {
 		return reply, nil
 	}
 	verb, rest, _ := strings.Cut(command, " ")
+	if verb == "uuid_media_reneg" && f.offered != nil {
+		f.offered(rest)
+		return "+OK Success", nil
+	}
 	if f.agents != nil && strings.HasPrefix(rest, legPrefix) {
 		return f.agents(command)
 	}

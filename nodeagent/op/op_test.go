@@ -77,6 +77,26 @@ func TestHandler_CarriesOutOnce(t *testing.T) {
 	}
 }
 
+func TestHandler_DispatchGivenAgainHasLessTime(t *testing.T) {
+	// Proves that an agent is rung once though the same order comes with another rest of its time, as from a brain that was started
+	// again meanwhile; an order about another agent under the same id is refused.
+	rung := 0
+	h := newHandler(t, map[string]Func{"dispatch": func(context.Context, api.Op) (api.OpReply, error) {
+		rung++
+		return api.OpReply{}, nil
+	}})
+	for _, row := range []struct {
+		reservation string
+		leaseMS     int
+		want        int
+	}{{"r1", 20_000, 200}, {"r1", 13_000, 200}, {"r2", 13_000, http.StatusConflict}} {
+		order := fmt.Sprintf(`{"id":"1","kind":"dispatch","token":"t","entry_id":"e","dispatch":{"reservation_id":%q,"lease_ms":%d}}`, row.reservation, row.leaseMS)
+		if code, _ := post(h, "secret", order); code != row.want || rung != 1 {
+			t.Errorf("%s: %d, rung %d times", order, code, rung)
+		}
+	}
+}
+
 func TestHandler_RefusesStrangersAndNonsense(t *testing.T) {
 	// Proves each refusal by its status; without a key of its own a handler opens to nobody.
 	h := newHandler(t, nil)

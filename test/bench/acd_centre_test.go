@@ -130,7 +130,7 @@ func centreSetup() *acd.Setup {
 	s := &acd.Setup{Version: 1}
 	for i := range queues {
 		s.Queues = append(s.Queues, acd.Queue{ID: queueName(i), Strategy: acd.LongestIdle, RingMS: 20_000, MaxQueued: -1, PriorityAgeMS: 60_000, TierEscalationMS: 30_000,
-			StickyMS: 3_600_000, Announce: true, AnnounceFirstMS: 15_000, AnnounceEveryMS: 30_000, ServiceLevelMS: 20_000, EWTAHTMS: 240_000, MayRelease: true})
+			StickyMS: 3_600_000, Announce: true, AnnounceFirstMS: 15_000, AnnounceEveryMS: 30_000, ServiceLevelMS: 20_000, EWTAHTMS: 240_000})
 	}
 	for i := range agents {
 		s.Agents = append(s.Agents, acd.Agent{UserID: agentName(i), AutoReady: true, AutoQueueLogin: true, Memberships: []acd.Membership{

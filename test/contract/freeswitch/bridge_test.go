@@ -45,6 +45,7 @@ func (b callee) answers(t *testing.T) (*phone.Incoming, *phone.Call) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	leaves(t, ear)
 	return in, ear
 }
 

@@ -39,7 +39,26 @@ func (s *site) invite(t *testing.T, opts ...phone.CallOption) *call {
 	if c.ear, err = c.phone.Dial(t.Context(), "sip:4930@"+s.sip, opts...); err != nil {
 		t.Fatal(err)
 	}
+	leaves(t, c.ear)
 	return c
+}
+
+// leaves hangs up at the end of the test: whoever is left goes on being sent to, at a port that the phone of another
+// test may have by then.
+func leaves(t *testing.T, ear *phone.Call) {
+	t.Helper()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		select {
+		case <-ear.Done():
+		default:
+			ear.Cancel()
+			if ear.Wait(ctx) == nil {
+				_ = ear.Bye(ctx) // an error: the site is gone
+			}
+		}
+	})
 }
 
 // answered makes a call that is answered and under its agent's control.

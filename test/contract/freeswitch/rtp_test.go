@@ -71,7 +71,10 @@ func (s *site) speaks(t *testing.T) (*agent, *speaker) {
 			t.Fatal(err)
 		}
 		sp.aim(t, string(m.Body))
-		t.Cleanup(func() { a.Close() })
+		t.Cleanup(func() {
+			_, _ = a.API(context.Background(), "uuid_kill "+a.uuid) // an error: it is over
+			a.Close()
+		})
 		return a, sp
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/textproto"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +52,32 @@ func (w wire) read(t *testing.T) textproto.MIMEHeader {
 	return h
 }
 
+// reply is the Reply-Text of the next command/reply. Events before it are passed over: jobs of other tests are told to
+// whoever subscribed.
+func (w wire) reply(t *testing.T) string {
+	t.Helper()
+	h := w.read(t)
+	for strings.HasPrefix(h.Get("Content-Type"), "text/event-") {
+		w.body(t, h)
+		h = w.read(t)
+	}
+	return h.Get("Reply-Text")
+}
+
+// body is what follows the headers of a frame.
+func (w wire) body(t *testing.T, h textproto.MIMEHeader) string {
+	t.Helper()
+	n, err := strconv.Atoi(h.Get("Content-Length"))
+	if err != nil {
+		t.Fatalf("Content-Length of %v: %v", h, err)
+	}
+	body := make([]byte, n)
+	if _, err := io.ReadFull(w.in.R, body); err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
 func (w wire) write(t *testing.T, text string) {
 	t.Helper()
 	if _, err := w.Write([]byte(text)); err != nil {
@@ -67,11 +95,11 @@ func TestWire_PasswordDecides(t *testing.T) {
 		}
 		w := s.wire(t)
 		w.write(t, "api status\n\n")
-		if got := w.read(t).Get("Reply-Text"); got != "-ERR command not found" {
+		if got := w.reply(t); got != "-ERR command not found" {
 			t.Errorf("command before login: %q", got)
 		}
 		w.write(t, "auth "+s.password+"\n\n")
-		if got := w.read(t).Get("Reply-Text"); got != "+OK accepted" {
+		if got := w.reply(t); got != "+OK accepted" {
 			t.Errorf("login after it: %q", got)
 		}
 	})
@@ -135,15 +163,21 @@ func TestWire_BackgroundJobKeepsOurID(t *testing.T) {
 		w := s.wire(t)
 		w.write(t, "auth "+s.password+"\n\nevent plain BACKGROUND_JOB\n\nbgapi msleep 500\nJob-UUID: our-job\n\napi echo meanwhile\n\n")
 		for _, want := range []string{"+OK accepted", "+OK event listener enabled plain", "+OK Job-UUID: our-job"} {
-			if got := w.read(t).Get("Reply-Text"); got != want {
+			if got := w.reply(t); got != want {
 				t.Errorf("reply %q, want %q", got, want)
 			}
 		}
-		if got := w.read(t).Get("Content-Type"); got != "api/response" {
+		h := w.read(t)
+		for ; strings.HasPrefix(h.Get("Content-Type"), "text/event-"); h = w.read(t) {
+			if strings.Contains(w.body(t, h), "our-job") { // jobs of other tests may come
+				t.Error("the command behind a job waited for it")
+			}
+		}
+		if got := h.Get("Content-Type"); got != "api/response" {
 			t.Errorf("after the job's reply comes %q, want api/response", got)
 		}
-		if line, err := w.in.R.ReadString('e'); err != nil || line != "me" {
-			t.Errorf("body %q, %v", line, err)
+		if got := w.body(t, h); got != "meanwhile" {
+			t.Errorf("body %q", got)
 		}
 		c := s.dialESL(t, esl.Options{})
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -268,7 +302,7 @@ func TestWire_AnIndependentBuilderIsUnderstood(t *testing.T) {
 			&built.Execute{UUID: c.uuid, AppName: "set", AppArgs: "built_by=another", Loops: 1}, built.Set{UUID: c.uuid, Key: "and_so", Value: "is this"},
 		} {
 			w.write(t, message.BuildMessage()+"\r\n\r\n")
-			if got := w.read(t).Get("Reply-Text"); !strings.HasPrefix(got, "+OK") {
+			if got := w.reply(t); !strings.HasPrefix(got, "+OK") {
 				t.Errorf("%T: %q", message, got)
 			}
 		}
