@@ -62,6 +62,7 @@ type Edge struct {
 	opt      Options
 	orders   string                            // key of the brain's orders
 	mediaRTP int                               // first of 500 ports of the media server
+	held     *os.File                          // keeps the RTP ports
 	edit     func(path, content string) string // of Kamailio's configuration; nil = none
 }
 
@@ -226,8 +227,8 @@ func (e *Edge) prepare() (err error) {
 	e.MediaSIP, e.MediaESL = fmt.Sprintf("127.0.0.1:%d", more[2]), fmt.Sprintf("127.0.0.1:%d", more[3])
 	e.MediaListen = fmt.Sprintf("127.0.0.1:%d", more[4])
 	e.KamailioSocket = filepath.Join(e.Dir, "kamailio.sock")
-	e.RTPMin, e.RTPMax, e.mediaRTP = rtpRanges()
-	return nil
+	e.RTPMin, e.RTPMax, e.mediaRTP, e.held, err = rtpRanges()
+	return err
 }
 
 func cmpOr(a, b int) int {
@@ -341,6 +342,9 @@ func (e *Edge) Stop() {
 		if p != nil {
 			p.Stop()
 		}
+	}
+	if e.held != nil {
+		_ = e.held.Close()
 	}
 	if e.opt.Dir == "" {
 		_ = os.RemoveAll(e.Dir)

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
+	"path/filepath"
+	"syscall"
 )
 
 func portAfter(p int) int {
@@ -44,11 +47,32 @@ func freePorts(ip string, n int) ([]int, error) {
 	return ports, nil
 }
 
-// rtpRanges picks 1,000 ports for rtpengine, and the first of 500 for the media server, below the ephemeral range and
-// apart from each other; at random, so that parallel runs rarely meet.
-func rtpRanges() (lo, hi, media int) {
-	lo = 10000 + rand.IntN(20)*1000
-	return lo, lo + 999, 30000 + rand.IntN(5)*500
+// rtpRanges takes 1,000 ports for rtpengine, and picks the first of 500 for the media server, below the ephemeral range and
+// apart from each other. Those of rtpengine are nobody else's on this machine until held is closed: two of them would
+// bind the same ports without an error, and mix up their calls.
+func rtpRanges() (lo, hi, media int, held *os.File, err error) {
+	const ranges = 20
+	first := rand.IntN(ranges)
+	for i := range ranges {
+		lo = 10000 + (first+i)%ranges*1000
+		if held, err = lock(fmt.Sprintf("sipio-rtp-%d.lock", lo)); err == nil {
+			return lo, lo + 999, 30000 + rand.IntN(5)*500, held, nil
+		}
+	}
+	return 0, 0, 0, nil, fmt.Errorf("no range of RTP ports is free: %w", err)
+}
+
+// lock holds a file of the temporary folder until it is closed, or this process ends.
+func lock(name string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(os.TempDir(), name), os.O_CREATE|os.O_RDWR, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return f, nil
 }
 
 func freePortString() string {

@@ -1,0 +1,39 @@
+package edge
+
+import (
+	"os"
+	"testing"
+)
+
+// Edges that run at the same time have RTP ports of their own, and leave them to the next one.
+func TestRTPRanges_AreOneEdgesAlone(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir()) // other edges may run here
+	taken := map[int]*os.File{}
+	t.Cleanup(func() {
+		for _, f := range taken {
+			f.Close()
+		}
+	})
+	for {
+		lo, hi, _, held, err := rtpRanges()
+		if err != nil {
+			break
+		}
+		if taken[lo] != nil || hi != lo+999 {
+			t.Fatalf("%d to %d, beside %d others", lo, hi, len(taken))
+		}
+		taken[lo] = held
+	}
+	for lo, held := range taken {
+		held.Close()
+		got, _, _, again, err := rtpRanges()
+		if err != nil || got != lo {
+			t.Fatalf("%d was left, and %d given: %v", lo, got, err)
+		}
+		taken[lo] = again
+		break
+	}
+	if len(taken) != 20 {
+		t.Errorf("%d ranges", len(taken))
+	}
+}
