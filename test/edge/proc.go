@@ -104,9 +104,44 @@ func (p *Proc) Kill() error {
 	return nil
 }
 
-// Freeze and Thaw stop the process without its knowledge (SIGSTOP) and let it go on.
-func (p *Proc) Freeze() error { return p.Signal(syscall.SIGSTOP) }
-func (p *Proc) Thaw() error   { return p.Signal(syscall.SIGCONT) }
+// Freeze and Thaw stop the process without its knowledge (SIGSTOP) and let it go on. When Freeze returns none of its
+// threads runs: the signal reaches one on another processor a moment later than the sender hears.
+func (p *Proc) Freeze() error {
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for limit := time.After(5 * time.Second); !p.stopped(); {
+		select {
+		case <-tick.C:
+		case <-limit:
+			return fmt.Errorf("%s does not stop", p.Name)
+		}
+	}
+	return nil
+}
+
+// Thaw is the end of Freeze.
+func (p *Proc) Thaw() error { return p.Signal(syscall.SIGCONT) }
+
+// stopped tells whether every thread is, as the kernel tells behind the last bracket of its name: R running, S sleeping …
+func (p *Proc) stopped() bool {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.PID()))
+	if err != nil || len(tasks) == 0 {
+		return false
+	}
+	for _, task := range tasks {
+		stat, err := os.ReadFile(task)
+		if err != nil {
+			continue // it has ended
+		}
+		if i := bytes.LastIndexByte(stat, ')'); i < 0 || i+2 >= len(stat) || stat[i+2] != 'T' {
+			return false
+		}
+	}
+	return true
+}
 
 // Stop ends the process in its own way, and by SIGKILL when it has not ended after five seconds.
 func (p *Proc) Stop() {

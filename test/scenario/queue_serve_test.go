@@ -239,7 +239,7 @@ func fills(t *testing.T, ctx context.Context, n *lineNode) {
 }
 
 // An agent's own phone logs him in, signs him in to the queue that he chooses, takes him off and on, and logs him out; he
-// hears each time that it is done. The phone of somebody who is no agent hears that it is not.
+// hears each time that it is done.
 func codes(t *testing.T, ctx context.Context, n *lineNode) {
 	p := registered(t, n.Edge, "3309", realm("line.test"))
 	caller := n.caller(t, ctx, "4930570", "4930738")

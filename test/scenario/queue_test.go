@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"syscall"
 	"testing"
 	"time"
 
@@ -263,11 +262,11 @@ func (n *lineNode) nothingLeft(t *testing.T, ctx context.Context) {
 // withoutMediaServer does something while the media server's process stands still.
 func (n *lineNode) withoutMediaServer(t *testing.T, do func()) {
 	t.Helper()
-	if err := syscall.Kill(n.Media.PID(), syscall.SIGSTOP); err != nil {
+	if err := n.Media.Freeze(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := syscall.Kill(n.Media.PID(), syscall.SIGCONT); err != nil {
+		if err := n.Media.Thaw(); err != nil {
 			t.Error(err)
 		}
 	}()
