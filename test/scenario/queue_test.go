@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -226,6 +227,8 @@ func TestQueue_OneCallerAfterTheOther(t *testing.T) {
 	t.Logf("from the agent's login to her answer: %v", time.Since(asked).Round(time.Millisecond))
 	talk(t, ctx, first, a)
 	n.bucket(t, ctx, "3001", "incall")
+	n.released(t, ctx)
+	talk(t, ctx, first, a)
 	n.withoutMediaServer(t, func() { talk(t, ctx, first, a) })
 
 	if told, _ := waited(<-heard); len(told) != 1 {
@@ -257,6 +260,18 @@ func (n *lineNode) nothingLeft(t *testing.T, ctx context.Context) {
 	noDialogs(t, ctx, n.Edge)
 	noMedia(t, ctx, n.Edge)
 	noCalls(t, ctx, n.Edge)
+}
+
+// released waits until the media server knows that a talk goes past it: both phones have taken the offers that make it so.
+func (n *lineNode) released(t *testing.T, ctx context.Context) {
+	t.Helper()
+	eventually(t, ctx, "two channels without media", func() error {
+		body := mediaOrder(t, ctx, n.Edge, "show channels as json")
+		if strings.Count(body, "CS_HIBERNATE") != 2 {
+			return fmt.Errorf("channels: %s", body)
+		}
+		return nil
+	})
 }
 
 // withoutMediaServer does something while the media server's process stands still.
