@@ -1,5 +1,7 @@
 package acd
 
+import "github.com/sipio/sipio/brain/pack"
+
 // wish does what an agent wants.
 func (d *Desk) wish(o *AgentOp, setupVersion int64) (reply []byte, changed bool) {
 	if d.version < setupVersion {
@@ -80,7 +82,7 @@ func (d *Desk) takeBreak(a *agent, reason string) bool {
 	if reason = cut(reason); a.status == StatusOnBreak && a.reason == reason {
 		return false
 	}
-	own(&reason)
+	pack.Own(&reason)
 	d.login(a)
 	d.touch(a)
 	a.status, a.reason = StatusOnBreak, reason

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"github.com/sipio/sipio/brain/pack"
 )
 
 // agent is a user who serves queues.
@@ -269,7 +271,7 @@ func (d *Desk) keepSignal(a *agent, userID string, s signal) {
 	case s == signal{}:
 		delete(d.signals, userID)
 	default:
-		own(&userID)
+		pack.Own(&userID)
 		d.signals[userID] = s
 	}
 }

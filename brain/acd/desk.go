@@ -134,23 +134,5 @@ func (d *Desk) Empty() bool {
 		len(d.pastReservations.known) == 0 && d.sticky.first == nil && d.counted == 0
 }
 
-// own gives texts a memory of their own, one for all of them, so that they do not keep the op alive.
-func own(fields ...*string) {
-	n := 0
-	for _, f := range fields {
-		n += len(*f)
-	}
-	var b strings.Builder
-	b.Grow(n)
-	for _, f := range fields {
-		b.WriteString(*f)
-	}
-	all := b.String()
-	for _, f := range fields {
-		n = len(*f)
-		*f, all = all[:n], all[n:]
-	}
-}
-
 // cut shortens a text that only people read, and makes it valid UTF-8.
 func cut(s string) string { return strings.ToValidUTF8(s[:min(len(s), maxText)], "") }

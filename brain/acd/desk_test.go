@@ -3,6 +3,7 @@ package acd
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -271,7 +272,7 @@ func heaps(t testing.TB, d *Desk) {
 // inside writes down what is found again.
 func inside(d *Desk) string {
 	var b strings.Builder
-	for _, id := range sorted(d.queues) {
+	for _, id := range slices.Sorted(maps.Keys(d.queues)) {
 		q := d.queues[id]
 		fmt.Fprintln(&b, id, q.present, q.staffed, q.waiting, q.served, q.entries)
 		for _, t := range q.tiers {
@@ -300,7 +301,7 @@ func inside(d *Desk) string {
 			fmt.Fprintln(&b, "alarm", a.atMS, a.entry.id)
 		}
 	}
-	for _, id := range sorted(d.agents) {
+	for _, id := range slices.Sorted(maps.Keys(d.agents)) {
 		a := d.agents[id]
 		fmt.Fprintln(&b, id, a.shown, a.spell, a.ready)
 	}

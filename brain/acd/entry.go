@@ -3,6 +3,8 @@ package acd
 import (
 	"slices"
 	"strings"
+
+	"github.com/sipio/sipio/brain/pack"
 )
 
 // States of an entry.
@@ -115,7 +117,7 @@ func (d *Desk) newEntry(q *queue, j *Join, sinceMS int64) *entry {
 	e := &entry{id: j.EntryID, token: j.Token, callID: j.CallID, node: j.Node, number: j.CallerNumber, name: cut(j.CallerName), label: cut(j.Label),
 		queue: q, priority: min(max(0, j.Priority), 100), skills: sortSkills(j.Skills), exitNoAgents: j.ExitNoAgents, sinceMS: sinceMS,
 		joinedMS: d.nowMS, viewMS: d.nowMS, announceMS: never}
-	own(&e.id, &e.token, &e.callID, &e.node, &e.number, &e.name, &e.label)
+	pack.Own(&e.id, &e.token, &e.callID, &e.node, &e.number, &e.name, &e.label)
 	for i := range e.skills {
 		e.skills[i].Name = strings.Clone(e.skills[i].Name)
 	}
@@ -297,7 +299,7 @@ func (d *Desk) leftBefore(entryID, outcome string) bool {
 	if outcome != LeftAnswered && !known(outcome) {
 		outcome = LeftFailed
 	}
-	own(&entryID, &outcome)
+	pack.Own(&entryID, &outcome)
 	d.rememberEntry(entryID, outcome, d.nowMS)
 	return true
 }

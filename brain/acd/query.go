@@ -1,6 +1,7 @@
 package acd
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -39,7 +40,7 @@ func (d *Desk) Queues(nowMS, fromMS, toMS int64, entries bool) []api.QueueState 
 	}
 	signed := d.signed()
 	out := make([]api.QueueState, 0, len(d.queues))
-	for _, id := range sorted(d.queues) {
+	for _, id := range slices.Sorted(maps.Keys(d.queues)) {
 		q := d.queues[id]
 		sum := q.figures.sum(first, last)
 		s := api.QueueState{QueueID: id, Name: q.Name, Waiting: q.waiting, Served: q.served, EWTMS: q.ewt(q.waiting), Figures: sum.shown(false)}
@@ -100,7 +101,7 @@ func (d *Desk) Agents(nowMS, fromMS, toMS int64) []api.AgentState {
 	nowMS = max(nowMS, d.clockMS)
 	first, last := span(nowMS, fromMS, toMS)
 	out := make([]api.AgentState, 0, len(d.agents))
-	for _, id := range sorted(d.agents) {
+	for _, id := range slices.Sorted(maps.Keys(d.agents)) {
 		a := d.agents[id]
 		sum := a.figures.sum(first, last)
 		if from, to := max(a.countedMS, first*IntervalMS), min(nowMS, (last+1)*IntervalMS); from < to {

@@ -3,6 +3,7 @@ package acd
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/sipio/sipio/brain/pack"
@@ -50,7 +51,7 @@ const maxFence = maxTimeMS<<8 + 1<<40
 func (d *Desk) found() {
 	d.nowMS = d.clockMS
 	d.rebuild()
-	for _, id := range sorted(d.agents) {
+	for _, id := range slices.Sorted(maps.Keys(d.agents)) {
 		a := d.agents[id]
 		for _, m := range a.members {
 			d.recount(m)
@@ -68,7 +69,7 @@ func (d *Desk) found() {
 		q.shaken = false
 	}
 	d.shaken = nil
-	for _, id := range sorted(d.entries) {
+	for _, id := range slices.Sorted(maps.Keys(d.entries)) {
 		d.wake(d.entries[id])
 	}
 	for _, r := range d.reservations() {
@@ -140,7 +141,7 @@ func (d *Desk) restoreAgent(a *agent, conf *Agent, r *pack.Reader) error {
 	a.conf = *conf
 	a.conf.Memberships = nil
 	a.status, a.reason, a.state, a.wrapQueue = r.Text(), r.Text(), r.Text(), r.Text()
-	own(&a.status, &a.reason, &a.state, &a.wrapQueue)
+	pack.Own(&a.status, &a.reason, &a.state, &a.wrapQueue)
 	a.gone, a.reachable, a.calls, a.misses = r.Bool(), r.Bool(), readSmall(r), readSmall(r)
 	for _, v := range a.numbers() {
 		*v = r.Int()

@@ -1,9 +1,11 @@
 package acd
 
 import (
-	"cmp"
+	"maps"
 	"slices"
 	"strings"
+
+	"github.com/sipio/sipio/brain/pack"
 )
 
 // setup takes what the configuration says, unless the desk has it or a later one. Callers and talks stay as they
@@ -13,12 +15,12 @@ func (d *Desk) setup(s *Setup) bool {
 		return false
 	}
 	d.version = s.Version
-	for _, id := range sorted(d.agents) {
+	for _, id := range slices.Sorted(maps.Keys(d.agents)) {
 		d.touch(d.agents[id])
 	}
 	d.setQueues(s.Queues)
 	d.setAgents(s.Agents)
-	for _, id := range sorted(d.entries) {
+	for _, id := range slices.Sorted(maps.Keys(d.entries)) {
 		e := d.entries[id]
 		e.viewMS = d.nowMS
 		if e.queue.gone && e.state == entryWaiting {
@@ -26,10 +28,10 @@ func (d *Desk) setup(s *Setup) bool {
 		}
 	}
 	d.rebuild()
-	for _, id := range sorted(d.entries) {
+	for _, id := range slices.Sorted(maps.Keys(d.entries)) {
 		d.wake(d.entries[id])
 	}
-	for _, id := range sorted(d.queues) {
+	for _, id := range slices.Sorted(maps.Keys(d.queues)) {
 		d.shake(d.queues[id])
 	}
 	return true
@@ -61,7 +63,7 @@ func (d *Desk) setQueues(confs []Queue) {
 }
 
 func (q *Queue) own() {
-	own(&q.ID, &q.Name, &q.Strategy)
+	pack.Own(&q.ID, &q.Name, &q.Strategy)
 	for i := range q.SkillRelax {
 		q.SkillRelax[i].Skill = strings.Clone(q.SkillRelax[i].Skill)
 	}
@@ -87,7 +89,7 @@ func (d *Desk) setAgents(confs []Agent) {
 		a.gone = false
 		d.setAgent(a, conf)
 	}
-	for _, id := range sorted(d.agents) {
+	for _, id := range slices.Sorted(maps.Keys(d.agents)) {
 		if !stay[id] {
 			d.dismiss(d.agents[id])
 		}
@@ -100,7 +102,7 @@ func (a *Agent) own() {
 		a.Skills[i].Name = strings.Clone(a.Skills[i].Name)
 	}
 	for i := range a.Memberships {
-		own(&a.Memberships[i].QueueID, &a.Memberships[i].Mode)
+		pack.Own(&a.Memberships[i].QueueID, &a.Memberships[i].Mode)
 	}
 }
 
@@ -148,14 +150,14 @@ func (d *Desk) rebuild() {
 	for _, q := range d.queues {
 		q.reset()
 	}
-	for _, id := range sorted(d.agents) {
+	for _, id := range slices.Sorted(maps.Keys(d.agents)) {
 		for _, m := range d.agents[id].members {
 			m.queue = d.queues[m.QueueID]
 			m.present, m.staffed, m.spot = false, false, node[*member]{}
 			m.queue.tier(m.Tier)
 		}
 	}
-	for _, id := range sorted(d.entries) {
+	for _, id := range slices.Sorted(maps.Keys(d.entries)) {
 		e := d.entries[id]
 		e.class, e.spot, e.place = nil, node[*entry]{}, node[*entry]{}
 		e.queue.entries++
@@ -217,14 +219,4 @@ func move(t *int64, ms int64) {
 	if *t != 0 {
 		*t += ms
 	}
-}
-
-// sorted gives the keys of a map in order.
-func sorted[K cmp.Ordered, V any](m map[K]V) []K {
-	keys := make([]K, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -1,6 +1,7 @@
 package acd
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/sipio/sipio/brain/pack"
@@ -19,18 +20,18 @@ func (d *Desk) AppendSnapshot(b []byte) []byte {
 	}
 	var one []byte
 	b = pack.AppendUint(b, uint64(len(d.queues)))
-	for _, id := range sorted(d.queues) {
+	for _, id := range slices.Sorted(maps.Keys(d.queues)) {
 		q := d.queues[id]
 		one = pack.AppendInt(pack.AppendBool(appendQueue(one[:0], &q.Queue), q.gone), q.ahtMS)
 		b = pack.AppendBytes(b, q.figures.append(one))
 	}
 	b = pack.AppendUint(b, uint64(len(d.agents)))
-	for _, id := range sorted(d.agents) {
+	for _, id := range slices.Sorted(maps.Keys(d.agents)) {
 		one = d.agents[id].append(one[:0])
 		b = pack.AppendBytes(b, one)
 	}
 	b = pack.AppendUint(b, uint64(len(d.entries)))
-	for _, id := range sorted(d.entries) {
+	for _, id := range slices.Sorted(maps.Keys(d.entries)) {
 		one = d.entries[id].append(one[:0])
 		b = pack.AppendBytes(b, one)
 	}
@@ -45,7 +46,7 @@ func (d *Desk) AppendSnapshot(b []byte) []byte {
 
 func (d *Desk) appendMemory(b []byte) []byte {
 	b = pack.AppendUint(b, uint64(len(d.signals)))
-	for _, id := range sorted(d.signals) {
+	for _, id := range slices.Sorted(maps.Keys(d.signals)) {
 		s := d.signals[id]
 		b = pack.AppendInt(pack.AppendBool(pack.AppendText(b, id), s.reachable), int64(s.calls))
 	}

@@ -1,6 +1,9 @@
 package presence
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/api"
 )
@@ -72,7 +75,7 @@ func (m *Machine) adjust(id string, contacts, calls int) {
 
 // tellDesk tells the queues what an op has changed of their agents' signals, by user id. It belongs to the op.
 func (m *Machine) tellDesk(nowMS int64) {
-	for _, id := range sorted(m.touched) {
+	for _, id := range slices.Sorted(maps.Keys(m.touched)) {
 		reachable, calls := m.signals(id)
 		m.desk.Signal(nowMS, id, reachable, calls)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/cac"
+	"github.com/sipio/sipio/brain/pack"
 )
 
 // call is a call that has its place, is up, or both.
@@ -21,7 +22,7 @@ type call struct {
 func (m *Machine) admit(nowMS int64, a *Admit) (reply []byte, changed bool) {
 	c := &call{token: a.Token, callID: a.CallID, node: a.Node, from: a.From, to: a.To, callerUser: a.CallerUser, calleeUser: a.CalleeUser,
 		askedMS: a.AskedMS}
-	own(&c.token, &c.callID, &c.node, &c.from, &c.to, &c.callerUser, &c.calleeUser)
+	pack.Own(&c.token, &c.callID, &c.node, &c.from, &c.to, &c.callerUser, &c.calleeUser)
 	a.Token, a.CallID, a.Node = c.token, c.callID, c.node
 	v := m.ledger.Admit(nowMS, a.Call)
 	if changed = v.Admitted && !v.Repeated; changed {
@@ -76,7 +77,7 @@ func (m *Machine) answered(nowMS int64, node string, ev *Event) bool {
 	c.answeredMS = ev.TimeMS
 	if c.from == "" && c.to == "" {
 		c.from, c.to = ev.From, ev.To
-		own(&c.from, &c.to)
+		pack.Own(&c.from, &c.to)
 	}
 	m.add(&record{key: key{"", c.callID, c.node}, call: c, token: c.token, timeMS: ev.TimeMS, dueMS: ev.TimeMS + MaxCall.Milliseconds()})
 	m.noteCall(c, nowMS, callAnswered, "")
@@ -92,7 +93,7 @@ func (m *Machine) arrive(nowMS int64, k key, ev *Event) *call {
 			return r.call
 		}
 		c := &call{callID: k.id, node: k.node, from: ev.From, to: ev.To, askedMS: ev.TimeMS}
-		own(&c.callID, &c.node, &c.from, &c.to)
+		pack.Own(&c.callID, &c.node, &c.from, &c.to)
 		return c
 	}
 	if !m.ledger.Adoptable(nowMS, ev.Token) {
@@ -116,7 +117,7 @@ func (m *Machine) adopt(nowMS int64, node string, d *Dialog) *call {
 			c.calleeUser = t.ID
 		}
 	}
-	own(&c.token, &c.callID, &c.node, &c.from, &c.to, &c.callerUser, &c.calleeUser)
+	pack.Own(&c.token, &c.callID, &c.node, &c.from, &c.to, &c.callerUser, &c.calleeUser)
 	if !m.ledger.Adopt(nowMS, cac.Call{Token: c.token, CallID: c.callID, Node: c.node, AskedMS: c.askedMS, Takes: d.Takes}) {
 		return nil
 	}

@@ -2,9 +2,11 @@ package presence
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/pack"
 )
 
 // Contact is one binding of an address-of-record in one node's location store.
@@ -108,7 +110,7 @@ func newContact(k key, ev *Event) *Contact {
 	c := &Contact{AOR: k.aor, Contact: k.id, Node: k.node, UserID: ev.UserID, DeviceID: ev.DeviceID,
 		Source: cut(ev.SourceIP), Transport: cut(ev.Transport), UserAgent: cut(ev.UserAgent),
 		SavedMS: ev.TimeMS, ExpiresMS: ev.TimeMS + int64(min(ev.ExpiresS, maxExpires))*1000}
-	own(&c.AOR, &c.Contact, &c.Node, &c.UserID, &c.DeviceID, &c.Source, &c.Transport, &c.UserAgent)
+	pack.Own(&c.AOR, &c.Contact, &c.Node, &c.UserID, &c.DeviceID, &c.Source, &c.Transport, &c.UserAgent)
 	return c
 }
 
@@ -117,7 +119,7 @@ func newContact(k key, ev *Event) *Contact {
 func (m *Machine) end(k key, r *record, token string, timeMS, dueMS int64) {
 	m.forget(r)
 	if len(m.past) < maxEnded {
-		own(&k.aor, &k.id, &k.node, &token)
+		pack.Own(&k.aor, &k.id, &k.node, &token)
 		m.add(&record{key: k, token: token, timeMS: timeMS, dueMS: dueMS})
 	}
 	if r != nil && r.contact != nil {
@@ -182,7 +184,7 @@ func compareContacts(a, b Contact) int {
 // devices lists what is registered by AOR.
 func (m *Machine) devices() []api.DevicePresence {
 	list := make([]api.DevicePresence, 0, len(m.byAOR))
-	for _, aor := range sorted(m.byAOR) {
+	for _, aor := range slices.Sorted(maps.Keys(m.byAOR)) {
 		list = append(list, m.device(aor))
 	}
 	return list

@@ -1,6 +1,9 @@
 package presence
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/cac"
@@ -78,7 +81,7 @@ func (m *Machine) noteAgents(nowMS int64, changes []acd.Change) {
 			Status: c.Status, State: c.State, Bucket: c.Bucket, Reason: c.Reason, QueueID: c.QueueID, EntryID: c.EntryID})
 		delete(m.touched, c.UserID)
 	}
-	for _, id := range sorted(m.touched) {
+	for _, id := range slices.Sorted(maps.Keys(m.touched)) {
 		if now := m.show(id); now != m.touched[id] {
 			m.note(api.Delta{Type: api.DeltaAgent, TimeMS: nowMS, UserID: id, Reachable: now.Reachable,
 				Status: now.Status, State: now.State, Bucket: now.Bucket, Reason: now.Reason})

@@ -6,7 +6,6 @@ package presence
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -154,12 +153,8 @@ func (m *Machine) event(nowMS int64, node string, ev *Event) bool {
 // Dropped counts the events that were out of bounds since this machine was made or restored.
 func (m *Machine) Dropped() int64 { return m.dropped }
 
-// Empty tells whether nothing is worth keeping: no contact, call, place or queue in use, no memory still in force. What the
-// queues were told of the configuration is worth keeping: the next op rests on it.
-func (m *Machine) Empty() bool { return m.desk.Version() == 0 && m.idle() }
-
-// idle is Empty, whatever the queues were told.
-func (m *Machine) idle() bool {
+// Empty tells whether nothing is worth keeping: no contact, call, place, queue or agent, no memory still in force.
+func (m *Machine) Empty() bool {
 	return len(m.records) == 0 && len(m.live) == 0 && len(m.users) == 0 && m.ledger.Empty() && m.desk.Empty()
 }
 
@@ -176,32 +171,4 @@ func cut(s string) string {
 	return strings.ToValidUTF8(s[:min(len(s), maxText)], "")
 }
 
-// own gives texts a memory of their own, one for all of them, so that they do not keep the op alive.
-func own(fields ...*string) {
-	n := 0
-	for _, f := range fields {
-		n += len(*f)
-	}
-	var b strings.Builder
-	b.Grow(n)
-	for _, f := range fields {
-		b.WriteString(*f)
-	}
-	all := b.String()
-	for _, f := range fields {
-		n = len(*f)
-		*f, all = all[:n], all[n:]
-	}
-}
-
 func validText(s string) bool { return len(s) <= maxText && utf8.ValidString(s) }
-
-// sorted gives the keys of a map in order.
-func sorted[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}

@@ -3,6 +3,7 @@ package presence
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/sipio/sipio/brain/api"
@@ -76,7 +77,7 @@ func (m *Machine) Query(nowMS int64, question []byte) ([]byte, error) {
 
 // Presence lists the devices that are registered, by AOR, and the users with a contact or a call and the agents, by id.
 func (m *Machine) Presence(nowMS int64) api.PresenceState {
-	ids := sorted(m.users)
+	ids := slices.Sorted(maps.Keys(m.users))
 	for _, a := range m.desk.Agents(nowMS, nowMS, nowMS) {
 		ids = append(ids, a.UserID)
 	}

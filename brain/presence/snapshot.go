@@ -3,6 +3,7 @@ package presence
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/sipio/sipio/brain/acd"
@@ -60,7 +61,7 @@ func (m *Machine) appendCalls(b []byte) []byte {
 func (m *Machine) appendContacts(b []byte) []byte {
 	b = pack.AppendUint(b, uint64(m.contacts))
 	var one []byte
-	for _, aor := range sorted(m.byAOR) {
+	for _, aor := range slices.Sorted(maps.Keys(m.byAOR)) {
 		for _, c := range m.Contacts(aor) {
 			one = one[:0]
 			for _, s := range [...]string{c.AOR, c.Contact, c.Node, c.UserID, c.DeviceID, c.Source, c.Transport, c.UserAgent} {

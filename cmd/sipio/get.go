@@ -56,63 +56,9 @@ func newGet(s *server) *cobra.Command {
 func resourceTable(all []brain.Resource) *table {
 	t := newTable("ID", "ACCOUNT", "NAME")
 	for _, r := range all {
-		t.row(r.ResourceID(), r.OwnerID(), nameOf(r))
+		t.row(r.ResourceID(), r.OwnerID(), brain.NameOf(r))
 	}
 	return t
-}
-
-// nameOf is what people call a resource.
-func nameOf(r brain.Resource) string {
-	switch r := r.(type) {
-	case *brain.Account:
-		return r.Name
-	case *brain.SIPDomain:
-		return r.Domain
-	case *brain.SIPUser:
-		return r.Username
-	case *brain.SIPDevice:
-		return r.AuthUsername + "@" + r.Realm
-	case *brain.Extension:
-		return r.Digits
-	case *brain.RingGroup:
-		return r.Name
-	case *brain.Node:
-		return r.Name
-	case *brain.APIKey:
-		return r.Name
-	case *brain.CallLimit:
-		return r.Name
-	}
-	return answeredName(r)
-}
-
-// answeredName is what people call a resource that calls need which the platform answers.
-func answeredName(r brain.Resource) string {
-	switch r := r.(type) {
-	case *brain.TimeSchedule:
-		return r.Name
-	case *brain.MediaFile:
-		return r.Name
-	case *brain.MediaPlaylist:
-		return r.Name
-	case *brain.Voicemail:
-		return r.Name
-	case *brain.Conference:
-		return r.Name
-	case *brain.CallFlow:
-		return r.Name
-	case *brain.DID:
-		return r.E164
-	case *brain.SIPTrunk:
-		return r.Name
-	case *brain.Queue:
-		return r.Name
-	case *brain.AgentQueueAssignment:
-		return r.QueueID + "/" + r.UserID
-	case *brain.InQueueOption:
-		return r.QueueID + "/" + r.Digit
-	}
-	return ""
 }
 
 // kindOf takes a kind, or its plural.

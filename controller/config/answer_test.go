@@ -38,7 +38,7 @@ func only[P brain.Resource](t testing.TB, s *Store, owner string, kind brain.Kin
 		t.Fatal(err)
 	}
 	for _, r := range list {
-		if nameOf(r) == name {
+		if brain.NameOf(r) == name {
 			return r.(P)
 		}
 	}

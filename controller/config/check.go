@@ -39,7 +39,7 @@ func check(d *draft, ops []op) []brain.RowError {
 		faults = append(faults, checkPlatform(d)...)
 	}
 	if numbers {
-		faults = append(faults, checkUnique(d, brain.KindDID, "e164", nameOf)...)
+		faults = append(faults, checkUnique(d, brain.KindDID, "e164", brain.NameOf)...)
 	}
 	if trunks {
 		faults = append(faults, checkSources(d)...)
@@ -80,10 +80,10 @@ func leftBehind(d *draft, owner string) []brain.RowError {
 
 // checkPlatform checks what no account can see by itself.
 func checkPlatform(d *draft) []brain.RowError {
-	faults := checkUnique(d, brain.KindAccount, "name", nameOf)
-	faults = append(faults, checkUnique(d, brain.KindSIPDomain, "domain", nameOf)...)
-	faults = append(faults, checkUnique(d, brain.KindNode, "name", nameOf)...)
-	faults = append(faults, checkUnique(d, brain.KindAPIKey, "name", func(r brain.Resource) string { return r.OwnerID() + "\x00" + nameOf(r) })...)
+	faults := checkUnique(d, brain.KindAccount, "name", brain.NameOf)
+	faults = append(faults, checkUnique(d, brain.KindSIPDomain, "domain", brain.NameOf)...)
+	faults = append(faults, checkUnique(d, brain.KindNode, "name", brain.NameOf)...)
+	faults = append(faults, checkUnique(d, brain.KindAPIKey, "name", func(r brain.Resource) string { return r.OwnerID() + "\x00" + brain.NameOf(r) })...)
 	return append(faults, checkParents(d)...)
 }
 
@@ -106,7 +106,7 @@ func checkUnique(d *draft, k brain.Kind, path string, key func(r brain.Resource)
 			r = other
 		}
 		faults = append(faults, brain.RowError{Resource: r, Taken: true,
-			FieldError: brain.FieldError{Path: path, Text: fmt.Sprintf("%q is taken already", nameOf(r))}})
+			FieldError: brain.FieldError{Path: path, Text: fmt.Sprintf("%q is taken already", brain.NameOf(r))}})
 	})
 	return faults
 }

@@ -42,7 +42,7 @@ func writeExport(out io.Writer, base *state, accountID string) error {
 	enc.SetIndent(2)
 	for _, r := range list {
 		if err := enc.Encode(export(base, r)); err != nil {
-			return fmt.Errorf("%s %q: %w", r.ResourceKind(), nameOf(r), err)
+			return fmt.Errorf("%s %q: %w", r.ResourceKind(), brain.NameOf(r), err)
 		}
 	}
 	return enc.Close()

@@ -37,7 +37,7 @@ func (d *draft) called(r brain.Resource) string {
 
 func (d *draft) accountName(owner string) string {
 	if a := d.get(brain.KindAccount, owner, owner); a != nil {
-		return nameOf(a)
+		return brain.NameOf(a)
 	}
 	if c := d.base.ByAccount(owner); c != nil {
 		return c.Account.Name
@@ -87,7 +87,7 @@ func named(r brain.Resource, get func(k brain.Kind, owner, id string) brain.Reso
 			owner = *ref
 		}
 		if target := get(kind, owner, *ref); target != nil {
-			*ref = nameOf(target)
+			*ref = brain.NameOf(target)
 		}
 	})
 	return c

@@ -166,56 +166,6 @@ func (c *cell) pointed() reflect.Value {
 	return c.Elem()
 }
 
-// nameOf is what people call the resource: its name in the declarative file. One that is called after others has
-// their ids in it as long as its references are ids, see called.
-func nameOf(r brain.Resource) string {
-	switch r := r.(type) {
-	case *brain.Account:
-		return r.Name
-	case *brain.SIPDomain:
-		return r.Domain
-	case *brain.SIPUser:
-		return r.Username
-	case *brain.SIPDevice:
-		return r.AuthUsername + "@" + r.Realm
-	case *brain.Extension:
-		return r.Digits
-	case *brain.RingGroup:
-		return r.Name
-	case *brain.Node:
-		return r.Name
-	case *brain.APIKey:
-		return r.Name
-	case *brain.CallLimit:
-		return r.Name
-	case *brain.DID:
-		return r.E164
-	case *brain.TimeSchedule:
-		return r.Name
-	case *brain.CallFlow:
-		return r.Name
-	case *brain.SIPTrunk:
-		return r.Name
-	case *brain.Voicemail:
-		return r.Name
-	case *brain.Conference:
-		return r.Name
-	case *brain.MediaFile:
-		return r.Name
-	case *brain.MediaPlaylist:
-		return r.Name
-	case *brain.Queue:
-		return r.Name
-	case *brain.AgentQueueAssignment:
-		return r.QueueID + "/" + r.UserID
-	case *brain.InQueueOption:
-		return r.QueueID + "/" + r.Digit
-	case *brain.VoicemailMessage:
-		return r.ID // nobody names messages
-	}
-	return ""
-}
-
 // setName writes the name of the declarative file into the fields it stands for.
 func setName(r brain.Resource, name string) {
 	switch r := r.(type) {
@@ -271,9 +221,9 @@ func cutName(name string) (queue, rest string) {
 func called(r brain.Resource, get func(k brain.Kind, owner, id string) brain.Resource) string {
 	switch r.(type) {
 	case *brain.AgentQueueAssignment, *brain.InQueueOption:
-		return nameOf(named(r, get))
+		return brain.NameOf(named(r, get))
 	}
-	return nameOf(r)
+	return brain.NameOf(r)
 }
 
 // isName says whether the field is part of the resource's name.

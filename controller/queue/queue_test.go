@@ -81,6 +81,30 @@ func TestQueues_TellTheDeskOfTheConfigurationOnce(t *testing.T) {
 	}
 }
 
+// Where an account has neither queues nor agents, the desk is forgotten as soon as it knows, and what is asked of it is
+// answered all the same.
+func TestQueues_AnAccountWithoutQueues(t *testing.T) {
+	q, d, o := newQueues(t, nil)
+	r := rows()
+	r.Queues, r.Assignments, r.Options = nil, nil, nil
+	for i := range r.Users {
+		r.Users[i].IsAgent = false
+	}
+	o.acct = brain.NewAccountConfig(8, r)
+	if why, err := q.Act(t.Context(), "acc_1", api.AgentRequest{UserID: "us_1", Action: acd.ActionLogin}); err != nil || why != acd.WhyNoAgent {
+		t.Errorf("%q %v", why, err)
+	}
+	if joined, _, err := q.Join(t.Context(), "acc_1", anna("e1")); err != nil || joined.Outcome == "" {
+		t.Errorf("%+v %v", joined, err)
+	}
+	if states, err := q.States(t.Context(), "acc_1", "", 0, 0, false); err != nil || len(states) != 0 {
+		t.Errorf("%+v %v", states, err)
+	}
+	if !d.m.Empty() {
+		t.Error("something is left")
+	}
+}
+
 // A desk in use is told of a change at once; one that was never used is left alone.
 func TestQueues_FollowTheConfiguration(t *testing.T) {
 	q, d, o := newQueues(t, nil)

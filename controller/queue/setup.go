@@ -135,8 +135,9 @@ const maxTries = 3
 // current runs an op that rests on the configuration: a desk whose setup is older gets ours first.
 func (q *Queues) current(ctx context.Context, acct *brain.AccountConfig, op func(version int64) []byte, read func(reply []byte) (stale bool, err error)) error {
 	s := q.setups.of(acct)
+	version := s.version
 	for range maxTries {
-		reply, err := q.desks.Do(ctx, acct.Account.ID, op(s.version))
+		reply, err := q.desks.Do(ctx, acct.Account.ID, op(version))
 		if err != nil {
 			return err
 		}
@@ -145,6 +146,9 @@ func (q *Queues) current(ctx context.Context, acct *brain.AccountConfig, op func
 		}
 		if _, err := q.desks.Do(ctx, acct.Account.ID, s.op); err != nil {
 			return err
+		}
+		if s.nobody { // and that they are none: a desk without queues and agents is forgotten at once
+			version = 0
 		}
 	}
 	return brain.Errorf(brain.EUnavailable, "the queues of account %s do not take the configuration", acct.Account.ID)

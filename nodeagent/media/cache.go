@@ -266,6 +266,9 @@ const fetchTime = 2 * time.Minute
 
 // fetch brings an object onto the disk. Nobody sees it before its sum is known to be right.
 func (c *Cache) fetch(ctx context.Context, ref api.MediaRef) (string, error) {
+	if ref.SHA256 != "" && c.have(ref.SHA256) { // it has come since the caller looked
+		return c.objectPath(ref.SHA256), nil
+	}
 	body, told, err := c.remote.Get(ctx, ref.Key)
 	if err != nil {
 		return "", fmt.Errorf("media %s: %w", ref.Key, err)

@@ -16,6 +16,16 @@ func portAfter(p int) int {
 	return p + 1
 }
 
+// Addresses returns n addresses on 127.0.0.1, each free for UDP and TCP at this moment; see freePorts.
+func Addresses(n int) ([]string, error) {
+	ports, err := freePorts("127.0.0.1", n)
+	list := make([]string, len(ports))
+	for i, port := range ports {
+		list[i] = fmt.Sprintf("127.0.0.1:%d", port)
+	}
+	return list, err
+}
+
 // freePorts returns n ports that are free for UDP and TCP on ip at this moment. They lie above the range from which the
 // kernel gives ports to connections, so that none takes one while its owner is being restarted.
 func freePorts(ip string, n int) ([]int, error) {

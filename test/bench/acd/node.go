@@ -47,7 +47,7 @@ func newNode(ctx context.Context, dir string, s size) (_ *node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	at, err := addresses(3) // SIP, event socket and agents of the phones
+	at, err := edge.Addresses(3) // SIP, event socket and agents of the phones
 	if err != nil {
 		return nil, err
 	}
@@ -80,19 +80,6 @@ func newNode(ctx context.Context, dir string, s size) (_ *node, err error) {
 		}
 	}
 	return n, nil
-}
-
-// addresses are free ones of loopback.
-func addresses(count int) (list []string, err error) {
-	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		list = append(list, l.Addr().String())
-	}
-	return list, nil
 }
 
 // configuration is one account with a queue and its agents.

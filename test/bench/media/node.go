@@ -42,7 +42,7 @@ func newNode(ctx context.Context, dir string, driven bool) (_ *node, err error) 
 	if err != nil {
 		return nil, err
 	}
-	at, err := addresses(7)
+	at, err := edge.Addresses(7)
 	if err != nil {
 		return nil, err
 	}
@@ -66,20 +66,6 @@ func newNode(ctx context.Context, dir string, driven bool) (_ *node, err error) 
 	n.media = edge.NewProc(dir, "media", bin+"/fsim", "-sip", at[0], "-esl", at[1], "-password", password, "-agents", at[2], "-rtp-min", "30000", "-rtp-max", "34998")
 	n.callers = edge.NewProc(dir, "callers", bin+"/fsim", "-sip", at[3], "-esl", at[4], "-password", password, "-agents", at[6], "-rtp-min", "35000", "-rtp-max", "39998")
 	return n, errors.Join(n.media.Start(nil), n.callers.Start(nil))
-}
-
-// addresses are free ones of loopback.
-func addresses(count int) ([]string, error) {
-	var list []string
-	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		list = append(list, l.Addr().String())
-	}
-	return list, nil
 }
 
 // sound is what the menu says: two seconds of silence as a WAV file of 8 kHz, 16 bit; prompt names it.
@@ -127,7 +113,7 @@ func (n *node) nodeAgent(dir, bin string, at []string) (*edge.Proc, error) {
 	if err := os.WriteFile(keys, []byte(password), 0o600); err != nil {
 		return nil, err
 	}
-	door, err := addresses(1)
+	door, err := edge.Addresses(1)
 	if err != nil {
 		return nil, err
 	}
