@@ -27,7 +27,7 @@ test: packages unit sim scenario cluster
 # What drives daemons or fills the machine goes one package after the other.
 unit:
 	go vet ./...
-	go test -count=1 $$(go list ./... | grep -v -e /test/scenario -e /test/cluster -e /test/contract -e /test/fsim -e /test/state)
+	go test -count=1 -timeout 20m $$(go list ./... | grep -v -e /test/scenario -e /test/cluster -e /test/contract -e /test/fsim -e /test/state)
 	go test -count=1 -p 1 ./test/fsim/... ./test/contract/... ./test/state/
 
 # The whole edge: real Kamailio and rtpengine, phones that listen. One package, so nothing else disturbs the timing.

@@ -240,3 +240,14 @@ func AuthKey(authUsername, realm string) string {
 func (d *SIPDevice) AOR() string {
 	return "sip:" + d.AuthUsername + "@" + strings.ToLower(d.Realm)
 }
+
+// Dialed is what a dialed string means within the account: an active extension, else an active user; unset when nobody has it.
+func (a *AccountConfig) Dialed(number string) RouteTarget {
+	if e := a.Extensions[number]; e != nil && e.Status == StatusActive {
+		return RouteTarget{Kind: DestExtension, ID: e.ID}
+	}
+	if u := a.UserByName[number]; u != nil && u.Status == StatusActive {
+		return RouteTarget{Kind: DestUser, ID: u.ID}
+	}
+	return RouteTarget{}
+}

@@ -29,6 +29,9 @@ const (
 	defaultAnnounceIntervalSec = 30
 	defaultEWTAHTSec           = 240
 	defaultMOHMode             = "stream"
+	defaultCallbackTries       = 3
+	defaultCallbackRetrySec    = 300
+	defaultCallbackWindowSec   = 4 * 3600
 	defaultTierLevel           = 1
 	defaultMode                = "static"
 )
@@ -136,6 +139,10 @@ func ApplyDefaults(r Resource) {
 	case *AgentQueueAssignment:
 		fill(&r.TierLevel, defaultTierLevel)
 		fill(&r.Mode, defaultMode)
+	case *InQueueOption:
+		fill(&r.CallbackTries, defaultCallbackTries)
+		fill(&r.CallbackRetrySec, defaultCallbackRetrySec)
+		fill(&r.CallbackWindowSec, defaultCallbackWindowSec)
 	default:
 		answeredDefaults(r)
 	}

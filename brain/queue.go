@@ -53,6 +53,9 @@ type Queue struct {
 	MOHMediaID          string `json:"moh_media_id,omitempty" doc:"absent, with no playlist: the platform's music"`
 	MOHPlaylistID       string `json:"moh_playlist_id,omitempty"`
 	WhisperMediaID      string `json:"whisper_media_id,omitempty" doc:"the agent hears it before the caller is there"`
+	AllowListen         bool   `json:"allow_listen,omitempty" doc:"supervisors may listen to talks"`
+	AllowWhisper        bool   `json:"allow_whisper,omitempty" doc:"supervisors may speak to the agent alone"`
+	AllowBarge          bool   `json:"allow_barge,omitempty" doc:"supervisors may join talks"`
 
 	ScheduleID        string   `json:"schedule_id,omitempty" doc:"absent: always open"`
 	ClosedDestKind    DestKind `json:"closed_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,hangup"`
@@ -102,13 +105,19 @@ type InQueueOption struct {
 	AccountID     string   `json:"account_id" readOnly:"true"`
 	QueueID       string   `json:"queue_id"`
 	Digit         string   `json:"digit" doc:"one of 0-9 * #, unique in the queue"`
-	Action        string   `json:"action" enum:"route,webhook,hangup" doc:"route: the call goes to the target, and counts as handled; webhook: a server is told; hangup: the call ends"`
+	Action        string   `json:"action" enum:"route,webhook,deflect,callback,hangup" doc:"route: the call goes to the target, and counts as handled; webhook: a server is told; deflect: a server is told that it is to serve the caller another way, and the call ends; callback: the caller hangs up, keeps his place and is called when it is his turn; hangup: the call ends"`
 	DestKind      DestKind `json:"dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,hangup" doc:"route"`
 	DestID        string   `json:"dest_id,omitempty"`
-	WebhookURL    string   `json:"webhook_url,omitempty" doc:"webhook: https"`
+	WebhookURL    string   `json:"webhook_url,omitempty" doc:"webhook, deflect: https"`
 	StayInQueue   bool     `json:"stay_in_queue,omitempty" doc:"webhook: the caller keeps his place; else the call ends after it"`
 	PromptMediaID string   `json:"prompt_media_id,omitempty" doc:"heard first"`
-	Label         string   `json:"label,omitempty" doc:"for records, at most 64 characters"`
+
+	CallbackTries     int  `json:"callback_tries,omitempty" default:"3" minimum:"1" maximum:"10" doc:"callback: so often the number is called"`
+	CallbackRetrySec  int  `json:"callback_retry_sec,omitempty" default:"300" minimum:"10" maximum:"86400" doc:"callback: from one try to the next"`
+	CallbackWindowSec int  `json:"callback_window_sec,omitempty" default:"14400" minimum:"60" maximum:"86400" doc:"callback: after that nobody is called any more"`
+	CallbackAsk       bool `json:"callback_ask,omitempty" doc:"callback: the caller may give another number than the one he calls from"`
+
+	Label string `json:"label,omitempty" doc:"for records, at most 64 characters"`
 }
 
 // Dest is where the option routes.

@@ -17,6 +17,7 @@ const (
 	maxQueued     = 10_000
 	maxTier       = 100
 	maxPosition   = 100_000
+	maxTries      = 10
 	maxAssigned   = 20_000 // of an account: who serves what is written down for its queues at each change
 	minRingSec    = 3      // a phone that rings for less is seldom heard
 )
@@ -111,7 +112,7 @@ func (c *checker) option(r *InQueueOption) {
 	if len(r.Digit) != 1 || strings.Trim(r.Digit, "0123456789*#") != "" {
 		c.add("digit", "must be one of 0-9 * #, not %s", quote(r.Digit))
 	}
-	oneOf(c, "action", r.Action, "route", "webhook", "hangup")
+	oneOf(c, "action", r.Action, "route", "webhook", "deflect", "callback", "hangup")
 	c.dest("", r.Dest())
 	switch routes := r.Action == "route"; {
 	case routes && r.DestKind == DestNone:
@@ -120,21 +121,27 @@ func (c *checker) option(r *InQueueOption) {
 		c.add("dest_kind", "is for route only")
 	}
 	c.optionHook(r)
+	between(c, "callback_tries", r.CallbackTries, 1, maxTries)
+	between(c, "callback_retry_sec", r.CallbackRetrySec, 10, maxDaySec)
+	between(c, "callback_window_sec", r.CallbackWindowSec, 60, maxDaySec)
+	if r.CallbackAsk && r.Action != "callback" {
+		c.add("callback_ask", "is for callback only")
+	}
 	c.idOrNone("prompt_media_id", r.PromptMediaID)
 	c.text("label", r.Label)
 }
 
 func (c *checker) optionHook(r *InQueueOption) {
-	hooks := r.Action == "webhook"
+	hooks := r.Action == "webhook" || r.Action == "deflect"
 	switch {
 	case hooks && r.WebhookURL == "":
-		c.add("webhook_url", "is required for webhook")
+		c.add("webhook_url", "is required for %s", r.Action)
 	case !hooks && r.WebhookURL != "":
-		c.add("webhook_url", "is for webhook only")
+		c.add("webhook_url", "is for webhook and deflect only")
 	default:
 		c.https("webhook_url", r.WebhookURL)
 	}
-	if !hooks && r.StayInQueue {
+	if r.Action != "webhook" && r.StayInQueue {
 		c.add("stay_in_queue", "is for webhook only")
 	}
 }

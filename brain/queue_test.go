@@ -69,6 +69,13 @@ func TestValidate_TellsWhatIsWrongWithQueues(t *testing.T) {
 		{"webhook_url", KindInQueueOption, option(func(o *InQueueOption) { o.WebhookURL = "http://acme.test/" })},
 		{"webhook_url", KindInQueueOption, option(func(o *InQueueOption) { routes(o); o.DestKind, o.WebhookURL = DestHangup, "https://acme.test/" })},
 		{"stay_in_queue", KindInQueueOption, option(func(o *InQueueOption) { routes(o); o.DestKind, o.StayInQueue = DestHangup, true })},
+		{"stay_in_queue", KindInQueueOption, option(func(o *InQueueOption) { o.Action, o.StayInQueue = "deflect", true })},
+		{"webhook_url", KindInQueueOption, option(func(o *InQueueOption) { o.Action, o.StayInQueue, o.WebhookURL = "deflect", false, "" })},
+		{"webhook_url", KindInQueueOption, option(func(o *InQueueOption) { o.Action, o.StayInQueue = "callback", false })},
+		{"callback_ask", KindInQueueOption, option(func(o *InQueueOption) { o.CallbackAsk = true })},
+		{"callback_tries", KindInQueueOption, option(func(o *InQueueOption) { o.CallbackTries = 11 })},
+		{"callback_retry_sec", KindInQueueOption, option(func(o *InQueueOption) { o.CallbackRetrySec = 9 })},
+		{"callback_window_sec", KindInQueueOption, option(func(o *InQueueOption) { o.CallbackWindowSec = 59 })},
 		{"label", KindInQueueOption, option(func(o *InQueueOption) { o.Label = strings.Repeat("x", 65) })},
 		{"skills", KindSIPUser, func(r Resource) { r.(*SIPUser).Skills["french"] = 6 }},
 		{"skills", KindSIPUser, func(r Resource) { r.(*SIPUser).Skills["a b"] = 1 }},
@@ -85,8 +92,8 @@ func TestValidate_TellsWhatIsWrongWithQueues(t *testing.T) {
 		}
 	}
 	bad := valid()[KindInQueueOption].(*InQueueOption)
-	if bad.Action = "callback"; !slices.Contains(paths(Validate(bad)), "action") {
-		t.Errorf("action callback: %v", Validate(bad))
+	if bad.Action = "cancel"; !slices.Contains(paths(Validate(bad)), "action") {
+		t.Errorf("action cancel: %v", Validate(bad))
 	}
 }
 

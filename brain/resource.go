@@ -203,10 +203,11 @@ type SIPUser struct {
 	VoicemailID  string       `json:"voicemail_id,omitempty" doc:"the user's own mailbox: what it listens to, and whose lamp its devices show"`
 	RecordPolicy RecordPolicy `json:"record_policy,omitempty" default:"none" enum:"none,inbound,outbound,all" doc:"which of the user's calls are recorded"`
 
-	IsAgent          bool   `json:"is_agent,omitempty" doc:"may serve queues"`
-	AutoReadyOnLogin bool   `json:"auto_ready_on_login,omitempty" doc:"a login makes the agent available; else it begins on a break"`
-	AutoQueueLogin   bool   `json:"auto_queue_login,omitempty" doc:"a login signs the agent in to its static and mandatory queues"`
-	Skills           Skills `json:"skills,omitempty" doc:"of an agent: at most 20 names (A-Z a-z 0-9 _ . -, a letter or _ first), each with a level from 1 to 5"`
+	IsAgent                bool   `json:"is_agent,omitempty" doc:"may serve queues"`
+	AutoReadyOnLogin       bool   `json:"auto_ready_on_login,omitempty" doc:"a login makes the agent available; else it begins on a break"`
+	AutoQueueLogin         bool   `json:"auto_queue_login,omitempty" doc:"a login signs the agent in to its static and mandatory queues"`
+	AllowPSTNBlindTransfer bool   `json:"allow_pstn_blind_transfer,omitempty" doc:"may transfer calls to numbers outside the platform without having talked to them"`
+	Skills                 Skills `json:"skills,omitempty" doc:"of an agent: at most 20 names (A-Z a-z 0-9 _ . -, a letter or _ first), each with a level from 1 to 5"`
 }
 
 // FwdAlways, FwdBusy and FwdNoanswer are the user's exits as route targets.

@@ -67,6 +67,7 @@ func Run(ctx context.Context, cfg Config) error {
 	ask.Register(mux)
 	ask.RegisterFlow(mux, answer.calls)
 	ask.RegisterQueues(mux, answer.queues)
+	ask.RegisterTransfers(mux, answer.transfers)
 	ask.RegisterMedia(mux, answer.store)
 	ask.RegisterContent(mux, content{answer.store, answer.library, store})
 	go answer.run(background)

@@ -130,6 +130,19 @@ type Join struct {
 	Label                    string
 	ExitNoAgents             bool  // beside the queue's own
 	SinceMS                  int64 // of an entry that keeps its place; 0 = now
+	CallbackFence            int64 // of the callback that this call is, see Order; 0 = it is none
+}
+
+// Callback makes a place of a caller who waits one that he keeps while he hangs up. When it is his turn and an agent is
+// reserved for him, a node is ordered to call Number (OrderCallback); a Join of that call with the order's fence makes it his call.
+type Callback struct {
+	EntryID  string
+	Token    string // of the call that asks: once the place is another call's nothing changes; "" = whichever has it
+	Number   string
+	Tries    int   // so often he is called
+	DelayMS  int64 // not before: the line he calls from is not free yet
+	RetryMS  int64 // from one try that failed to the next
+	WindowMS int64 // from now; later he is not called any more
 }
 
 // Joined is the reply to a Join: how the entry stands.
@@ -151,6 +164,9 @@ const (
 	LeftAbandoned = "abandoned"
 	LeftOption    = "option"
 	LeftFailed    = "failed" // the call was lost, or its node
+
+	LeftCallbackFailed  = "callback_failed"  // he was called as often as he was to be
+	LeftCallbackExpired = "callback_expired" // its window is over
 )
 
 // Offer is an agent who is to be rung for an entry.
@@ -186,9 +202,10 @@ const (
 	OrderRescind  = "rescind"
 	OrderPosition = "position"
 	OrderExit     = "exit"
+	OrderCallback = "callback" // Token is that of the call to be made, Offer the reservation: its agent is rung when that call has joined
 )
 
-// Verdict is the reply to a claim, confirm or miss.
+// Verdict is the reply to a claim, confirm, miss or callback.
 type Verdict struct {
 	Granted bool
 	Why     string // when not: one of the Why values
@@ -210,6 +227,7 @@ const (
 	MissBusy        = "busy"
 	MissDeclined    = "declined"
 	MissUnreachable = "unreachable" // no device took the call
+	MissCaller      = "caller"      // of a callback: whom the agent waited for did not take the call; nothing of the agent's
 	MissFailed      = "failed"      // the platform's own fault: the agent is free again at once, the entry waits a moment
 )
 
@@ -221,6 +239,8 @@ const (
 	ExitAgainMS  = 2_000   // an exit is ordered again until the entry has left
 	HoldFirstMS  = 500     // an entry whose dispatch failed waits so long, then twice that …
 	HoldMostMS   = 8_000   // … and at most so long
+	CallbackMS   = 30_000  // a callback rings so long
+	AcceptMS     = 20_000  // from its answer until it has joined
 	RememberMS   = 300_000 // reservations and entries that are over are known so long
 	IntervalMS   = 900_000 // figures are kept by quarter hours …
 	Intervals    = 192     // … two days of them
@@ -250,11 +270,13 @@ type Record struct {
 	WrapUpMS                        int64  // that the queue gave
 	Priority                        int
 	Misses                          int
+	Callback                        bool // he kept his place and was to be called
 }
 
 // Figures are sums of one queue or agent over an interval. Times in milliseconds.
 type Figures struct {
 	Offered, Answered, Abandoned, ShortAbandoned, TimedOut, Overflowed, OptionOut int64
+	CallbackFailed                                                                int64 // called in vain, or not any more
 	InLevel                                                                       int64 // answered within the service level
 	WaitMS                                                                        int64 // of the answered
 	TalkMS                                                                        int64

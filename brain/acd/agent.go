@@ -276,10 +276,16 @@ func (d *Desk) keepSignal(a *agent, userID string, s signal) {
 	}
 }
 
-// withdraw takes an agent out of an offer that it cannot take any more; a talk goes on.
+// withdraw takes an agent out of an offer that it cannot take any more; a talk goes on, and so does the call to somebody
+// for whom it was reserved.
 func (d *Desk) withdraw(a *agent) {
-	if r := a.reservation; r != nil && r.state == offered {
+	switch r := a.reservation; {
+	case r == nil:
+	case r.state == offered:
 		d.order(Order{Kind: OrderRescind, Why: WhyAgentGone}, r)
 		d.release(r, WhyAgentGone)
+	case r.state == calling:
+		d.part(r, WhyAgentGone)
+		d.wake(r.entry)
 	}
 }

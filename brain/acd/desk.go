@@ -85,6 +85,8 @@ func (d *Desk) Apply(nowMS int64, op []byte) (reply []byte, changed bool, err er
 		reply, changed = d.miss(o.ReservationID, o.Fence, o.Cause)
 	case kindAgent:
 		reply, changed = d.wish(o.Agent, o.SetupVersion)
+	case kindCallback:
+		reply, changed = d.keep(o.Callback)
 	}
 	changed = d.end(changed)
 	if e := d.joining; e != nil {

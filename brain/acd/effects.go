@@ -49,8 +49,11 @@ func (d *Desk) order(o Order, r *reservation) {
 		return
 	}
 	o.ID, o.Offer = o.Kind+"-"+r.id, r.offer()
-	if o.UntilMS = r.alarm.atMS; o.Kind == OrderRescind {
+	switch o.UntilMS = r.alarm.atMS; o.Kind {
+	case OrderRescind:
 		o.UntilMS = d.nowMS + rescindMS
+	case OrderCallback:
+		o.UntilMS = r.atMS + CallbackMS
 	}
 	d.orderTo(r.entry, o)
 }
@@ -71,8 +74,12 @@ func (d *Desk) orderPosition(e *entry, position int) {
 
 func (d *Desk) orderTo(e *entry, o Order) {
 	o.EntryID, o.Token, o.Node, o.QueueID = e.id, e.token, e.node, e.queue.ID
-	if o.Kind == OrderDispatch {
+	switch o.Kind {
+	case OrderDispatch:
 		o.CallerNumber, o.CallerName, o.Label = e.number, e.name, e.label
+	case OrderCallback:
+		o.CallerNumber, o.CallerName, o.Label = e.callback.number, e.name, e.label
+		o.Token = "cb" + o.Offer.ReservationID
 	}
 	put(d.live, &d.orders, o)
 }

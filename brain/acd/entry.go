@@ -14,10 +14,12 @@ const (
 	entryClaimed  // an agent has answered
 	entryServed
 	entryLeaving // it was told to leave, and is offered nobody
+	entryCalling // it is a callback, and its number is called
+	entryOver
 )
 
 // entryNames are the states as api.QueueCaller has them.
-var entryNames = [...]string{"", "waiting", "offering", "offering", "in_call", "leaving"}
+var entryNames = [...]string{"", "waiting", "offering", "offering", "in_call", "leaving", "calling"}
 
 // entry is a caller's place in a queue.
 type entry struct {
@@ -45,6 +47,10 @@ type entry struct {
 	servedBy    string
 	outcome     string // leaving
 	exitMS      int64  // leaving: when it is told again
+
+	callback *callback // of one who has hung up; nil = his call is there
+	called   int64     // fence of the call made to him that may join, or has joined; 0 = none
+	kept     bool      // it was a callback at some time
 
 	// Found again.
 	stage int
@@ -81,20 +87,21 @@ func (d *Desk) join(j *Join, setupVersion int64) (reply []byte, changed bool) {
 		return appendJoined(nil, nil, true), false
 	}
 	if e := d.entries[j.EntryID]; e != nil {
-		return appendJoined(nil, d.stands(e), false), false
+		return d.rejoin(e, j)
 	}
 	since := d.nowMS
 	if j.SinceMS > 0 {
 		since = min(since, j.SinceMS)
 	}
-	if past := d.pastEntries.known[j.EntryID]; past != nil {
-		if past.outcome != LeftFailed {
+	past := d.pastEntries.known[j.EntryID]
+	if past != nil {
+		if past.outcome != LeftFailed || past.called != j.CallbackFence {
 			return appendJoined(nil, &Joined{Outcome: past.outcome, EWTMS: -1}, false), false
 		}
 		since = min(since, past.sinceMS)
 	}
 	q := d.queues[j.QueueID]
-	if q == nil || q.gone || j.EntryID == "" {
+	if q == nil || q.gone || j.EntryID == "" || past == nil && j.CallbackFence != 0 {
 		return appendJoined(nil, &Joined{Outcome: LeftFailed, EWTMS: -1}, false), false
 	}
 	e := d.newEntry(q, j, since)
@@ -116,7 +123,7 @@ func (d *Desk) join(j *Join, setupVersion int64) (reply []byte, changed bool) {
 func (d *Desk) newEntry(q *queue, j *Join, sinceMS int64) *entry {
 	e := &entry{id: j.EntryID, token: j.Token, callID: j.CallID, node: j.Node, number: j.CallerNumber, name: cut(j.CallerName), label: cut(j.Label),
 		queue: q, priority: min(max(0, j.Priority), 100), skills: sortSkills(j.Skills), exitNoAgents: j.ExitNoAgents, sinceMS: sinceMS,
-		joinedMS: d.nowMS, viewMS: d.nowMS, announceMS: never}
+		joinedMS: d.nowMS, viewMS: d.nowMS, announceMS: never, called: j.CallbackFence, kept: j.CallbackFence != 0}
 	pack.Own(&e.id, &e.token, &e.callID, &e.node, &e.number, &e.name, &e.label)
 	for i := range e.skills {
 		e.skills[i].Name = strings.Clone(e.skills[i].Name)
@@ -137,7 +144,7 @@ func (d *Desk) refuse(e *entry) string {
 		return ExitQueueFull
 	case q.EWTThresholdMS > 0 && q.ewt(q.position(e, d.nowMS)-1) > q.EWTThresholdMS && !d.atOnce(e):
 		return ExitEWT
-	case q.present == 0 && (q.ExitNoAgents || e.exitNoAgents):
+	case q.present == 0 && e.leavesAlone():
 		return ExitNoAgents
 	}
 	return ""
@@ -177,9 +184,9 @@ func (d *Desk) open(e *entry) {
 	switch {
 	case q.gone:
 		d.exit(e, LeftFailed)
-	case q.MaxWaitMS > 0 && e.wait(d.nowMS) >= q.MaxWaitMS:
-		d.exit(e, ExitTimeout)
-	case q.present == 0 && (q.ExitNoAgents || e.exitNoAgents):
+	case e.endMS() <= d.nowMS:
+		d.exit(e, e.atEnd())
+	case q.present == 0 && e.leavesAlone():
 		d.exit(e, ExitNoAgents)
 	default:
 		if e.held = e.held && e.holdUntilMS > d.nowMS; !e.held {
@@ -224,148 +231,6 @@ func (d *Desk) hold(e *entry) {
 	e.holdUntilMS = d.nowMS + e.holdMS
 }
 
-// exit tells an entry to leave.
-func (d *Desk) exit(e *entry, outcome string) {
-	d.shut(e)
-	e.queue.displace(e)
-	e.state, e.outcome, e.exitMS = entryLeaving, outcome, d.nowMS+ExitAgainMS
-	d.orderExit(e)
-	d.wake(e)
-}
-
-// desert lets those leave who do not want to wait for nobody.
-func (d *Desk) desert(q *queue) {
-	for _, e := range q.inLine() {
-		if e.state == entryWaiting && (q.ExitNoAgents || e.exitNoAgents) {
-			d.exit(e, ExitNoAgents)
-		}
-	}
-}
-
-// inLine lists who has a place, by priority and wait.
-func (q *queue) inLine() []*entry {
-	out := make([]*entry, 0, q.waiting)
-	for _, l := range slices.Backward(q.lines) {
-		l.each(func(e *entry) bool {
-			out = append(out, e)
-			return true
-		})
-	}
-	return out
-}
-
-// leave ends an entry, whatever its state.
-func (d *Desk) leave(entryID, outcome string) bool {
-	e := d.entries[entryID]
-	if e == nil {
-		return d.leftBefore(entryID, outcome)
-	}
-	if outcome == LeftAnswered && e.state == entryClaimed {
-		d.serve(e.offers[0]) // the confirm was lost
-	}
-	talk := e.state == entryServed
-	switch {
-	case talk:
-		outcome = LeftAnswered
-	case !known(outcome):
-		outcome = LeftFailed
-	}
-	d.shut(e)
-	e.queue.displace(e)
-	for len(e.offers) > 0 {
-		r := e.offers[0]
-		if !talk {
-			d.order(Order{Kind: OrderRescind, Why: WhyCallerGone}, r)
-		}
-		d.part(r, WhyCallerGone)
-		if talk {
-			d.hungUp(r.agent, e)
-		}
-	}
-	delete(d.entries, e.id)
-	d.alarms.set(&e.alarm, never)
-	d.over(e, outcome)
-	if q := e.queue; q.leaves() {
-		delete(d.queues, q.ID)
-	}
-	return true
-}
-
-// leftBefore remembers that somebody has left who has no place: a join that was under way before comes to none.
-func (d *Desk) leftBefore(entryID, outcome string) bool {
-	if entryID == "" || d.pastEntries.known[entryID] != nil {
-		return false
-	}
-	if outcome != LeftAnswered && !known(outcome) {
-		outcome = LeftFailed
-	}
-	pack.Own(&entryID, &outcome)
-	d.rememberEntry(entryID, outcome, d.nowMS)
-	return true
-}
-
-// known tells whether an entry that was not served can leave so.
-func known(outcome string) bool {
-	switch outcome {
-	case LeftAbandoned, LeftOption, ExitTimeout, ExitNoAgents, ExitQueueFull, ExitEWT:
-		return true
-	}
-	return false
-}
-
-// hungUp ends an agent's talk: now it wraps up, if the queue wants it and the agent is there.
-func (d *Desk) hungUp(a *agent, e *entry) {
-	q, talk := e.queue, d.nowMS-e.connectedMS
-	q.figures.at(d.nowMS).TalkMS += talk
-	q.served--
-	a.talkMS += talk
-	a.idleMS = d.nowMS
-	if e.number != "" && q.StickyMS > 0 {
-		d.sticky.set(stickyKey{q.ID, e.number}, a.id, d.nowMS)
-	}
-	switch {
-	case q.WrapUpMS == 0 || a.status == StatusOffline:
-		q.handled(talk)
-	default:
-		a.state, a.wrapQueue, a.wrapFromMS, a.wrapEndMS, a.lastTalkMS = StateWrapUp, q.ID, d.nowMS, d.nowMS+q.WrapUpMS, talk
-		d.alarms.set(&a.alarm, a.wrapEndMS)
-	}
-}
-
-// over writes down how an entry ended.
-func (d *Desk) over(e *entry, outcome string) {
-	q := e.queue
-	wait := e.wait(d.nowMS)
-	f := q.figures.at(d.nowMS)
-	short := outcome == LeftAbandoned && wait < ShortAbandon
-	switch outcome {
-	case LeftAbandoned:
-		f.Abandoned++
-		if short {
-			f.ShortAbandoned++
-		}
-	case ExitTimeout:
-		f.TimedOut++
-	case ExitNoAgents, ExitQueueFull, ExitEWT:
-		f.Overflowed++
-	case LeftOption:
-		f.OptionOut++
-	}
-	d.counts(d.nowMS)
-	d.rememberEntry(e.id, outcome, e.sinceMS)
-	r := Record{EntryID: e.id, QueueID: q.ID, Token: e.token, CallID: e.callID, CallerNumber: e.number, CallerName: e.name, Label: e.label,
-		Outcome: outcome, Short: short, EnqueuedMS: e.sinceMS, ConnectedMS: e.connectedMS, EndMS: d.nowMS, Priority: e.priority, Misses: e.misses}
-	if outcome == LeftAnswered {
-		r.UserID, r.WrapUpMS = e.servedBy, q.WrapUpMS
-	} else {
-		f.waited(wait)
-	}
-	d.record(r)
-}
-
-// waited takes a wait into the longest one.
-func (f *Figures) waited(ms int64) { f.LongestWaitMS = max(f.LongestWaitMS, ms) }
-
 // wake sets the alarm of an entry to what is due of it first. It depends on the entry alone, not on the time.
 func (d *Desk) wake(e *entry) {
 	d.alarms.set(&e.alarm, e.next())
@@ -374,19 +239,21 @@ func (d *Desk) wake(e *entry) {
 func (e *entry) next() int64 {
 	q := e.queue
 	switch e.state {
-	case entryServed:
+	case entryServed, entryOver:
 		return never
 	case entryLeaving:
 		return e.exitMS
+	case entryCalling:
+		if len(e.offers) > 0 {
+			return never // its lease ends it
+		}
+		return e.callback.untilMS
 	}
 	next := e.announceMS
 	if e.state != entryWaiting {
 		return next
 	}
-	if q.MaxWaitMS > 0 {
-		next = min(next, e.sinceMS+q.MaxWaitMS)
-	}
-	if e.held {
+	if next = min(next, e.endMS()); e.held {
 		return min(next, e.holdUntilMS)
 	}
 	if q.TierEscalationMS > 0 && e.stage < len(q.tiers) {

@@ -91,8 +91,11 @@ func (d *Desk) Resume(nowMS int64) {
 			continue
 		}
 		d.leases.set(&r.alarm, max(r.atMS+r.leaseMS(), nowMS+resumeMS))
-		if r.state == offered {
+		switch {
+		case r.state == offered:
 			d.order(Order{Kind: OrderDispatch}, r)
+		case r.state == calling && r.atMS+CallbackMS > nowMS:
+			d.order(Order{Kind: OrderCallback}, r)
 		}
 	}
 }
@@ -107,8 +110,14 @@ func (d *Desk) reservations() []*reservation {
 	return out
 }
 
-// lapse ends a reservation of which nobody told in time. An offer counts as a miss.
+// lapse ends a reservation of which nobody told in time. An offer counts as a miss. A call that was made to somebody may
+// still join as long as no other one was made.
 func (d *Desk) lapse(r *reservation) {
+	if r.state == calling {
+		d.part(r, WhyLease)
+		d.unanswered(r.entry, MissFailed)
+		return
+	}
 	d.order(Order{Kind: OrderRescind, Why: WhyLease}, r)
 	if r.state == offered {
 		d.missed(r, MissNoAnswer)
@@ -125,14 +134,18 @@ func (d *Desk) due(e *entry) {
 		d.wake(e)
 		return
 	}
+	if e.state == entryCalling { // its agent has gone, and nothing was heard
+		d.unanswered(e, MissFailed)
+		return
+	}
 	if e.announceMS <= d.nowMS {
 		d.announce(e)
 	}
 	q := e.queue
 	switch {
 	case e.state != entryWaiting:
-	case q.MaxWaitMS > 0 && e.wait(d.nowMS) >= q.MaxWaitMS:
-		d.exit(e, ExitTimeout)
+	case e.endMS() <= d.nowMS:
+		d.exit(e, e.atEnd())
 	case e.held && e.holdUntilMS <= d.nowMS:
 		d.open(e)
 	case !e.held && (q.stage(e.wait(d.nowMS)) != e.stage || e.sinceMS+nextRelax(q.SkillRelax, e.wait(e.viewMS)) <= d.nowMS):

@@ -52,7 +52,7 @@ func (d *Desk) pair(a *agent) bool {
 		if e == nil {
 			return false
 		}
-		if e.queue.Strategy == RingAll {
+		if e.queue.Strategy == RingAll && e.callback == nil {
 			d.ring(e)
 			return true
 		}

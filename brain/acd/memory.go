@@ -11,6 +11,7 @@ const (
 type pastEntry struct {
 	id, outcome     string
 	sinceMS, overMS int64
+	called          int64 // fence of the call made to him that had the place; 0 = he had called
 }
 
 // pastReservation is a reservation that is over. A claimed one whose lease ran out may still be confirmed.
@@ -118,8 +119,9 @@ func (l *stickies) drop(s *sticky) {
 }
 
 // rememberEntry keeps how an entry ended.
-func (d *Desk) rememberEntry(id, outcome string, sinceMS int64) {
-	d.pastEntries.add(id, &pastEntry{id, outcome, sinceMS, d.nowMS})
+func (d *Desk) rememberEntry(p *pastEntry) {
+	p.overMS = d.nowMS
+	d.pastEntries.add(p.id, p)
 }
 
 // forget drops what is remembered beyond its time or bound.

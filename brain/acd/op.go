@@ -38,16 +38,17 @@ type AgentOp struct {
 
 // Op is an operation as read; which fields are set depends on Kind.
 type Op struct {
-	Kind          string   `json:"op"` // setup, join, leave, claim, confirm, miss, agent
-	Setup         *Setup   `json:"setup,omitempty"`
-	Join          *Join    `json:"join,omitempty"`
-	Agent         *AgentOp `json:"agent,omitempty"`
-	SetupVersion  int64    `json:"setup_version,omitempty"`  // join, agent: what the reply is to rest on at least
-	EntryID       string   `json:"entry_id,omitempty"`       // leave
-	Outcome       string   `json:"outcome,omitempty"`        // leave
-	ReservationID string   `json:"reservation_id,omitempty"` // claim, confirm, miss
-	Fence         int64    `json:"fence,omitempty"`          // claim, confirm, miss
-	Cause         string   `json:"cause,omitempty"`          // miss
+	Kind          string    `json:"op"` // setup, join, leave, claim, confirm, miss, agent, callback
+	Setup         *Setup    `json:"setup,omitempty"`
+	Join          *Join     `json:"join,omitempty"`
+	Agent         *AgentOp  `json:"agent,omitempty"`
+	Callback      *Callback `json:"callback,omitempty"`
+	SetupVersion  int64     `json:"setup_version,omitempty"`  // join, agent: what the reply is to rest on at least
+	EntryID       string    `json:"entry_id,omitempty"`       // leave
+	Outcome       string    `json:"outcome,omitempty"`        // leave
+	ReservationID string    `json:"reservation_id,omitempty"` // claim, confirm, miss
+	Fence         int64     `json:"fence,omitempty"`          // claim, confirm, miss
+	Cause         string    `json:"cause,omitempty"`          // miss
 }
 
 // Kinds of an op.
@@ -59,9 +60,10 @@ const (
 	kindConfirm
 	kindMiss
 	kindAgent
+	kindCallback
 )
 
-var kindNames = [...]string{"", "setup", "join", "leave", "claim", "confirm", "miss", "agent"}
+var kindNames = [...]string{"", "setup", "join", "leave", "claim", "confirm", "miss", "agent", "callback"}
 
 // Bounds of one op, and of what a snapshot holds.
 const (
@@ -74,12 +76,8 @@ const (
 	maxSpanMS      = int64(10 * 365 * 24 * 3600 * 1000)
 )
 
-var (
-	// errOp: bytes that are no op.
-	errOp = errors.New("not an operation of a desk")
-	// errReply: bytes that are not the reply asked for.
-	errReply = errors.New("not a reply of a desk")
-)
+// errOp: bytes that are no op.
+var errOp = errors.New("not an operation of a desk")
 
 // AppendSetup appends the op that tells what the configuration says. It has no reply.
 func AppendSetup(b []byte, s *Setup) []byte { return appendSetup(append(b, kindSetup), s) }
@@ -92,7 +90,7 @@ func AppendJoin(b []byte, j *Join, setupVersion int64) []byte {
 		b = pack.AppendText(b, s)
 	}
 	b = pack.AppendBool(pack.AppendInt(b, int64(j.Priority)), j.ExitNoAgents)
-	return pack.AppendInt(appendSkills(b, j.Skills), j.SinceMS)
+	return pack.AppendInt(pack.AppendInt(appendSkills(b, j.Skills), j.SinceMS), j.CallbackFence)
 }
 
 // AppendLeave appends the op that ends an entry, whatever its state; outcome is one of the Left and Exit values. That of
@@ -170,6 +168,8 @@ func (o *Op) read(b []byte) error {
 	case kindAgent:
 		o.SetupVersion = r.Int()
 		o.Agent = &AgentOp{UserID: r.Text(), Action: r.Text(), Reason: r.Text(), QueueID: r.Text()}
+	case kindCallback:
+		o.Callback = readCallback(&r)
 	}
 	if fault := r.End(); fault != nil {
 		err = fault
@@ -191,6 +191,9 @@ func (o *Op) bounded() bool {
 	if s := o.Setup; s != nil && s.Version < 0 {
 		return false
 	}
+	if c := o.Callback; c != nil && !c.bounded() {
+		return false
+	}
 	return texts(o.EntryID, o.ReservationID)
 }
 
@@ -203,7 +206,7 @@ func readJoin(r *pack.Reader) *Join {
 	for _, s := range [...]*string{&j.EntryID, &j.Token, &j.CallID, &j.Node, &j.QueueID, &j.CallerNumber, &j.CallerName, &j.Label} {
 		*s = r.Text()
 	}
-	j.Priority, j.ExitNoAgents, j.Skills, j.SinceMS = readSmall(r), r.Bool(), readSkills(r), readTime(r)
+	j.Priority, j.ExitNoAgents, j.Skills, j.SinceMS, j.CallbackFence = readSmall(r), r.Bool(), readSkills(r), readTime(r), r.Int()
 	return j
 }
 
@@ -233,69 +236,8 @@ func AppendOp(b []byte, o *Op) ([]byte, error) {
 		return AppendMiss(b, o.ReservationID, o.Fence, o.Cause), nil
 	case code == kindAgent && o.Agent != nil:
 		return AppendAgent(b, o.Agent, o.SetupVersion), nil
+	case code == kindCallback && o.Callback != nil:
+		return AppendCallback(b, o.Callback), nil
 	}
 	return nil, fmt.Errorf("op %q: %w", o.Kind, errOp)
-}
-
-// appendJoined writes how an entry stands; stale alone when the desk's setup is too old.
-func appendJoined(b []byte, j *Joined, stale bool) []byte {
-	if b = pack.AppendBool(b, stale); stale {
-		return b
-	}
-	b = pack.AppendInt(pack.AppendInt(pack.AppendText(b, j.Outcome), int64(j.Position)), j.EWTMS)
-	b = pack.AppendUint(b, uint64(len(j.Offers)))
-	for i := range j.Offers {
-		b = appendOffer(b, &j.Offers[i])
-	}
-	return b
-}
-
-func appendOffer(b []byte, o *Offer) []byte {
-	b = pack.AppendInt(pack.AppendText(b, o.ReservationID), o.Fence)
-	return pack.AppendInt(pack.AppendInt(pack.AppendText(b, o.UserID), o.RingMS), o.UntilMS)
-}
-
-// ReadJoined reads the reply to a join. With stale nothing was done: the desk's setup is older than the version that
-// was named; send it and ask again.
-func ReadJoined(reply []byte) (j Joined, stale bool, err error) {
-	r := pack.NewReader(reply)
-	if stale = r.Bool(); !stale {
-		j = Joined{Outcome: r.Text(), Position: int(r.Int()), EWTMS: r.Int()}
-		for range r.Count(maxRing) {
-			j.Offers = append(j.Offers, Offer{ReservationID: r.Text(), Fence: r.Int(), UserID: r.Text(), RingMS: r.Int(), UntilMS: r.Int()})
-		}
-	}
-	if err := r.End(); err != nil {
-		return Joined{}, false, fmt.Errorf("read how an entry stands: %w: %w", errReply, err)
-	}
-	return j, stale, nil
-}
-
-func appendVerdict(b []byte, v Verdict) []byte {
-	return pack.AppendText(pack.AppendBool(b, v.Granted), v.Why)
-}
-
-// ReadVerdict reads the reply to a claim, confirm or miss.
-func ReadVerdict(reply []byte) (Verdict, error) {
-	r := pack.NewReader(reply)
-	v := Verdict{Granted: r.Bool(), Why: r.Text()}
-	if err := r.End(); err != nil {
-		return Verdict{}, fmt.Errorf("read a verdict: %w: %w", errReply, err)
-	}
-	return v, nil
-}
-
-func appendDone(b []byte, why string, stale bool) []byte {
-	return pack.AppendText(pack.AppendBool(b, stale), why)
-}
-
-// ReadAgent reads the reply to an AgentOp: why it was refused, "" when it was done. With stale nothing was done, as
-// in ReadJoined.
-func ReadAgent(reply []byte) (why string, stale bool, err error) {
-	r := pack.NewReader(reply)
-	stale, why = r.Bool(), r.Text()
-	if err := r.End(); err != nil {
-		return "", false, fmt.Errorf("read what became of an agent's wish: %w: %w", errReply, err)
-	}
-	return why, stale, nil
 }

@@ -70,10 +70,18 @@ func (d *Desk) signed() map[*queue]int {
 	return n
 }
 
+// phase orders entries by what they do: those in line come first.
+func (e *entry) phase() int {
+	if e.place.in {
+		return 0
+	}
+	return e.state
+}
+
 // callers shows entries: those in line as they would be served, then those who talk, then those who leave.
 func (q *queue) callers(list []*entry, nowMS int64) []api.QueueCaller {
 	slices.SortFunc(list, func(a, b *entry) int {
-		switch x, y := max(a.state, entryClaimed), max(b.state, entryClaimed); {
+		switch x, y := a.phase(), b.phase(); {
 		case x != y:
 			return x - y
 		case ahead(a, b, nowMS):
@@ -83,8 +91,8 @@ func (q *queue) callers(list []*entry, nowMS int64) []api.QueueCaller {
 	})
 	var out []api.QueueCaller
 	for i, e := range list {
-		c := api.QueueCaller{EntryID: e.id, Token: e.token, CallerNumber: e.number, CallerName: e.name, State: entryNames[e.state],
-			Priority: e.priority, EnqueuedMS: e.sinceMS}
+		c := api.QueueCaller{EntryID: e.id, Token: e.token, Node: e.node, CallerNumber: e.number, CallerName: e.name, State: entryNames[e.state],
+			Callback: e.callback != nil, Priority: e.priority, EnqueuedMS: e.sinceMS}
 		if e.place.in {
 			c.Position = i + 1
 		}

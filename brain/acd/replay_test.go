@@ -18,6 +18,7 @@ type story struct {
 	version int64
 	entries []string
 	offers  []Offer
+	calls   []Order // callbacks
 	joined  int
 }
 
@@ -98,8 +99,10 @@ func (s *story) next(desk *Desk) act {
 		return s.join()
 	case n < 30 && len(s.entries) > 0:
 		return s.op(AppendLeave(nil, s.pick(s.entries...), s.pick(LeftAbandoned, LeftAnswered, LeftOption, LeftFailed, ExitTimeout, "strange")))
-	case n < 55 && len(s.offers) > 0:
+	case n < 50 && len(s.offers) > 0:
 		return s.answer()
+	case n < 58:
+		return s.callback()
 	case n < 70:
 		action := s.pick(ActionLogin, ActionLogout, ActionAvailable, ActionAvailable, ActionBreak, ActionWrapUpEnd, ActionJoin, ActionLeave, "strange")
 		return s.op(AppendAgent(nil, &AgentOp{UserID: s.agentID(), Action: action, Reason: s.pick("lunch", ""), QueueID: s.queueID()}, s.version))
@@ -152,8 +155,11 @@ func (s *story) answer() act {
 
 func (s *story) heard(d *Desk, reply []byte) {
 	for _, o := range d.Orders() {
-		if o.Kind == OrderDispatch {
+		switch o.Kind {
+		case OrderDispatch:
 			s.offers = append(s.offers, o.Offer)
+		case OrderCallback:
+			s.calls = append(s.calls, o)
 		}
 	}
 	if j, stale, err := ReadJoined(reply); err == nil && !stale {

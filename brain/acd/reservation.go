@@ -7,6 +7,7 @@ const (
 	offered = iota + 1
 	claimed
 	served
+	calling // its entry is called back, and nobody is rung yet
 )
 
 // reservation is an agent and a caller who are meant for each other.
@@ -29,8 +30,11 @@ func (r *reservation) offer() Offer {
 
 // leaseMS is how long it lives in its state.
 func (r *reservation) leaseMS() int64 {
-	if r.state == claimed {
+	switch r.state {
+	case claimed:
 		return ConfirmMS
+	case calling:
+		return callingMS
 	}
 	return r.ringMS + GraceMS
 }
@@ -51,25 +55,37 @@ func (d *Desk) find(id string, fence int64) (r *reservation, past *pastReservati
 	return r, past, ""
 }
 
-// reserve offers a caller to an agent who waits for calls.
+// reserve offers a caller to an agent who waits for calls; one who has hung up is called first.
 func (d *Desk) reserve(e *entry, m *member) {
 	a := m.agent
 	d.touch(a)
 	d.unready(a)
 	d.fence = d.nextFence()
 	m.rungAt = d.fence
-	r := &reservation{id: reservationID(d.fence), fence: d.fence, state: offered, agent: a, entry: e, ringMS: e.queue.RingMS, atMS: d.nowMS}
+	r := &reservation{id: reservationID(d.fence), fence: d.fence, agent: a, entry: e, ringMS: e.queue.RingMS, atMS: d.nowMS}
 	r.alarm.reservation = r
 	d.reserved[r.fence] = r
 	e.offers = append(e.offers, r)
-	e.state = entryOffering
 	a.state, a.reservation = StateOffering, r
+	if r.state, e.state = offered, entryOffering; e.callback != nil {
+		r.state, e.state = calling, entryCalling
+		e.called, e.callback.untilMS = r.fence, d.nowMS+callingMS
+	}
 	d.leases.set(&r.alarm, d.nowMS+r.leaseMS())
-	a.figures.at(d.nowMS).Offered++
-	d.counts(d.nowMS)
-	if e != d.joining {
+	switch {
+	case r.state == calling:
+		d.order(Order{Kind: OrderCallback}, r)
+		return
+	case e != d.joining:
 		d.order(Order{Kind: OrderDispatch}, r)
 	}
+	d.countOffer(a)
+}
+
+// countOffer counts an agent who is rung.
+func (d *Desk) countOffer(a *agent) {
+	a.figures.at(d.nowMS).Offered++
+	d.counts(d.nowMS)
 }
 
 // release ends a reservation that did not become a talk, with why a later claim is lost. Its agent waits again; its
@@ -102,6 +118,8 @@ func (d *Desk) claim(id string, fence int64) (reply []byte, changed bool) {
 		return appendVerdict(nil, Verdict{Why: past.why}), false
 	case r == nil:
 		return appendVerdict(nil, Verdict{Why: why}), false
+	case r.state == calling: // nobody was rung by it
+		return appendVerdict(nil, Verdict{Why: WhyUnknown}), false
 	case r.state == offered:
 		d.grant(r)
 		changed = true
@@ -143,6 +161,8 @@ func (d *Desk) confirm(id string, fence int64) (reply []byte, changed bool) {
 		}
 	case r == nil:
 		return appendVerdict(nil, Verdict{Why: why}), false
+	case r.state == calling:
+		return appendVerdict(nil, Verdict{Why: WhyUnknown}), false
 	case r.state == served:
 	default:
 		if changed = true; r.state == offered {
@@ -154,10 +174,11 @@ func (d *Desk) confirm(id string, fence int64) (reply []byte, changed bool) {
 }
 
 // revive makes a talk of a claimed reservation whose lease ran out: the two have been talking since before it did.
-// What either was offered in the meantime is taken back, and the caller need not leave any more.
+// What either was offered in the meantime is taken back, and the caller need not leave any more. One who has hung up since
+// does not talk.
 func (d *Desk) revive(p *pastReservation) bool {
 	e, a := d.entries[p.entryID], d.agents[p.userID]
-	if p.why != WhyLease || !p.claimed || e == nil || a == nil || e.taken() || a.taken() {
+	if p.why != WhyLease || !p.claimed || e == nil || a == nil || e.taken() || a.taken() || e.callback != nil || p.fence < e.called {
 		return false
 	}
 	delete(d.pastReservations.known, p.fence)
@@ -180,7 +201,7 @@ func (e *entry) taken() bool { return e.state == entryClaimed || e.state == entr
 
 // taken tells whether an agent has answered a call of a queue, or wraps one up.
 func (a *agent) taken() bool {
-	return a.state != StateWaiting && (a.reservation == nil || a.reservation.state != offered)
+	return a.state != StateWaiting && (a.reservation == nil || a.reservation.state == claimed || a.reservation.state == served)
 }
 
 // serve begins the talk.
@@ -208,16 +229,24 @@ func (d *Desk) serve(r *reservation) {
 	d.counts(d.nowMS)
 }
 
-// miss says that an agent was not reached.
+// miss says that an agent was not reached, or of a callback that its call was in vain.
 func (d *Desk) miss(id string, fence int64, cause string) (reply []byte, changed bool) {
 	r, past, why := d.find(id, fence)
 	switch {
 	case past != nil:
-		return appendVerdict(nil, Verdict{Granted: past.missed, Why: missedWhy(past)}), false
+		changed = d.lateMiss(past, cause)
+		return appendVerdict(nil, Verdict{Granted: past.missed, Why: missedWhy(past)}), changed
 	case r == nil:
 		return appendVerdict(nil, Verdict{Why: why}), false
 	case r.state == served:
 		return appendVerdict(nil, Verdict{Why: WhyLost}), false // they talk
+	case r.state == calling:
+		d.part(r, WhyLease).missed = true
+		r.entry.called = 0
+		d.unanswered(r.entry, cause)
+		return appendVerdict(nil, Verdict{Granted: true}), true
+	case cause == MissCaller: // he has taken the call
+		return appendVerdict(nil, Verdict{Why: WhyLost}), false
 	}
 	d.missed(r, cause).missed = true
 	return appendVerdict(nil, Verdict{Granted: true}), true

@@ -184,17 +184,25 @@ func (d *Desk) restoreEntry(e *entry, r *pack.Reader) error {
 		e.skipped = append(e.skipped, r.Text())
 	}
 	e.priority, e.state, e.misses, e.spoken = readSmall(r), readSmall(r), readSmall(r), readSmall(r)
-	e.exitNoAgents, e.quick, e.held = r.Bool(), r.Bool(), r.Bool()
+	e.exitNoAgents, e.quick, e.held, e.kept = r.Bool(), r.Bool(), r.Bool(), r.Bool()
 	for _, v := range e.times() {
 		*v = r.Int()
 		if *v < -maxTimeMS || *v > 2*maxTimeMS && *v != never {
 			return errSnapshot
 		}
 	}
+	e.called = r.Int()
+	c, ok := restoreCallback(r)
+	if e.callback = c; !ok {
+		return errSnapshot
+	}
 	if err := r.End(); err != nil {
 		return err
 	}
-	if e.id == "" || d.entries[e.id] != nil || e.queue == nil || e.state < entryWaiting || e.state > entryLeaving || e.priority < 0 ||
+	if e.called < 0 || e.called > d.fence || c != nil && !e.kept {
+		return errSnapshot
+	}
+	if e.id == "" || d.entries[e.id] != nil || e.queue == nil || e.state < entryWaiting || e.state >= entryOver || e.priority < 0 ||
 		e.priority > 100 || e.sinceMS > e.viewMS || e.viewMS > d.clockMS || e.connectedMS > d.clockMS {
 		return errSnapshot
 	}
@@ -212,7 +220,7 @@ func (d *Desk) restoreReservations(r *pack.Reader) error {
 		if r.Err() != nil {
 			return r.Err()
 		}
-		if x.fence <= last || x.fence > d.fence || x.state < offered || x.state > served || x.agent == nil || x.entry == nil ||
+		if x.fence <= last || x.fence > d.fence || x.state < offered || x.state > calling || x.agent == nil || x.entry == nil ||
 			x.agent.reservation != nil || x.atMS > d.clockMS {
 			return fmt.Errorf("reservation %q: %w", x.id, errSnapshot)
 		}
@@ -237,7 +245,7 @@ func (d *Desk) restoreSignals(r *pack.Reader) error {
 
 func (d *Desk) restoreMemory(r *pack.Reader) error {
 	for range r.Count(maxPast + 1) {
-		p := &pastEntry{string(r.Bytes()), string(r.Bytes()), r.Int(), r.Int()}
+		p := &pastEntry{string(r.Bytes()), string(r.Bytes()), r.Int(), r.Int(), r.Int()}
 		if d.pastEntries.known[p.id] != nil || d.entries[p.id] != nil || !inTime(p.sinceMS, p.overMS) {
 			return fmt.Errorf("past entry %q: %w", p.id, errSnapshot)
 		}
@@ -264,35 +272,4 @@ func (d *Desk) restoreMemory(r *pack.Reader) error {
 
 func inTime(times ...int64) bool {
 	return !slices.ContainsFunc(times, func(ms int64) bool { return ms < -maxTimeMS || ms > maxTimeMS })
-}
-
-// check holds agents and entries to their reservations.
-func (d *Desk) check() error {
-	for id, a := range d.agents {
-		r := a.reservation
-		right := map[string]bool{
-			StateWaiting:  r == nil,
-			StateWrapUp:   r == nil,
-			StateOffering: r != nil && r.state != served,
-			StateInCall:   r != nil && r.state == served,
-		}
-		if !right[a.state] || a.gone && len(a.members) > 0 {
-			return fmt.Errorf("agent %q is %q: %w", id, a.state, errSnapshot)
-		}
-	}
-	for id, e := range d.entries {
-		state := entryWaiting
-		if len(e.offers) > 0 {
-			state += e.offers[0].state
-		}
-		for _, r := range e.offers {
-			if r.state != e.offers[0].state {
-				state = 0
-			}
-		}
-		if len(e.offers) > 1 && state != entryOffering || state != e.state && !(e.state == entryLeaving && state == entryWaiting) {
-			return fmt.Errorf("entry %q in state %d with %d reservations: %w", id, e.state, len(e.offers), errSnapshot)
-		}
-	}
-	return nil
 }

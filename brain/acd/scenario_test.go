@@ -103,6 +103,7 @@ type stage struct {
 	taken   map[string]acd.Offer  // by agent: the latest that was answered and is not known to have come to a talk
 	was     map[string]acd.Change // by agent
 	exits   map[string]string     // by caller number: by which exit it was told to leave
+	calls   map[string]acd.Order  // by caller number: the latest call that was made to somebody
 	begun   bool
 }
 
@@ -111,7 +112,7 @@ const dawn = 1_800_000_000_000
 
 // play gives a story with everything that happens in it written between the lines that make it happen.
 func play(text string) (string, error) {
-	s := &stage{desk: acd.New(), entries: map[string]*acd.Join{}, offers: map[string]acd.Offer{}, taken: map[string]acd.Offer{}, was: map[string]acd.Change{}, exits: map[string]string{}}
+	s := &stage{desk: acd.New(), entries: map[string]*acd.Join{}, offers: map[string]acd.Offer{}, taken: map[string]acd.Offer{}, was: map[string]acd.Change{}, exits: map[string]string{}, calls: map[string]acd.Order{}}
 	for i, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
 		if err := s.line(line); err != nil {
 			return "", fmt.Errorf("line %d, %q: %w", i+1, line, err)
@@ -225,6 +226,9 @@ func (s *stage) tell() {
 		case acd.OrderExit:
 			s.exits[who] = o.Outcome
 			s.say("%s is told to leave by %s", who, o.Outcome)
+		case acd.OrderCallback:
+			s.calls[who] = o
+			s.say("%s is called at %s for %s", who, o.CallerNumber, o.Offer.UserID)
 		}
 	}
 	for _, r := range s.desk.Records() {
@@ -239,6 +243,9 @@ func (s *stage) tell() {
 		}
 		if r.Misses > 0 {
 			text += fmt.Sprintf(", missed %d", r.Misses)
+		}
+		if r.Callback {
+			text += ", callback"
 		}
 		s.say("%s", text)
 	}
@@ -268,6 +275,10 @@ func (s *stage) act(who, what string, words []string) error {
 		return s.join(words[3], words[5], words[6:])
 	case s.entries[who] != nil && what == "joins at last":
 		return s.ask(who)
+	case s.entries[who] != nil && len(words) > 3 && words[3] == "asks":
+		return s.keep(who, what)
+	case s.entries[who] != nil && strings.HasSuffix(what, " the call"):
+		return s.called(who, what)
 	case s.entries[who] != nil:
 		outcome, ok := map[string]string{"hangs up": acd.LeftAbandoned, "presses a key": acd.LeftOption, "is lost": acd.LeftFailed, "has left": s.exits[who]}[what]
 		if !ok {

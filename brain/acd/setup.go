@@ -184,6 +184,11 @@ func (d *Desk) shift(ms int64) {
 		if e.announceMS != never {
 			e.announceMS += ms
 		}
+		if e.callback != nil {
+			for _, t := range e.callback.times() {
+				move(t, ms)
+			}
+		}
 	}
 	for _, a := range d.agents {
 		ready := a.ready

@@ -8,7 +8,7 @@ import (
 )
 
 // snapshotVersion is that of the form of a snapshot.
-const snapshotVersion = 1
+const snapshotVersion = 2
 
 // AppendSnapshot writes the desk without the ends of its leases. Desks that went through the same changes write the
 // same bytes.
@@ -54,6 +54,7 @@ func (d *Desk) appendMemory(b []byte) []byte {
 	b = pack.AppendUint(b, uint64(len(entries)))
 	for _, p := range entries {
 		b = pack.AppendInt(pack.AppendInt(pack.AppendText(pack.AppendText(b, p.id), p.outcome), p.sinceMS), p.overMS)
+		b = pack.AppendInt(b, p.called)
 	}
 	reservations := d.pastReservations.live((*pastReservation).key)
 	b = pack.AppendUint(b, uint64(len(reservations)))
@@ -138,11 +139,11 @@ func (e *entry) append(b []byte) []byte {
 	for _, v := range [...]int{e.priority, e.state, e.misses, e.spoken} {
 		b = pack.AppendInt(b, int64(v))
 	}
-	for _, v := range [...]bool{e.exitNoAgents, e.quick, e.held} {
+	for _, v := range [...]bool{e.exitNoAgents, e.quick, e.held, e.kept} {
 		b = pack.AppendBool(b, v)
 	}
 	for _, v := range e.times() {
 		b = pack.AppendInt(b, *v)
 	}
-	return b
+	return e.callback.append(pack.AppendInt(b, e.called))
 }

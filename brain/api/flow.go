@@ -160,6 +160,10 @@ type Op struct {
 	Why      string     `json:"why,omitempty"`      // rescind: caller_gone, lost, agent_gone, lease
 	Files    []MediaRef `json:"files,omitempty"`    // position: what he hears
 	Outcome  string     `json:"outcome,omitempty"`  // exit: of the command enqueue
+	UserID   string     `json:"user_id,omitempty"`  // listen, whisper, barge, leave: the supervisor
+	Seq      int64      `json:"seq,omitempty"`      // transfer: of the command in which the caller talks
+
+	Callback *CallbackCall `json:"callback,omitempty"` // callback; Token is of the call to be made, EntryID the place
 }
 
 // Kinds of an Op.

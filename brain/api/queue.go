@@ -15,6 +15,14 @@ const (
 	OpRescind  = "rescind"  // stop ringing
 	OpPosition = "position" // tell him his place
 	OpExit     = "exit"     // end his waiting, with an outcome
+	OpCallback = "callback" // call somebody who keeps his place; when he takes the call, it is a call in the queue
+	OpTransfer = "transfer" // end his talk on the other side: he goes where his session says
+
+	// A supervisor, UserID, is rung and then hears a talk: only that; and the agent hears him; and both hear him.
+	OpListen  = "listen"
+	OpWhisper = "whisper"
+	OpBarge   = "barge"
+	OpLeave   = "leave" // the supervisor is let go
 )
 
 // NoSuchCaller is what a node refuses such an Op with when it does not have its caller: he has gone, or is not there yet.
@@ -35,7 +43,7 @@ type Dispatch struct {
 	RecordKey     string     `json:"record_key,omitempty"`
 }
 
-// Claim names a reservation. Cause is for PathAgentMiss: no_answer, busy, declined, unreachable, failed.
+// Claim names a reservation. Cause is for PathAgentMiss: no_answer, busy, declined, unreachable, failed; caller: he did not take a callback.
 type Claim struct {
 	AccountID     string `json:"account_id"`
 	ReservationID string `json:"reservation_id"`
@@ -47,6 +55,21 @@ type Claim struct {
 type ClaimReply struct {
 	Granted bool   `json:"granted"`
 	Why     string `json:"why,omitempty"`
+}
+
+// CallbackCall is a call to be made to somebody who keeps his place.
+type CallbackCall struct {
+	AccountID     string `json:"account_id"`
+	ReservationID string `json:"reservation_id"` // of the agent who is there for him
+	Fence         int64  `json:"fence"`
+	QueueID       string `json:"queue_id"`
+	Number        string `json:"number"`    // as it would be dialed inside the account
+	RingMS        int64  `json:"ring_ms"`   // his phone
+	AcceptMS      int64  `json:"accept_ms"` // from the answer until he has taken the call
+	Label         string `json:"label,omitempty"`
+	CallerName    string `json:"caller_name,omitempty"`
+	FromNumber    string `json:"from_number,omitempty"` // his phone shows it; "" = withheld
+	FromName      string `json:"from_name,omitempty"`
 }
 
 // AgentRequest changes what an agent wants.
@@ -92,9 +115,11 @@ type QueueState struct {
 type QueueCaller struct {
 	EntryID      string `json:"entry_id"`
 	Token        string `json:"token"`
+	Node         string `json:"node"` // that has the call
 	CallerNumber string `json:"caller_number,omitempty"`
 	CallerName   string `json:"caller_name,omitempty"`
-	State        string `json:"state"` // waiting, offering, in_call, leaving
+	State        string `json:"state"`              // waiting, offering, in_call, leaving, calling: a callback that is being made
+	Callback     bool   `json:"callback,omitempty"` // he has hung up, and is called when it is his turn
 	Priority     int    `json:"priority"`
 	Position     int    `json:"position,omitempty"`
 	EnqueuedMS   int64  `json:"enqueued_ms"`
@@ -104,20 +129,21 @@ type QueueCaller struct {
 // Figures are those of a period: the quarter hours that FromMS and ToMS of the question touch, the last 24 hours by
 // default. Means are in milliseconds, ratios from 0 to 1; absent when nothing is known.
 type Figures struct {
-	Offered      int64    `json:"offered"`
-	Answered     int64    `json:"answered"`
-	Abandoned    int64    `json:"abandoned"`
-	ShortAbandon int64    `json:"short_abandoned"`
-	TimedOut     int64    `json:"timed_out"`
-	Overflowed   int64    `json:"overflowed"`
-	OptionOut    int64    `json:"option"`
-	Missed       int64    `json:"missed"`
-	AbandonRate  *float64 `json:"abandon_rate,omitempty"`  // abandoned ÷ offered
-	ASAMS        *float64 `json:"asa_ms,omitempty"`        // mean wait of the answered
-	AHTMS        *float64 `json:"aht_ms,omitempty"`        // mean of talk and wrap-up of the answered
-	ServiceLevel *float64 `json:"service_level,omitempty"` // answered in time ÷ offered
-	Occupancy    *float64 `json:"occupancy,omitempty"`     // (talk + wrap-up) ÷ (talk + wrap-up + ready)
-	Utilization  *float64 `json:"utilization,omitempty"`   // (talk + wrap-up) ÷ signed in
+	Offered        int64    `json:"offered"`
+	Answered       int64    `json:"answered"`
+	Abandoned      int64    `json:"abandoned"`
+	ShortAbandon   int64    `json:"short_abandoned"`
+	TimedOut       int64    `json:"timed_out"`
+	Overflowed     int64    `json:"overflowed"`
+	OptionOut      int64    `json:"option"`
+	CallbackFailed int64    `json:"callback_failed"` // who kept their place and could not be served: called in vain, or their window was over
+	Missed         int64    `json:"missed"`
+	AbandonRate    *float64 `json:"abandon_rate,omitempty"`  // abandoned ÷ offered
+	ASAMS          *float64 `json:"asa_ms,omitempty"`        // mean wait of the answered
+	AHTMS          *float64 `json:"aht_ms,omitempty"`        // mean of talk and wrap-up of the answered
+	ServiceLevel   *float64 `json:"service_level,omitempty"` // answered in time ÷ offered
+	Occupancy      *float64 `json:"occupancy,omitempty"`     // (talk + wrap-up) ÷ (talk + wrap-up + ready)
+	Utilization    *float64 `json:"utilization,omitempty"`   // (talk + wrap-up) ÷ signed in
 }
 
 // QueueList is the answer of GET PathQueues, AgentList that of GET PathAgents.

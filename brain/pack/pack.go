@@ -24,6 +24,15 @@ func AppendBytes(b, v []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(v))), v...)
 }
 
+// AppendNested appends what add appends, with its length before it: AppendBytes without a copy made first.
+func AppendNested(b []byte, add func([]byte) []byte) []byte {
+	at := len(b)
+	from := at + binary.MaxVarintLen64 // what is added leaves room for its length, then moves up to it
+	b = add(append(b, make([]byte, binary.MaxVarintLen64)...))
+	to := len(binary.AppendUvarint(b[:at], uint64(len(b)-from)))
+	return b[:to+copy(b[to:], b[from:])]
+}
+
 // AppendBool appends one byte, 0 or 1.
 func AppendBool(b []byte, v bool) []byte {
 	if v {

@@ -40,6 +40,17 @@ func TestReader_ReadsWhatWasWritten(t *testing.T) {
 	}
 }
 
+// What is nested is written as its bytes would be, whatever the size of its length, behind what was there already.
+func TestAppendNested_WritesWhatAppendBytesWrites(t *testing.T) {
+	for _, n := range []int{0, 1, 127, 128, 20_000} {
+		v := bytes.Repeat([]byte{7}, n)
+		got := AppendNested([]byte("before"), func(b []byte) []byte { return append(b, v...) })
+		if !bytes.Equal(got, AppendBytes([]byte("before"), v)) {
+			t.Errorf("%d bytes: %d in all", n, len(got))
+		}
+	}
+}
+
 // Proves that damage is an error that names itself and stays, and that no value is made up after it.
 func TestReader_RefusesDamage(t *testing.T) {
 	rows := []struct {

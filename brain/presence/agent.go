@@ -75,6 +75,9 @@ func (m *Machine) adjust(id string, contacts, calls int) {
 
 // tellDesk tells the queues what an op has changed of their agents' signals, by user id. It belongs to the op.
 func (m *Machine) tellDesk(nowMS int64) {
+	if len(m.touched) == 0 {
+		return
+	}
 	for _, id := range slices.Sorted(maps.Keys(m.touched)) {
 		reachable, calls := m.signals(id)
 		m.desk.Signal(nowMS, id, reachable, calls)

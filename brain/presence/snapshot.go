@@ -26,7 +26,7 @@ func (m *Machine) AppendSnapshot(b []byte) []byte {
 	b = slices.Grow(b, 160*(len(m.live)+len(m.records))) // about what it takes
 	b = pack.AppendText(append(b, snapshotVersion), m.account)
 	b = m.ledger.AppendSnapshot(b)
-	return pack.AppendBytes(m.appendPast(m.appendContacts(m.appendCalls(b))), m.desk.AppendSnapshot(nil))
+	return pack.AppendNested(m.appendPast(m.appendContacts(m.appendCalls(b))), m.desk.AppendSnapshot)
 }
 
 // appendCalls writes the calls with a place, in order of admission, then those that are up without one.

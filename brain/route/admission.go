@@ -47,6 +47,11 @@ func AgentLeg(caller *Caller, req *api.RouteRequest) bool {
 	return caller.Media && strings.HasPrefix(req.Dial, string(destAgent)+"/")
 }
 
+// callsBack says whether the platform calls somebody of itself: no call has been admitted before.
+func callsBack(caller *Caller, req *api.RouteRequest) bool {
+	return caller.Media && strings.HasPrefix(req.Dial, string(destNumber)+"/")
+}
+
 func rings(u *brain.SIPUser) *brain.SIPUser {
 	if u == nil || u.Status != brain.StatusActive || u.DND || u.FwdAlways().IsSet() {
 		return nil
@@ -56,10 +61,13 @@ func rings(u *brain.SIPUser) *brain.SIPUser {
 
 // Takes lists what a call takes while it is up, in the order in which admission tests it: one of the account's calls
 // of its direction, of the number's and the trunk's, and one of each user's. callee may be nil. The leg of an
-// answered call takes a line of its callee only: the call itself has been admitted.
+// answered call takes a line of its callee only: the call itself has been admitted. One that the platform makes of itself is
+// a call of the account.
 func Takes(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest) []cac.Take {
 	acct, takes := caller.Account, make([]cac.Take, 0, 4)
 	switch {
+	case callsBack(caller, req):
+		takes = append(takes, cac.Take{Kind: cac.Internal, Limit: acct.Account.MaxInternal})
 	case caller.Media:
 	case caller.Trunk != nil:
 		takes = append(takes, cac.Take{Kind: cac.In, Limit: acct.Account.MaxIn})
@@ -95,7 +103,7 @@ func Adopted(acct *brain.AccountConfig, from, to string) []cac.Take {
 
 // Windows lists the call_limits that a call counts for; a leg of an answered call counts for none. callee may be nil.
 func Windows(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest) []cac.Window {
-	if caller.Media {
+	if caller.Media && !callsBack(caller, req) {
 		return nil
 	}
 	from, to, number := "", "", req.RURIUser

@@ -57,6 +57,9 @@ func TestCallee_IsWhomTheCallRingsByItself(t *testing.T) {
 		{name: "leg to nobody", leg: "user/us_9"},
 		{name: "leg to an agent", leg: "agent/us_1002", change: func(o *office) { o.user("1002").DND = true; always(o.user("1002"), "user us_1005") }, want: "us_1002"},
 		{name: "leg to a disabled agent", leg: "agent/us_1002", change: func(o *office) { o.user("1002").Status = brain.StatusDisabled }},
+		{name: "called back", leg: "number/1002", want: "us_1002"},
+		{name: "called back, an extension", leg: "number/300", want: "us_1002"},
+		{name: "called back, nobody", leg: "number/1999"},
 		{name: "queue", dial: "403"},
 	} {
 		s := scenario{office: limited, dial: c.dial, trunk: c.trunk, leg: c.leg, at: c.at, change: c.change}
@@ -92,6 +95,7 @@ func TestTakes_ByWhereTheCallComesFrom(t *testing.T) {
 		{name: "leg", leg: "user/us_1002", want: "[user us_1002/2]"},
 		{name: "leg to a group", leg: "ring_group/rg_sales", want: "[]"},
 		{name: "leg to an agent", leg: "agent/us_1002", want: "[user us_1002/2]"},
+		{name: "called back", leg: "number/1002", want: "[internal /40 user us_1002/2]"},
 	} {
 		s := scenario{office: limited, dial: c.dial, trunk: c.trunk, leg: c.leg, change: c.change}
 		req, caller, _ := s.decide()

@@ -60,7 +60,7 @@ func (p *plan) lacks(t brain.RouteTarget) string {
 // app adds the step itself.
 func (p *plan) app(target brain.RouteTarget) outcome {
 	switch {
-	case p.caller.Media && target.Kind != brain.DestVoicemail:
+	case p.caller.Media && (target.Kind != brain.DestVoicemail || callsBack(&p.caller, p.req)): // nor does a mailbox want to be called back
 		return p.dead("is not for a leg of an answered call") // flows that call each other for ever
 	case p.offline:
 		return outcome{code: 503}

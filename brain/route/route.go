@@ -104,7 +104,11 @@ func (p *plan) destination(dir brain.Directory, req *api.RouteRequest) destinati
 // destAgent is a user who is rung for a caller in a queue. Only legs of the media server lead to it.
 const destAgent brain.DestKind = "agent"
 
-// leg is whom the media server calls for a call that it has answered.
+// destNumber is a number that the platform calls of itself, for a caller of a queue who wants to be called back. Only the
+// media server calls it.
+const destNumber brain.DestKind = "number"
+
+// leg is whom the media server calls: for a call that it has answered, or to call somebody back.
 func (p *plan) leg(req *api.RouteRequest) destination {
 	kind, id, _ := strings.Cut(req.Dial, "/")
 	target := brain.RouteTarget{Kind: brain.DestKind(kind), ID: id}
@@ -112,21 +116,23 @@ func (p *plan) leg(req *api.RouteRequest) destination {
 	case brain.DestUser, brain.DestExtension, brain.DestRingGroup, destAgent:
 		_, name := p.name(target)
 		return destination{number: name, target: target}
+	case destNumber:
+		target, why := inside(p.acct, id)
+		if why != "" {
+			return destination{code: 404, why: why}
+		}
+		return destination{number: id, target: target}
 	}
-	return destination{code: 404, why: "a leg to " + strconv.QuoteToASCII(req.Dial) + ": only users, extensions, ring groups and agents are called"}
+	return destination{code: 404, why: "a leg to " + strconv.QuoteToASCII(req.Dial) + ": only users, extensions, ring groups, agents and numbers are called"}
 }
 
-// dialed finds what a dialed string means within the account: an active extension, else an active user.
-// Everything else gives a reason, and the phone learns nothing of it: a number of another account is as
-// unknown as one that nobody has.
+// dialed finds what a dialed string means. Everything that means nothing gives a reason, and the phone learns nothing of
+// it: a number of another account is as unknown as one that nobody has.
 func dialed(dir brain.Directory, acct *brain.AccountConfig, user, domain string) (brain.RouteTarget, string) {
+	if why := unreadable(user); why != "" {
+		return brain.RouteTarget{}, why
+	}
 	switch {
-	case user == "":
-		return brain.RouteTarget{}, "nothing was dialed"
-	case len(user) > maxDialed:
-		return brain.RouteTarget{}, "the dialed string is longer than " + strconv.Itoa(maxDialed) + " bytes"
-	case !printable(user):
-		return brain.RouteTarget{}, "the dialed string " + strconv.QuoteToASCII(user) + " is not printable UTF-8"
 	case len(domain) > 255 || !printable(domain):
 		return brain.RouteTarget{}, "the dialed domain is too long or not printable UTF-8"
 	case acct.Domains[strings.ToLower(domain)] == nil:
@@ -135,15 +141,34 @@ func dialed(dir brain.Directory, acct *brain.AccountConfig, user, domain string)
 		}
 		return brain.RouteTarget{}, "domain " + strconv.Quote(domain) + " is nobody's"
 	}
-	ext, u := acct.Extensions[user], acct.UserByName[user]
+	return inside(acct, user)
+}
+
+// unreadable says why nothing can be made of a dialed string, "" when something can.
+func unreadable(user string) string {
 	switch {
-	case ext != nil && ext.Status == brain.StatusActive:
-		return brain.RouteTarget{Kind: brain.DestExtension, ID: ext.ID}, ""
-	case u != nil && u.Status == brain.StatusActive:
-		return brain.RouteTarget{Kind: brain.DestUser, ID: u.ID}, ""
-	case ext != nil:
+	case user == "":
+		return "nothing was dialed"
+	case len(user) > maxDialed:
+		return "the dialed string is longer than " + strconv.Itoa(maxDialed) + " bytes"
+	case !printable(user):
+		return "the dialed string " + strconv.QuoteToASCII(user) + " is not printable UTF-8"
+	}
+	return ""
+}
+
+// inside finds what a dialed string means within the account.
+func inside(acct *brain.AccountConfig, user string) (brain.RouteTarget, string) {
+	if why := unreadable(user); why != "" {
+		return brain.RouteTarget{}, why
+	}
+	target := acct.Dialed(user)
+	switch {
+	case target.IsSet():
+		return target, ""
+	case acct.Extensions[user] != nil:
 		return brain.RouteTarget{}, "extension " + user + " is disabled"
-	case u != nil:
+	case acct.UserByName[user] != nil:
 		return brain.RouteTarget{}, "user " + user + " is disabled"
 	}
 	return brain.RouteTarget{}, "no extension and no user " + strconv.Quote(user)

@@ -52,6 +52,8 @@ func (t *turn) take(req *Request) (moved bool, refused *Reply) {
 		return t.result(req.Result), nil
 	case req.Done != 0:
 		return t.done(req.Done), nil
+	case req.Transfer != nil:
+		return t.transferAsked(req.Transfer), nil
 	}
 	return false, nil
 }
@@ -183,7 +185,9 @@ func (t *turn) input(in flow.Input) {
 		t.application(in)
 	case im.Flow != nil:
 		t.recorded(in.Data)
-		t.step(in)
+		if in.Outcome != api.OutcomeAnswered || !t.passedOn() {
+			t.step(in)
+		}
 	default:
 		t.end(flow.End{Why: "nothing is left to do"})
 	}

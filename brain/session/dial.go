@@ -62,6 +62,9 @@ func (d *dial) input(t *turn, in flow.Input) {
 	t.recorded(in.Data)
 	switch in.Outcome {
 	case api.OutcomeAnswered:
+		if t.passedOn() {
+			return
+		}
 		t.finish(in.Outcome, flow.End{Why: "the called side hung up"})
 	case api.OutcomeBusy:
 		d.exit(t, in.Outcome, flow.End{SIPCode: 486, Cause: "USER_BUSY", Why: "busy"})

@@ -76,6 +76,7 @@ func queues() (list []brain.Queue, options []brain.InQueueOption) {
 		{ID: "q_xmas", Name: "xmas", ScheduleID: "sch_feast", ClosedDestKind: brain.DestVoicemail, ClosedDestID: "vm_2"},
 		{ID: "q_night", Name: "night", ScheduleID: "sch_shut"},
 		{ID: "q_day", Name: "day", ScheduleID: "sch_open"},
+		{ID: "q_call", Name: "call", Language: "fr", Record: true, ScheduleID: "sch_open"},
 	}
 	key := func(digit, action, prompt string) brain.InQueueOption {
 		o := brain.InQueueOption{ID: "opt_" + digit, AccountID: "acc_1", QueueID: "q_sales", Digit: digit, Action: action, PromptMediaID: prompt}
@@ -90,6 +91,14 @@ func queues() (list []brain.Queue, options []brain.InQueueOption) {
 		options[i].DestKind, options[i].DestID = brain.DestVoicemail, "vm_2"
 	}
 	options[1].StayInQueue, options[5].StayInQueue = true, true
+	for digit, ask := range []bool{false, true, false} {
+		options = append(options, brain.InQueueOption{ID: fmt.Sprint("opt_call_", digit), AccountID: "acc_1", QueueID: "q_call", Digit: fmt.Sprint(digit), Action: "callback",
+			CallbackTries: 2, CallbackRetrySec: 60, CallbackWindowSec: 600, CallbackAsk: ask, PromptMediaID: map[int]string{2: "media_1"}[digit]})
+	}
+	for digit, sound := range []string{"", "media_1"} {
+		options = append(options, brain.InQueueOption{ID: fmt.Sprint("opt_deflect_", digit), AccountID: "acc_1", QueueID: "q_call", Digit: fmt.Sprint(digit + 3),
+			Action: "deflect", WebhookURL: "https://crm.example.com/chat", PromptMediaID: sound})
+	}
 	return list, options
 }
 
@@ -284,7 +293,7 @@ func (s *stage) places(r Reply) {
 		s.t.Fatalf("a %s joins %+v", r.Command, r.Enqueue)
 	}
 	for _, e := range r.Effects {
-		if e.Kind != EffectQueueLeft {
+		if e.Kind != EffectQueueLeft && e.Kind != EffectQueueCallback {
 			continue
 		}
 		if r.Enqueue != nil && r.Enqueue.EntryID == e.EntryID {
@@ -296,7 +305,7 @@ func (s *stage) places(r Reply) {
 		if r.Enqueue.EntryID != r.Params.EntryID {
 			s.t.Fatalf("%s is joined, the node hears of %s", r.Enqueue.EntryID, r.Params.EntryID)
 		}
-		s.place[r.Enqueue.EntryID] = true
+		s.place[r.Enqueue.EntryID] = r.Enqueue.CallbackFence == 0 // who is called back may not be given it, and then it is not his to give back
 	}
 	joined := 0
 	for entry, is := range s.place {

@@ -123,8 +123,9 @@ func said(r Reply) string {
 		for _, s := range j.Skills {
 			fmt.Fprintf(&b, " %s>=%d", s.Name, s.Level)
 		}
-		fmt.Fprintf(&b, " priority %d caller %q %q%s%s%s\n", j.Priority, j.CallerNumber, j.CallerName, given(" label ", j.Label),
-			map[bool]string{true: ", not without agents"}[j.ExitNoAgents], map[bool]string{true: ", with its age"}[j.SinceMS != 0])
+		fmt.Fprintf(&b, " priority %d caller %q %q%s%s%s%s\n", j.Priority, j.CallerNumber, j.CallerName, given(" label ", j.Label),
+			map[bool]string{true: ", not without agents"}[j.ExitNoAgents], map[bool]string{true: ", with its age"}[j.SinceMS != 0],
+			map[bool]string{true: fmt.Sprint(", by the callback ", j.CallbackFence)}[j.CallbackFence != 0])
 	}
 	for _, e := range r.Effects {
 		fmt.Fprintf(&b, "  ! %s%s\n", e.Kind, detail(e))
@@ -185,6 +186,12 @@ func detail(e Effect) string {
 	}
 	if e.EntryID != "" {
 		fmt.Fprintf(&b, " %s%s", e.EntryID, given(": ", e.Outcome))
+	}
+	if c := e.Callback; c != nil {
+		fmt.Fprintf(&b, " at %s, %d tries, from %d ms, each %d ms, for %d ms", c.Number, c.Tries, c.DelayMS, c.RetryMS, c.WindowMS)
+	}
+	if c := e.Missed; c != nil {
+		fmt.Fprintf(&b, " %s/%d: %s", c.ReservationID, c.Fence, c.Cause)
 	}
 	if e.URL != "" {
 		fmt.Fprintf(&b, " to %s: %s", e.URL, e.Body)

@@ -43,6 +43,8 @@ type image struct {
 
 	Flow *flow.State `json:"flow,omitempty"` // runs, or waits for App
 	App  *running    `json:"app,omitempty"`  // runs
+
+	Transfer *handover `json:"transfer,omitempty"` // was asked for
 }
 
 // running is an application. Exactly one of the pointers is set.
@@ -54,6 +56,7 @@ type running struct {
 	Dial       *dial       `json:"dial,omitempty"`
 	Enqueue    *enqueue    `json:"enqueue,omitempty"`
 	Agent      *agentCode  `json:"agent,omitempty"`
+	Refer      *refer      `json:"refer,omitempty"`
 }
 
 // waits tells whether the result of something else than a command is waited for.

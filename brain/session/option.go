@@ -12,8 +12,10 @@ import (
 
 // Actions of keys that callers press while they wait.
 const (
-	optionRoute   = "route"
-	optionWebhook = "webhook"
+	optionRoute    = "route"
+	optionWebhook  = "webhook"
+	optionDeflect  = "deflect"
+	optionCallback = "callback"
 )
 
 // pressed is what follows a key.
@@ -48,12 +50,16 @@ func (e *enqueue) key(t *turn, key string) {
 		return
 	}
 	t.note("queue", "the key "+key+": "+o.Action)
+	if o.Action == optionCallback {
+		e.callBack(t, o)
+		return
+	}
 	e.After = &pressed{Key: key}
 	switch o.Action {
 	case optionRoute:
 		e.After.Target = o.Dest()
-	case optionWebhook:
-		e.After.Stay = o.StayInQueue
+	case optionWebhook, optionDeflect:
+		e.After.Stay = o.StayInQueue && o.Action == optionWebhook
 		t.effect(Effect{Kind: EffectQueueWebhook, EntryID: e.Entry, URL: o.WebhookURL, Body: e.told(t, o)})
 	}
 	if !e.After.Stay {
@@ -88,7 +94,7 @@ func (e *enqueue) follow(t *turn) {
 
 // keyEvent is what a server is told of a key.
 type keyEvent struct {
-	Event        string `json:"event"` // queue.option
+	Event        string `json:"event"` // queue.option; queue.deflect: the server is to serve him another way
 	AccountID    string `json:"account_id"`
 	QueueID      string `json:"queue_id"`
 	QueueName    string `json:"queue_name"`
@@ -105,9 +111,12 @@ type keyEvent struct {
 	TimeMS       int64  `json:"time_ms"` // epoch
 }
 
+// keyEvents are the names of events by the action of their key.
+var keyEvents = map[string]string{optionWebhook: "queue.option", optionDeflect: "queue.deflect"}
+
 func (e *enqueue) told(t *turn, o *brain.InQueueOption) string {
-	ev := keyEvent{Event: "queue.option", AccountID: t.env.Account.Account.ID, QueueID: e.ID, Digit: o.Digit, Label: o.Label, CallID: t.im.CallID,
-		Token: t.im.Token, EntryID: e.Entry, CallerNumber: e.Number, CallerName: e.Name, CallerLabel: e.Label, StayInQueue: o.StayInQueue,
+	ev := keyEvent{Event: keyEvents[o.Action], AccountID: t.env.Account.Account.ID, QueueID: e.ID, Digit: o.Digit, Label: o.Label, CallID: t.im.CallID,
+		Token: t.im.Token, EntryID: e.Entry, CallerNumber: e.Number, CallerName: e.Name, CallerLabel: e.Label, StayInQueue: e.After.Stay,
 		WaitedMS: max(0, t.now-e.SinceMS), TimeMS: t.now}
 	if q := t.env.Account.Queues[e.ID]; q != nil {
 		ev.QueueName = q.Name

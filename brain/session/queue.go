@@ -30,7 +30,7 @@ const (
 
 // enqueue lets the caller wait in a queue until an agent has him. While the command enqueue is the current one he
 // has a place, his entry: controller/session asks for it before the node hears the command. Whichever way the
-// application is left, the effect queue_left gives the place back.
+// application is left, the effect queue_left gives the place back, or queue_callback keeps it for a caller who hangs up.
 //
 // Outcomes: answered, timeout, no_agents, queue_full, ewt, option:x, closed, holiday, failed. A flow's step goes on
 // with them, but a queue that is closed and says where calls go then sends them there. Without a flow the queue's own
@@ -46,7 +46,9 @@ type enqueue struct {
 	Number   string      `json:"number,omitempty"`
 	Name     string      `json:"name,omitempty"`
 	Label    string      `json:"label,omitempty"`
-	After    *pressed    `json:"after,omitempty"` // what his key does, once he has heard its prompt
+	After    *pressed    `json:"after,omitempty"`  // what his key does, once he has heard its prompt
+	Wish     *wish       `json:"wish,omitempty"`   // to be called back
+	Called   *calledBack `json:"called,omitempty"` // the call is a callback
 }
 
 func (e *enqueue) begin(t *turn, id string, vars map[string]string) {
@@ -59,6 +61,10 @@ func (e *enqueue) begin(t *turn, id string, vars map[string]string) {
 	if q == nil {
 		t.note("queue", "there is no queue "+id)
 		t.finish(api.OutcomeFailed, flow.End{SIPCode: 404, Cause: "UNALLOCATED_NUMBER", Why: "there is no queue " + id})
+		return
+	}
+	if e.isCalled(t, vars) { // whatever the hours: an agent waits for him
+		e.accept(t, q)
 		return
 	}
 	if q.ScheduleID != "" {
@@ -137,6 +143,9 @@ func (e *enqueue) join(t *turn) *acd.Join {
 	if e.Again {
 		j.SinceMS = e.SinceMS
 	}
+	if e.Called != nil {
+		j.CallbackFence = e.Called.Fence
+	}
 	return j
 }
 
@@ -153,11 +162,20 @@ func (e *enqueue) input(t *turn, in flow.Input) {
 	case e.State == stateOption:
 		e.follow(t)
 		return
+	case e.Wish != nil:
+		e.asked(t, in)
+		return
+	case e.State == stateAccept:
+		e.accepted(t, in)
+		return
 	}
 	t.recorded(in.Data)
 	switch in.Outcome {
 	case api.OutcomeAnswered:
 		e.left(t, acd.LeftAnswered)
+		if t.passedOn() {
+			return
+		}
 		t.finish(in.Outcome, flow.End{Why: "the talk with the agent is over"})
 	case api.OutcomeDigit:
 		e.key(t, in.Data["digit"])
@@ -186,6 +204,9 @@ func (e *enqueue) exit(t *turn, exit string) {
 	case acd.ExitEWT:
 		to = q.EWT()
 	default:
+		if e.Called != nil { // it may be his yet, for another callback
+			e.Entry = ""
+		}
 		e.fail(t, "the place is gone: "+clip(exit))
 		return
 	}
@@ -204,9 +225,16 @@ func (e *enqueue) fail(t *turn, why string) {
 	t.finish(api.OutcomeFailed, flow.End{SIPCode: 480, Cause: causeFailure, Why: why})
 }
 
-// left gives the place back.
+// left gives the place back, or says that he keeps it.
 func (e *enqueue) left(t *turn, outcome string) {
-	if e.Entry != "" {
+	switch {
+	case e.Entry == "":
+	case e.State == stateAgreed:
+		call := e.Wish.Call
+		t.effect(Effect{Kind: EffectQueueCallback, EntryID: e.Entry, Callback: &call})
+	case e.State == stateAccept:
+		t.effect(Effect{Kind: EffectQueueMissed, EntryID: e.Entry, Missed: e.missed(outcome)})
+	default:
 		t.effect(Effect{Kind: EffectQueueLeft, EntryID: e.Entry, Outcome: outcome})
 	}
 	e.Entry = ""
@@ -214,9 +242,16 @@ func (e *enqueue) left(t *turn, outcome string) {
 
 // lapsed gives the place back for as long as nobody hears of the caller.
 func (e *enqueue) lapsed(t *turn) {
-	if e.Entry != "" {
+	switch {
+	case e.Entry == "":
+	case e.State == stateAgreed || e.State == stateAccept:
+		e.left(t, acd.LeftFailed)
+	default:
 		t.effect(Effect{Kind: EffectQueueLeft, EntryID: e.Entry, Outcome: acd.LeftFailed})
 		e.Again = true
+		if e.Wish != nil {
+			e.Wish.Lapsed = true
+		}
 	}
 }
 

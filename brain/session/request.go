@@ -20,6 +20,8 @@ type Request struct {
 	Checked *Checked         `json:"checked,omitempty"` // the digits of Flow were held against Need.PIN
 	Result  *Result          `json:"result,omitempty"`  // what became of Need.HTTP, Need.Agent or Enqueue
 	Done    int64            `json:"done,omitempty"`    // the effects of this turn are performed
+
+	Transfer *Transfer `json:"transfer,omitempty"` // somebody transfers the caller
 }
 
 // looks tells that nothing has happened: somebody wants to know how the session stands.
@@ -59,6 +61,8 @@ type Reply struct {
 	Wrong   string            `json:"wrong,omitempty"`   // a wrong PIN was given for this target, once
 	Unknown bool              `json:"unknown,omitempty"` // there is no session, and the question does not begin one
 	Refused string            `json:"refused,omitempty"` // the question is out of bounds
+
+	Transfer *Transferred `json:"transfer,omitempty"` // what became of Request.Transfer
 }
 
 // Need is what the session waits for before it can say the next command. One of the pointers is set.
@@ -84,6 +88,8 @@ const (
 	EffectTag             = "tag"
 	EffectQueueLeft       = "queue_left"
 	EffectQueueWebhook    = "queue_webhook"
+	EffectQueueCallback   = "queue_callback"
+	EffectQueueMissed     = "queue_missed"
 	EffectEnded           = "ended"
 )
 
@@ -102,6 +108,8 @@ type Effect struct {
 	Outcome     string                  `json:"outcome,omitempty"`      // queue_left: how he left it
 	URL         string                  `json:"url,omitempty"`          // queue_webhook
 	Body        string                  `json:"body,omitempty"`         // queue_webhook: JSON
+	Callback    *acd.Callback           `json:"callback,omitempty"`     // queue_callback: he keeps his place and is called
+	Missed      *api.Claim              `json:"missed,omitempty"`       // queue_missed: he was called and did not take the call; without the account
 }
 
 // Recording is one recording of a call in the media store.

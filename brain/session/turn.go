@@ -39,6 +39,7 @@ type turn struct {
 	flows   []*Flow   // entered in this turn
 	trace   []Trace
 	wrong   string
+	said    *Transferred
 	revived bool // the session had lapsed: its effects may not have been performed
 	unsaid  bool // nor those of a reply that may not have left
 	entries int
@@ -72,10 +73,10 @@ func (t *turn) op() []byte {
 	return appendImage(make([]byte, 0, len(text)+64), text, t.im.Over, len(t.im.Effects) > 0, t.im.EndMS, t.flows)
 }
 
-// few keeps the first maxKept effects, and all that give places back: nothing else tells the queue that the caller is gone.
+// few keeps the first maxKept effects, and all that say what becomes of places: nothing else tells the queue that the caller is gone.
 func few(effects []Effect) (kept []Effect) {
 	for i := range effects {
-		if i < maxKept || effects[i].Kind == EffectQueueLeft {
+		if i < maxKept || slices.Contains([]string{EffectQueueLeft, EffectQueueCallback, EffectQueueMissed}, effects[i].Kind) {
 			kept = append(kept, effects[i])
 		}
 	}
@@ -94,7 +95,7 @@ func (t *turn) text() []byte {
 func (t *turn) reply() Reply {
 	im := &t.im
 	r := Reply{Seq: im.Seq, Turn: im.Turn, Token: im.Token, CallID: im.CallID, Node: im.Node, Effects: im.Effects,
-		Over: im.EndMS != 0, Trace: t.trace, Wrong: t.wrong}
+		Over: im.EndMS != 0, Trace: t.trace, Wrong: t.wrong, Transfer: t.said}
 	if im.App != nil && im.App.Enqueue != nil && !r.Over { // a lapsed one has given it back
 		r.Entry = im.App.Enqueue.Entry
 	}
@@ -268,6 +269,8 @@ func (t *turn) application(in flow.Input) {
 		a.Enqueue.input(t, in)
 	case a.Agent != nil:
 		a.Agent.input(t, in)
+	case a.Refer != nil:
+		a.Refer.input(t, in)
 	default:
 		t.end(flow.End{Why: "nothing runs", Cause: causeFailure})
 	}

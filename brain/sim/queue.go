@@ -61,6 +61,8 @@ type lobby struct {
 	byID    map[string]*person
 	nodes   []*station
 	entries map[string]*caller // by entry id
+	backs   map[string]*back   // by entry id: who has hung up to be called
+	dialed  map[string]bool    // by reservation: calls to them that were made
 	callers int
 	rush    int64 // milliseconds between two callers, about
 	answers int64 // percent of rings that an agent takes
@@ -74,7 +76,7 @@ type lobby struct {
 }
 
 func newLobby(seed uint64, opt QueueOptions) *lobby {
-	w := &lobby{stage: newStage(seed, 0xacd), opt: opt, byID: map[string]*person{}, entries: map[string]*caller{},
+	w := &lobby{stage: newStage(seed, 0xacd), opt: opt, byID: map[string]*person{}, entries: map[string]*caller{}, backs: map[string]*back{}, dialed: map[string]bool{},
 		records: map[string]int{}, lost: map[string]int{}}
 	w.setup = w.newSetup()
 	for i := range 1 + w.rng.IntN(3) {

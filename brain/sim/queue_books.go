@@ -30,6 +30,7 @@ type queueBooks struct {
 	allFor  string            // … for this entry
 	rescind map[string]string // offers whose nodes must hear to stop, and why
 	sums    map[string]*sums  // of queues and agents
+	written []acd.Record      // the records that the op should have made
 	fault   error
 }
 
@@ -77,6 +78,7 @@ const (
 	entryRings   = "offering"
 	entryTalks   = "in_call"
 	entryLeaving = "leaving"
+	entryCalled  = "calling"
 )
 
 type bookEntry struct {
@@ -96,17 +98,22 @@ type bookEntry struct {
 	user      string
 	misses    int
 	talk      *bookOffer // that was claimed or is served
+	back      *bookBack  // nil = his call is there
+	kept      bool       // he had hung up at some time
+	called    int64      // fence of the call that was made to him last; 0 = none that may join
 }
 
 type bookLeft struct {
 	outcome string
 	since   int64
 	at      int64
+	called  int64 // fence of the call made to him that had the place
 }
 
 // States of an offer.
 const (
 	offerRings   = "offered"
+	offerCalls   = "calling" // whom it is for is called back
 	offerClaimed = "claimed"
 	offerServed  = "served"
 	offerOver    = "over"
@@ -154,6 +161,10 @@ func (b *queueBooks) clone() *queueBooks {
 	for id, e := range b.entries {
 		copied := *e
 		copied.skipped, copied.talk = maps.Clone(e.skipped), offers[e.talk]
+		if e.back != nil {
+			back := *e.back
+			copied.back = &back
+		}
 		c.entries[id] = &copied
 	}
 	c.sums = make(map[string]*sums, len(b.sums))

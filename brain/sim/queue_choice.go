@@ -122,6 +122,9 @@ func (b *queueBooks) bestAgents(e *bookEntry, some []*bookAgent) (best []*bookAg
 	if q.Strategy == acd.RingAll {
 		best = slices.Clone(some)
 		slices.SortFunc(best, func(x, y *bookAgent) int { return cmp.Or(inTier(x, y), place(x, y)) })
+		if e.back != nil { // one is enough to call somebody
+			return best[:1], false
+		}
 		return best[:min(len(best), 50)], false
 	}
 	lowest := tier(slices.MinFunc(some, inTier))

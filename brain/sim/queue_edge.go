@@ -9,9 +9,10 @@ import (
 
 // station is a node with its callers.
 type station struct {
-	name    string
-	up      bool
-	callers []*caller
+	name      string
+	up        bool
+	callers   []*caller
+	backCalls []*backCall // to those who have hung up
 }
 
 // caller is the truth about a call that was sent into a queue.
@@ -57,6 +58,9 @@ func (w *lobby) arrivals() {
 		node.callers = append(node.callers, c)
 		w.join(c)
 		w.after(w.between(second, 3*minute), func() { w.hangUp(c) })
+		if w.chance(30) {
+			w.after(w.between(second, 30*second), func() { w.press(c) })
+		}
 	}
 	pause := w.between(1, 2*w.rush)
 	if w.chance(5) {
@@ -98,8 +102,7 @@ func (w *lobby) depart(c *caller, outcome string) {
 		return
 	}
 	c.over = true
-	c.node.callers = slices.DeleteFunc(c.node.callers, func(o *caller) bool { return o == c })
-	w.hush(c)
+	w.part(c)
 	if c.talk != nil {
 		c.talk.person.busy, c.talk = nil, nil
 		outcome = acd.LeftAnswered
@@ -120,7 +123,9 @@ func (w *lobby) leave(c *caller, outcome string) {
 			w.after(w.between(second, minute), func() { w.hangUp(c) })
 			return
 		}
-		delete(w.entries, c.ask.EntryID)
+		if w.entries[c.ask.EntryID] == c {
+			delete(w.entries, c.ask.EntryID)
+		}
 	})
 }
 
@@ -174,6 +179,9 @@ func (w *lobby) killNode(n *station) {
 		})
 	}
 	n.callers = nil
+	for _, call := range slices.Clone(n.backCalls) {
+		w.endCall(call)
+	}
 	w.after(w.between(5*second, minute), func() { n.up = true })
 }
 
@@ -193,6 +201,10 @@ func (w *lobby) deliver(o acd.Order) {
 }
 
 func (w *lobby) carryOut(o acd.Order) {
+	if o.Kind == acd.OrderCallback {
+		w.callBack(o)
+		return
+	}
 	c := w.entries[o.EntryID]
 	if c == nil || c.over || c.talk != nil {
 		if o.Kind == acd.OrderDispatch && w.chance(50) { // no such caller

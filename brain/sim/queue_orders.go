@@ -3,7 +3,6 @@ package sim
 import (
 	"maps"
 	"slices"
-	"strconv"
 
 	"github.com/sipio/sipio/brain/acd"
 )
@@ -22,10 +21,16 @@ func (b *queueBooks) takeJoin(op *queueOp, s *seen) []acd.Offer {
 	switch e := b.entries[op.join.EntryID]; {
 	case stale:
 		b.unchanged(s, "a stale join")
+	case e != nil && e.back != nil && op.join.CallbackFence != 0 && op.join.CallbackFence == e.called:
+		return b.takeBack(e, op.join, got)
+	case e != nil && op.join.CallbackFence != e.called && (e.back == nil || op.join.CallbackFence != 0), !wasHere && e == nil && op.join.CallbackFence != 0:
+		if b.unchanged(s, "a join of a call that is not his"); got.Outcome != acd.LeftFailed || len(got.Offers) > 0 {
+			b.wrong("a call that is not his joins for %s and is told %+v", op.join.EntryID, got)
+		}
 	case e != nil:
 		b.unchanged(s, "a repeated join")
 		b.stands(e, got)
-	case wasHere && left.outcome != acd.LeftFailed:
+	case wasHere && (left.outcome != acd.LeftFailed || left.called != op.join.CallbackFence):
 		b.unchanged(s, "a join of one who has left")
 		if got.Outcome != left.outcome {
 			b.wrong("%s left by %s and is told %q", op.join.EntryID, left.outcome, got.Outcome)
@@ -59,7 +64,7 @@ func (b *queueBooks) stands(e *bookEntry, got acd.Joined) {
 			b.wrong("%s has the offer %+v and is told %+v", e.EntryID, o.Offer, g)
 		}
 	}
-	if e.state == entryWaits || e.state == entryRings {
+	if e.state == entryWaits || e.state == entryRings || e.state == entryCalled {
 		b.told(e, got, len(b.ringing(e)) > 0)
 	}
 }
@@ -85,16 +90,16 @@ func (b *queueBooks) enter(j acd.Join, since int64, got acd.Joined, s *seen) []a
 		}
 		return nil
 	}
-	e := &bookEntry{Join: j, joined: b.now, view: b.now, state: entryWaits, skipped: map[string]bool{}, announce: never}
+	e := &bookEntry{Join: j, joined: b.now, view: b.now, state: entryWaits, skipped: map[string]bool{}, announce: never, kept: j.CallbackFence != 0, called: j.CallbackFence}
 	r := e.record(b.now)
-	late := q.MaxWaitMS > 0 && b.now >= since+q.MaxWaitMS // it keeps a place whose time is over: an order to leave follows
+	late := q.MaxWaitMS > 0 && b.now >= e.patienceFrom()+q.MaxWaitMS // it keeps a place whose time is over: an order to leave follows
 	if r.Outcome = b.turnedAway(e, q); r.Outcome != got.Outcome && !(r.Outcome == "" && late && got.Outcome == acd.ExitTimeout) {
 		b.wrong("%s should be turned away by %q and is told %q", j.EntryID, r.Outcome, got.Outcome)
 		return nil
 	}
 	if r.Outcome != "" {
-		b.left[j.EntryID] = bookLeft{r.Outcome, since, b.now}
-		b.expectRecord(s, r)
+		b.left[j.EntryID] = bookLeft{r.Outcome, since, b.now, e.called}
+		b.expectRecord(r)
 		return nil
 	}
 	delete(b.left, j.EntryID)
@@ -113,7 +118,7 @@ func (b *queueBooks) enter(j acd.Join, since int64, got acd.Joined, s *seen) []a
 func (b *queueBooks) turnedAway(e *bookEntry, q *bookQueue) string {
 	waiting := 0
 	for _, o := range b.order {
-		if o.QueueID == q.ID && (o.state == entryWaits || o.state == entryRings) {
+		if o.QueueID == q.ID && (o.state == entryWaits || o.state == entryRings || o.state == entryCalled) {
 			waiting++
 		}
 	}
@@ -131,7 +136,7 @@ func (b *queueBooks) turnedAway(e *bookEntry, q *bookQueue) string {
 
 // abandoned: nobody is there, and the entry does not wait for that.
 func (b *queueBooks) abandoned(e *bookEntry) bool {
-	return (e.ExitNoAgents || b.queues[e.QueueID].ExitNoAgents) && b.openTo(e) < 0
+	return e.back == nil && (e.ExitNoAgents || b.queues[e.QueueID].ExitNoAgents) && b.openTo(e) < 0
 }
 
 // takeOrders finds each order right, in turn, and follows it.
@@ -147,13 +152,15 @@ func (b *queueBooks) takeOrders(orders []acd.Order) {
 		case e == nil:
 			b.wrong("an order %s for %s, who has left", o.Kind, o.EntryID)
 			return
-		case o.Node != e.Node || o.Token != e.Token || o.QueueID != e.QueueID:
+		case o.Node != e.Node || o.Token != e.Token && o.Kind != acd.OrderCallback || o.QueueID != e.QueueID:
 			b.wrong("an order %s for %s goes astray: %+v", o.Kind, o.EntryID, o)
 		case o.Kind == acd.OrderDispatch:
 			if o.ID != "dispatch-"+o.Offer.ReservationID {
 				b.wrong("a dispatch is called %s", o.ID)
 			}
 			b.offer(e, o.Offer)
+		case o.Kind == acd.OrderCallback:
+			b.call(e, o)
 		case o.Kind == acd.OrderExit:
 			b.exit(e, o.Outcome)
 		case o.Kind == acd.OrderPosition:
@@ -174,22 +181,12 @@ func (b *queueBooks) takeOrders(orders []acd.Order) {
 func (b *queueBooks) offer(e *bookEntry, o acd.Offer) {
 	q, a := b.queues[e.QueueID], b.agents[o.UserID]
 	switch {
-	case b.offers[o.ReservationID] != nil:
-		b.wrong("%s is given out twice", o.ReservationID)
-	case o.Fence <= b.fence || o.ReservationID != strconv.FormatInt(o.Fence, 36):
-		b.wrong("the fence %d of %s comes after %d", o.Fence, o.ReservationID, b.fence)
+	case e.back != nil:
+		b.wrong("%s rings for %s, who has hung up", o.UserID, e.EntryID)
 	case o.RingMS != q.RingMS || o.UntilMS != b.now+q.RingMS+acd.GraceMS:
 		b.wrong("the lease of %+v given at %d is not right", o, b.now)
-	case a == nil || !b.serves(a, e.QueueID):
-		b.wrong("%s rings for %s and may not: %+v", o.UserID, e.EntryID, a)
-	case !b.free(e) && !b.all[a.id]:
-		b.wrong("%s rings for %s, who is not to be offered: %s until %d", o.UserID, e.EntryID, e.state, e.heldUntil)
-	case a.membership(e.QueueID).Tier > b.openTo(e):
-		b.wrong("%s rings for %s, to whom tier %d is not open", o.UserID, e.EntryID, a.membership(e.QueueID).Tier)
-	case !b.skilled(a, e):
-		b.wrong("%s rings for %s, who needs %v", o.UserID, e.EntryID, b.needs(e))
 	default:
-		b.chosen(e, a)
+		b.mayBe(e, o, a)
 	}
 	if b.fault != nil {
 		return
@@ -219,7 +216,7 @@ func (b *queueBooks) chosen(e *bookEntry, a *bookAgent) {
 		b.wrong("%s rings for %s, it should be %s", a.id, e.EntryID, best[0].id)
 	}
 	fresh, tried := b.able(e)
-	if q := b.queues[e.QueueID]; q.Strategy != acd.RingAll || alone {
+	if q := b.queues[e.QueueID]; q.Strategy != acd.RingAll || alone || e.back != nil {
 		if entry := b.bestEntry(a, false); entry != e && !b.circle(a) {
 			b.wrong("%s rings for %s, it should be for %s", a.id, e.EntryID, entry.EntryID)
 		}
@@ -243,7 +240,7 @@ func (b *queueBooks) chosen(e *bookEntry, a *bookAgent) {
 func (b *queueBooks) circle(a *bookAgent) bool {
 	for range 2 * len(b.staff) {
 		e := b.bestEntry(a, true)
-		if e == nil || b.queues[e.QueueID].Strategy == acd.RingAll {
+		if e == nil || b.queues[e.QueueID].Strategy == acd.RingAll && e.back == nil {
 			return false
 		}
 		best, _ := b.bestAgents(e, b.candidates(e))
@@ -270,7 +267,7 @@ func (b *queueBooks) exit(e *bookEntry, outcome string) {
 	case e.state == entryLeaving && e.leaving == outcome: // again
 	case e.state != entryWaits:
 		b.wrong("%s is told to leave by %s and is %s", e.EntryID, outcome, e.state)
-	case outcome == acd.ExitTimeout && q.MaxWaitMS > 0 && b.now >= e.SinceMS+q.MaxWaitMS:
+	case outcome == acd.ExitTimeout && q.MaxWaitMS > 0 && e.back == nil && b.now >= e.patienceFrom()+q.MaxWaitMS:
 	case outcome == acd.ExitNoAgents && b.abandoned(e):
 	case outcome == acd.LeftFailed && !q.known:
 	default:
@@ -299,6 +296,8 @@ func (b *queueBooks) resume(at int64, orders []acd.Order) {
 		offer := b.offers[o.Offer.ReservationID]
 		switch {
 		case o.Kind == acd.OrderExit && b.entries[o.EntryID] != nil && b.entries[o.EntryID].leaving == o.Outcome:
+		case o.Kind == acd.OrderCallback && offer != nil && offer.state == offerCalls && o.ID == "callback-"+o.Offer.ReservationID && offer.Fence == o.Offer.Fence && o.UntilMS > at:
+			given[o.Offer.ReservationID] = true
 		case o.Kind != acd.OrderDispatch || offer == nil || offer.state != offerRings || o.ID != "dispatch-"+o.Offer.ReservationID || offer.Fence != o.Offer.Fence:
 			b.wrong("a new brain gives the order %+v", o)
 		default:
@@ -310,7 +309,8 @@ func (b *queueBooks) resume(at int64, orders []acd.Order) {
 		if o == nil || o.state == offerServed {
 			continue
 		}
-		if o.state == offerRings && !given[o.ReservationID] {
+		useful := o.state == offerRings || o.state == offerCalls && o.full-acd.AcceptMS-acd.GraceMS > at
+		if useful && !given[o.ReservationID] {
 			b.wrong("a new brain forgets to have %s ring for %s", a.id, o.entry)
 		}
 		o.lease = max(o.full, at+10*second)

@@ -17,6 +17,7 @@ const (
 	opAgent
 	opSignal
 	opExpire
+	opKeep
 	opResume // a new brain: the books alone must know of it again, leases are not written
 )
 
@@ -30,8 +31,9 @@ type queueOp struct {
 	entry, outcome string // leave
 	reservation    string // claim, confirm, miss
 	fence          int64
-	cause          string // miss
-	user           string // signal
+	cause          string        // miss
+	back           *acd.Callback // keep
+	user           string        // signal
 	reachable      bool
 	calls          int
 	lapsed         []string // expire
@@ -146,6 +148,8 @@ func (op *queueOp) apply(d Desk, at int64) (reply []byte, changed bool, err erro
 		b = acd.AppendJoin(nil, op.join, op.version)
 	case opLeave:
 		b = acd.AppendLeave(nil, op.entry, op.outcome)
+	case opKeep:
+		b = acd.AppendCallback(nil, op.back)
 	case opClaim:
 		b = acd.AppendClaim(nil, op.reservation, op.fence)
 	case opConfirm:
@@ -220,6 +224,9 @@ func (h *host) commit() {
 		return
 	}
 	for _, r := range records {
+		if b := w.backs[r.EntryID]; b != nil {
+			b.over = true
+		}
 		w.records[r.EntryID]++
 	}
 	for _, o := range orders {

@@ -12,8 +12,8 @@ func (b *queueBooks) takeSignal(op *queueOp) {
 	if a != nil && was.calls > 0 && op.calls == 0 {
 		a.since = b.now
 	}
-	if a != nil && a.offer != nil && a.offer.state == offerRings && (!op.reachable || op.calls > 0) {
-		b.drop(a.offer, acd.WhyAgentGone)
+	if a != nil && (!op.reachable || op.calls > 0) {
+		b.withdraw(a)
 	}
 }
 
@@ -76,8 +76,8 @@ func (b *queueBooks) wish(a *bookAgent, w *acd.AgentOp) string {
 			return acd.WhyMandatory
 		default:
 			delete(a.signed, w.QueueID)
-			if a.offer != nil && a.offer.state == offerRings && a.offer.queue == w.QueueID {
-				b.drop(a.offer, acd.WhyAgentGone)
+			if a.offer != nil && a.offer.queue == w.QueueID {
+				b.withdraw(a)
 			}
 		}
 	default:
@@ -115,9 +115,7 @@ func (b *queueBooks) login(a *bookAgent) {
 
 func (b *queueBooks) logout(a *bookAgent) {
 	a.status, a.reason, a.signed = acd.StatusOffline, "", map[string]bool{}
-	if a.offer != nil && a.offer.state == offerRings {
-		b.drop(a.offer, acd.WhyAgentGone)
-	}
+	b.withdraw(a)
 	if a.state == acd.StateWrapUp {
 		b.wrapped(a)
 	}
@@ -149,6 +147,10 @@ func (b *queueBooks) takeSetup(op *queueOp, s *seen) {
 	}
 	for _, e := range b.order {
 		if e.view = b.now; b.queues[e.QueueID].known || e.talk != nil {
+			continue
+		}
+		if e.back != nil && e.state == entryWaits {
+			b.over(e, acd.LeftFailed)
 			continue
 		}
 		for _, o := range b.ringing(e) { // its queue is gone: it will be told to leave
@@ -205,8 +207,8 @@ func (b *queueBooks) setAgent(a *bookAgent, cfg *acd.Agent) {
 			a.signed[m.QueueID] = true
 		}
 	}
-	if a.offer != nil && a.offer.state == offerRings && !a.signed[a.offer.queue] {
-		b.drop(a.offer, acd.WhyAgentGone)
+	if a.offer != nil && !a.signed[a.offer.queue] {
+		b.withdraw(a)
 	}
 }
 

@@ -18,7 +18,7 @@ func (b *queueBooks) take(at int64, op *queueOp, s *seen) {
 		defer func(last int64) { b.now = last }(b.now) // the desk's clock stands still when nothing changes
 	}
 	b.now = max(b.now, at) // and it does not follow one that is set back
-	b.rescind, b.due, b.all, b.allFor = map[string]string{}, map[string]bool{}, nil, ""
+	b.rescind, b.due, b.all, b.allFor, b.written = map[string]string{}, map[string]bool{}, nil, "", nil
 	var offers []acd.Offer
 	switch op.kind {
 	case opSetup:
@@ -27,6 +27,8 @@ func (b *queueBooks) take(at int64, op *queueOp, s *seen) {
 		offers = b.takeJoin(op, s)
 	case opLeave:
 		b.takeLeave(op.entry, op.outcome, s)
+	case opKeep:
+		b.takeKeep(op, s)
 	case opClaim, opConfirm, opMiss:
 		b.takeVerdict(op, s)
 	case opAgent:
@@ -42,6 +44,7 @@ func (b *queueBooks) take(at int64, op *queueOp, s *seen) {
 	}
 	b.takeOrders(s.orders)
 	b.checkAll()
+	b.checkRecords(s.records)
 	b.checkChanges(s.changes)
 	b.retire()
 	b.checkRest(op.kind == opExpire)
@@ -76,7 +79,7 @@ func (b *queueBooks) takeLeave(id, outcome string, s *seen) {
 			b.unchanged(s, "a leave of an entry that is over")
 			return
 		}
-		if b.left[id] = (bookLeft{outcome, b.now, b.now}); !s.changed || len(s.orders)+len(s.changes)+len(s.records) > 0 {
+		if b.left[id] = (bookLeft{outcome, b.now, b.now, 0}); !s.changed || len(s.orders)+len(s.changes)+len(s.records) > 0 {
 			b.wrong("a leave of %s, who never came: changed %v, %v %v %v", id, s.changed, s.orders, s.changes, s.records)
 		}
 		return
@@ -102,17 +105,15 @@ func (b *queueBooks) takeLeave(id, outcome string, s *seen) {
 		}
 		b.drop(o, acd.WhyCallerGone)
 	}
-	delete(b.entries, id)
-	b.order = slices.Delete(b.order, b.place(id), b.place(id)+1)
-	b.left[id] = bookLeft{r.Outcome, e.SinceMS, b.now}
-	b.expectRecord(s, r)
+	b.remove(e, r.Outcome)
+	b.expectRecord(r)
 	b.closeQueue(q)
 }
 
 // record is what is written of an entry that ends now, but for how.
 func (e *bookEntry) record(now int64) acd.Record {
 	return acd.Record{EntryID: e.EntryID, QueueID: e.QueueID, Token: e.Token, CallID: e.CallID, CallerNumber: e.CallerNumber, CallerName: e.CallerName,
-		Label: e.Label, EnqueuedMS: e.SinceMS, ConnectedMS: e.connected, EndMS: now, Priority: e.Priority, Misses: e.misses}
+		Label: e.Label, EnqueuedMS: e.SinceMS, ConnectedMS: e.connected, EndMS: now, Priority: e.Priority, Misses: e.misses, Callback: e.kept}
 }
 
 // endTalk ends what an agent has with a caller who has left: wrap-up, or free at once.
@@ -186,6 +187,8 @@ func (b *queueBooks) takeVerdict(op *queueOp, s *seen) {
 		b.refused(v, s, acd.WhyUnknown)
 	case o.Fence != op.fence:
 		b.refused(v, s, acd.WhyFence)
+	case o.state == offerCalls && op.kind != opMiss:
+		b.refused(v, s, acd.WhyUnknown)
 	case op.kind == opClaim:
 		b.takeClaim(o, v, s)
 	case op.kind == opConfirm:
@@ -252,14 +255,12 @@ func (b *queueBooks) takeConfirm(o *bookOffer, v acd.Verdict, s *seen) {
 	case o.state == offerClaimed:
 		b.granted(v, "confirm")
 		b.connect(o, e, a)
-	case o.state == offerOver && o.late && e != nil && e.talk == nil && a != nil && (a.state == acd.StateWaiting || a.offer != nil && a.offer.state == offerRings):
+	case o.state == offerOver && o.late && e != nil && e.talk == nil && e.back == nil && o.Fence >= e.called && a != nil && a.untaken():
 		b.granted(v, "late confirm of two whom nobody else has")
 		for _, other := range b.ringing(e) {
 			b.drop(other, acd.WhyLost)
 		}
-		if a.offer != nil {
-			b.drop(a.offer, acd.WhyAgentGone)
-		}
+		b.withdraw(a)
 		b.connect(o, e, a)
 	case o.state == offerOver:
 		b.refused(v, s, o.why)
@@ -268,6 +269,11 @@ func (b *queueBooks) takeConfirm(o *bookOffer, v acd.Verdict, s *seen) {
 		b.grant(o)
 		b.connect(o, e, a)
 	}
+}
+
+// untaken: the agent has answered nobody.
+func (a *bookAgent) untaken() bool {
+	return a.state == acd.StateWaiting || a.offer != nil && (a.offer.state == offerRings || a.offer.state == offerCalls)
 }
 
 func (b *queueBooks) connect(o *bookOffer, e *bookEntry, a *bookAgent) {
@@ -282,10 +288,18 @@ func (b *queueBooks) takeMiss(o *bookOffer, cause string, v acd.Verdict, s *seen
 	case o.miss:
 		b.granted(v, "repeated miss")
 		b.unchanged(s, "a repeated miss")
+	case o.state == offerOver && b.takeLateMiss(o, cause):
+		b.granted(v, "miss of a call")
 	case o.state == offerOver:
 		b.refused(v, s, o.why)
-	case o.state == offerServed:
+	case o.state == offerServed || o.state != offerCalls && cause == acd.MissCaller:
 		b.refused(v, s, acd.WhyLost)
+	case o.state == offerCalls:
+		b.granted(v, "miss of a call")
+		b.end(o, acd.WhyLease)
+		e := b.entries[o.entry]
+		o.miss, e.called = true, 0
+		b.inVain(e, cause)
 	default:
 		b.granted(v, "miss")
 		b.missed(o, cause)
@@ -323,13 +337,18 @@ func (b *queueBooks) takeExpire(at int64, op *queueOp) {
 			b.wrong("%s lapses at %d: %+v", id, at, o)
 			return
 		}
-		b.rescind[id] = acd.WhyLease
-		if o.state == offerClaimed {
+		switch o.state {
+		case offerCalls:
+			b.end(o, acd.WhyLease)
+			b.inVain(b.entries[o.entry], acd.MissFailed)
+			continue
+		case offerClaimed:
 			b.end(o, acd.WhyLease)
 			o.late = true
-		} else {
+		default:
 			b.missed(o, acd.MissNoAnswer)
 		}
+		b.rescind[id] = acd.WhyLease
 	}
 	var done []*bookAgent
 	for _, a := range b.staff {
@@ -350,6 +369,10 @@ func (b *queueBooks) takeExpire(at int64, op *queueOp) {
 		}
 		if e.announce <= b.now {
 			b.announce(e)
+		}
+		if e.back != nil {
+			b.takeEnds(e)
+			continue
 		}
 		if e.state == entryWaits && b.entryDue(e) <= b.now {
 			e.held, e.view = e.held && e.heldUntil > b.now, b.now

@@ -9,8 +9,8 @@ import (
 )
 
 func newCall(s *server) *cobra.Command {
-	cmd := &cobra.Command{Use: "call", Short: "Look at live calls"}
-	cmd.AddCommand(newCallList(s))
+	cmd := &cobra.Command{Use: "call", Short: "Look at live calls, and transfer them"}
+	cmd.AddCommand(newCallList(s), newCallTransfer(s))
 	return cmd
 }
 

@@ -19,6 +19,7 @@ import (
 func newQueue(s *server) *cobra.Command {
 	cmd := &cobra.Command{Use: "queue", Short: "Look into queues: who waits, who serves, figures"}
 	cmd.AddCommand(newQueueList(s), newQueueShow(s), newQueueWatch(s))
+	cmd.AddCommand(newQueueSupervise(s)...)
 	return cmd
 }
 

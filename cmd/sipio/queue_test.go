@@ -53,6 +53,17 @@ func fakeQueues(mux *http.ServeMux) {
 			reply(w, api.QueueList{Queues: list})
 		}
 	})
+	mux.HandleFunc("POST "+api.PathSupervise, func(w http.ResponseWriter, r *http.Request) {
+		var req api.SuperviseRequest
+		switch err := json.NewDecoder(r.Body).Decode(&req); {
+		case err != nil:
+			problem(w, 400, brain.EInvalid, err.Error())
+		case req.EntryID != "t3-1":
+			problem(w, 409, brain.EConflict, "caller "+req.EntryID+" is not with an agent, but waiting")
+		default:
+			reply(w, api.SuperviseReply{EntryID: req.EntryID, UserID: "us_9", Mode: req.Mode, Node: "edge-" + req.Mode})
+		}
+	})
 	agents := fakeAgents()
 	mux.HandleFunc("GET "+api.PathAgents, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Date", fakeNowDate)

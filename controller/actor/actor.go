@@ -36,10 +36,6 @@ const (
 	// MaxMessage is how many bytes a Log must be able to take at once: operations short of maxBatch and one more, with
 	// whose it is and when, and the wrong PIN that a step may tell of.
 	MaxMessage = maxBatch + MaxOp + 4<<10
-
-	// bytesPerRecord: a snapshot is taken again only after records of about its own size, so that a shard with a
-	// hundred thousand calls does not spend its time on snapshots.
-	bytesPerRecord = 200
 )
 
 // Machine is the pure state of one object, as brain/presence has it for an account.
@@ -111,14 +107,19 @@ type request struct {
 	class Class
 	op    []byte
 	ask   func(s *shard, a *object, nowMS int64) ([]byte, error) // instead of op: reads, never changes
-	step  *session.Request                                       // instead of op: a question to a session, decided in the loop
-	said  session.Reply                                          // its answer
+	step  *question                                              // instead of op
 
 	reply   []byte
 	err     error
 	changed bool // the journal vouches for the answer: a replaced owner's is refused there
 
 	gated
+}
+
+// question is one to a session, decided in the loop, and its answer.
+type question struct {
+	asked *session.Request
+	said  session.Reply
 }
 
 // object is one actor: its machine, and its place among the timers of its shard.

@@ -45,14 +45,40 @@ func (r *request) fail(err error) {
 	r.signal()
 }
 
-// wait returns the answer as soon as the request's class allows.
-func (r *request) wait(ctx context.Context) (Reply, error) {
-	var patience <-chan time.Time
-	switch r.class {
+// timers are used again, one at a time: each request needs one, and few of them ever ring.
+type timers struct{ sync.Pool }
+
+func (p *timers) start(wait time.Duration) *time.Timer {
+	if t, ok := p.Get().(*time.Timer); ok {
+		t.Reset(wait)
+		return t
+	}
+	return time.NewTimer(wait)
+}
+
+func (p *timers) stop(t *time.Timer) {
+	t.Stop()
+	p.Put(t)
+}
+
+// patience is how long an answer waits for the journal; 0 = as long as its asker does.
+func (c Class) patience() time.Duration {
+	switch c {
 	case ClassStep:
-		patience = time.After(StepWait)
+		return StepWait
 	case ClassAdmission:
-		patience = time.After(AdmissionWait)
+		return AdmissionWait
+	}
+	return 0
+}
+
+// wait returns the answer as soon as the request's class allows.
+func (r *request) wait(ctx context.Context, t *timers) (Reply, error) {
+	var patience <-chan time.Time
+	if wait := r.class.patience(); wait > 0 {
+		timer := t.start(wait)
+		defer t.stop(timer)
+		patience = timer.C
 	}
 	for {
 		select {

@@ -34,6 +34,7 @@ type Host struct {
 	Effects func(id string, e presence.Effects)
 
 	shards [brain.Shards]atomic.Pointer[shard]
+	timers timers
 	mu     sync.Mutex // guards taking
 	taking [brain.Shards]bool
 }
@@ -168,7 +169,7 @@ func (h *Host) send(ctx context.Context, r *request) (Reply, error) {
 	if err := s.submit(r); err != nil {
 		return Reply{}, err
 	}
-	reply, err := r.wait(ctx)
+	reply, err := r.wait(ctx, &h.timers)
 	if err == nil && (reply.Unlogged || !r.changed) && !h.Serving(s.n, s.epoch) {
 		return Reply{}, ErrNoOwner
 	}

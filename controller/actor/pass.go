@@ -80,8 +80,9 @@ func (s *shard) force(o *object, now int64, op []byte) {
 
 // keep notes an operation that has changed its machine: the record, then what follows from it.
 func (s *shard) keep(o *object, now int64, op []byte) {
+	before := len(s.out)
 	s.out = appendRecord(s.out, o.id, now, op)
-	s.records++
+	s.records, s.written = s.records+1, s.written+len(s.out)-before
 	s.publish(o, now)
 	s.collect(o)
 }

@@ -109,11 +109,11 @@ func (s *shard) late() []byte {
 
 // step is Host.Do for a question that must be decided by the owner of the call.
 func (h *Host) step(ctx context.Context, id string, req *session.Request) (session.Reply, error) {
-	r := &request{id: id, class: ClassStep, step: req}
+	r := &request{id: id, class: ClassStep, step: &question{asked: req}}
 	if _, err := h.send(ctx, r); err != nil {
 		return session.Reply{}, err // r may still be at work: it is not looked at
 	}
-	return r.said, nil
+	return r.step.said, nil
 }
 
 // stepped is step for a question that another brain has passed on.
@@ -162,7 +162,7 @@ func (s *shard) step(r *request, o *object, now int64) {
 		r.err = err
 		return
 	}
-	r.said = reply
+	r.step.said = reply
 	if op != nil {
 		s.force(o, now, op)
 		r.changed = true
@@ -197,7 +197,7 @@ func (s *shard) decide(c call, r *request, now int64) (op []byte, reply session.
 		l, ok := o.machine.(locks)
 		return ok && l.Locked(now, target)
 	}
-	op, reply = c.Decide(now, &mine, r.step)
+	op, reply = c.Decide(now, &mine, r.step.asked)
 	return op, reply, checkOp(r.id, op)
 }
 

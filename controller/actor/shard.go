@@ -35,7 +35,8 @@ type shard struct {
 	due     dueHeap
 	lastMS  int64
 	records int // since the last snapshot
-	weight  int // of the last snapshot, in records of about the same size
+	written int // their bytes
+	weight  int // bytes of the last snapshot
 
 	// What was applied and is not handed over yet, all of it in the order in which it was applied.
 	out     []byte     // records; its room is used again
@@ -81,7 +82,7 @@ func (s *shard) load(ctx context.Context) error {
 // restore reads a snapshot of the whole shard.
 func (s *shard) restore(data []byte) error {
 	clear(s.objects)
-	s.due, s.calls, s.weight = nil, 0, len(data)/bytesPerRecord
+	s.due, s.calls, s.records, s.written, s.weight = nil, 0, 0, 0, len(data)
 	return EachState(data, func(id string, state []byte) error {
 		m, err := s.host.Restore(id, state)
 		if err != nil {
@@ -94,6 +95,7 @@ func (s *shard) restore(data []byte) error {
 
 // replay applies one message of the journal.
 func (s *shard) replay(data []byte) error {
+	s.written += len(data)
 	return EachRecord(data, func(id string, nowMS int64, op []byte) error {
 		s.lastMS = max(s.lastMS, nowMS)
 		s.records++
@@ -231,9 +233,10 @@ func (s *shard) settle(o *object) {
 	}
 }
 
-// snapshot hands over a snapshot when enough was written since the last one.
+// snapshot hands over a snapshot when enough was written since the last one: as much as that one has, so that a shard with
+// a hundred thousand calls does not spend its time on snapshots.
 func (s *shard) snapshot() {
-	if s.records >= max(s.host.SnapshotEvery, s.weight) && !s.gate.snapshotting() {
+	if s.records >= s.host.SnapshotEvery && s.written >= s.weight && !s.gate.snapshotting() {
 		s.putSnapshot()
 	}
 }
@@ -252,13 +255,11 @@ func (s *shard) part() {
 }
 
 func (s *shard) putSnapshot() {
-	s.records = 0
-	b, one := make([]byte, 0, s.weight*bytesPerRecord*5/4), []byte(nil)
+	b := make([]byte, 0, s.weight*5/4)
 	for id, o := range s.objects {
-		one = o.machine.AppendSnapshot(one[:0])
-		b = pack.AppendBytes(pack.AppendText(b, id), one)
+		b = pack.AppendNested(pack.AppendText(b, id), o.machine.AppendSnapshot)
 	}
-	s.weight = len(b) / bytesPerRecord
+	s.records, s.written, s.weight = 0, 0, len(b)
 	s.gate.putSnapshot(b)
 }
 

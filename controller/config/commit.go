@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/sipio/sipio/brain"
 )
@@ -22,6 +24,8 @@ const maxAttempts = 100
 // write brings the store level with the change log, asks for a proposal and makes it a revision. When
 // another brain has changed the configuration in between, all of it is done again.
 func (s *Store) write(ctx context.Context, actor string, propose func(base *state) (proposal, error)) (int64, error) {
+	s.turn.begin(ctx, s)
+	defer s.turn.end()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for range maxAttempts {
@@ -36,12 +40,47 @@ func (s *Store) write(ctx context.Context, actor string, propose func(base *stat
 		if p.only || len(p.ops) == 0 {
 			return base.version, nil
 		}
+		began := time.Now()
 		version, err := s.commit(ctx, actor, p)
+		s.turn.took = time.Since(began)
 		if !errors.Is(err, errOvertaken) {
 			return version, err
 		}
 	}
 	return 0, brain.Errorf(brain.EConflict, "the configuration was changed meanwhile, %d times in a row: try again", maxAttempts)
+}
+
+// pause makes the changes of one brain follow each other with gaps: without them another brain, which has to take each
+// of them over before it can make its own, is always too late.
+type pause struct {
+	mu   sync.Mutex
+	took time.Duration // by the last commit
+	over time.Time     // when the last change was
+}
+
+// Gaps between the changes of one brain.
+const (
+	gapCommits = 3 // commits long: taking a change over, and making one
+	longestGap = 100 * time.Millisecond
+)
+
+// begin waits for the turn of a change, and where there is a change log for the gap before it.
+func (p *pause) begin(ctx context.Context, s *Store) {
+	p.mu.Lock()
+	s.mu.Lock()
+	alone := s.log == nil
+	s.mu.Unlock()
+	if gap := time.Until(p.over.Add(min(gapCommits*p.took, longestGap))); gap > 0 && !alone {
+		select {
+		case <-time.After(gap):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (p *pause) end() {
+	p.over = time.Now()
+	p.mu.Unlock()
 }
 
 // commit makes a proposal the next revision and swaps the snapshot. With a change log the change set is

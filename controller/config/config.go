@@ -37,6 +37,7 @@ type Store struct {
 
 	path  string
 	db    *sql.DB
+	turn  pause      // before mu
 	mu    sync.Mutex // one change at a time, from its reading to its snapshot
 	log   Log        // nil without one; set once, under mu
 	state atomic.Pointer[state]

@@ -18,7 +18,7 @@ import (
 // changes each, creates and updates of one row that all of them change, while both stores follow the log.
 // Every acknowledged change is there, every version was given once, and none is missing.
 func TestReplicate_ConcurrentWritersEndEqual(t *testing.T) {
-	const writers, each = 4, 200
+	const writers, each = 4, 100
 	log := newMemLog()
 	stores := []*Store{joined(t, log), joined(t, log)}
 	for _, s := range stores {

@@ -145,7 +145,7 @@ func TestSQLite_BoundsQueuesByItself(t *testing.T) {
 	fresh := brain.Clone(overflow).(*brain.Queue)
 	fresh.ID, fresh.Name = "q_x", "x"
 	serves := &brain.AgentQueueAssignment{ID: "aq_x", AccountID: id, QueueID: overflow.ID, UserID: acme.UserByName["1001"].ID, TierLevel: 1, Mode: "self"}
-	key := &brain.InQueueOption{ID: "opt_x", AccountID: id, QueueID: overflow.ID, Digit: "#", Action: "hangup"}
+	key := &brain.InQueueOption{ID: "opt_x", AccountID: id, QueueID: overflow.ID, Digit: "#", Action: "hangup", CallbackTries: 3, CallbackRetrySec: 300, CallbackWindowSec: 3600}
 	undo := errors.New("taken, and undone")
 	for _, row := range []brain.Resource{fresh, serves, key} {
 		err := writeRevision(context.Background(), s.db, brain.Revision{Version: 98}, []op{opOf(nil, row)}, func() error { return undo })
@@ -170,6 +170,8 @@ func TestSQLite_BoundsQueuesByItself(t *testing.T) {
 		"no key":         {key, func(r brain.Resource) { r.(*brain.InQueueOption).Digit = "A" }},
 		"leads nowhere":  {key, func(r brain.Resource) { r.(*brain.InQueueOption).Action = "route" }},
 		"tells nobody":   {key, func(r brain.Resource) { r.(*brain.InQueueOption).Action = "webhook" }},
+		"serves nobody":  {key, func(r brain.Resource) { r.(*brain.InQueueOption).Action = "deflect" }},
+		"never calls":    {key, func(r brain.Resource) { r.(*brain.InQueueOption).CallbackTries = 0 }},
 		"of no queue":    {key, func(r brain.Resource) { r.(*brain.InQueueOption).QueueID = "q_x" }},
 		"of other's":     {key, func(r brain.Resource) { r.(*brain.InQueueOption).AccountID = beta }},
 		"id of a key":    {key, func(r brain.Resource) { r.(*brain.InQueueOption).ID = "x_1" }},

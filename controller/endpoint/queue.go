@@ -23,6 +23,8 @@ type Queues interface {
 	Agents(ctx context.Context, accountID, userID string, fromMS, toMS int64) ([]api.AgentState, error)
 	// States lists the queues of an account, or one of them, with their callers when entries is set.
 	States(ctx context.Context, accountID, queueID string, fromMS, toMS int64, entries bool) ([]api.QueueState, error)
+	// Supervise brings a supervisor into a talk, changes who hears him, or lets him go. A brain.Error says why not.
+	Supervise(ctx context.Context, accountID string, req *api.SuperviseRequest) (api.SuperviseReply, error)
 	// Counts are totals since the process began, by name, shown in /health.
 	Counts() map[string]int64
 }
@@ -33,6 +35,7 @@ func (s *Server) RegisterQueues(mux *http.ServeMux, queues Queues) {
 	mux.Handle(api.PathAgent, s.gate(http.MethodPost, forCallsWrite, s.agent))
 	mux.Handle(api.PathAgents, s.gate(http.MethodGet, forCalls, s.listAgents))
 	mux.Handle(api.PathQueues, s.gate(http.MethodGet, forCalls, s.listQueues))
+	mux.Handle(api.PathSupervise, s.gate(http.MethodPost, forCallsWrite, s.supervise))
 	mux.Handle(api.PathAgentClaim, s.gate(http.MethodPost, forNodes, s.claim(queues.Claim)))
 	mux.Handle(api.PathAgentConfirm, s.gate(http.MethodPost, forNodes, s.claim(queues.Confirm)))
 	mux.Handle(api.PathAgentMiss, s.gate(http.MethodPost, forNodes, s.claim(func(ctx context.Context, c *api.Claim) (api.ClaimReply, error) {
@@ -43,8 +46,8 @@ func (s *Server) RegisterQueues(mux *http.ServeMux, queues Queues) {
 	})))
 }
 
-// missCauses are why an agent was not reached.
-var missCauses = []string{"no_answer", "busy", "declined", "unreachable", "failed"}
+// missCauses are why an agent was not reached, or, for a callback, the caller.
+var missCauses = []string{"no_answer", "busy", "declined", "unreachable", "caller", "failed"}
 
 // claim answers POST /agent/claim, /agent/confirm and /agent/miss.
 func (s *Server) claim(ask func(context.Context, *api.Claim) (api.ClaimReply, error)) answer {

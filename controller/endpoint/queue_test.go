@@ -55,6 +55,11 @@ func (l *lines) States(_ context.Context, id, queue string, from, to int64, entr
 	return []api.QueueState{{QueueID: "q_1", EWTMS: -1}}, l.fail
 }
 
+func (l *lines) Supervise(_ context.Context, id string, r *api.SuperviseRequest) (api.SuperviseReply, error) {
+	l.note("supervise %s %s %s %s", id, r.EntryID, r.UserID, r.Mode)
+	return api.SuperviseReply{EntryID: r.EntryID, UserID: r.UserID, Mode: r.Mode, Node: "edge1"}, l.fail
+}
+
 func (l *lines) Counts() map[string]int64 { return map[string]int64{"queue_joins": 4} }
 
 // Each question of an operator about queues and agents, the status it gets, and what is asked of the queues: nothing unless
@@ -76,6 +81,12 @@ func TestQueues_QuestionsOfOperators(t *testing.T) {
 		{"POST", api.PathAgent, `{"user_id":"us_1001","action":"queue_leave","queue_id":"q_2"}`, 400, ""},
 		{"POST", api.PathAgent, `{"user_id":"us_1001","action":"break","reason":"` + strings.Repeat("x", maxReason+1) + `"}`, 400, ""},
 		{"POST", api.PathAgent, `{"user_id":"us_1001","status":"available"}`, 400, ""},
+		{"POST", api.PathSupervise, `{"entry_id":"e_1","user_id":"us_1001","mode":"whisper"}`, 200, "supervise acc_1 e_1 us_1001 whisper"},
+		{"POST", api.PathSupervise, `{"entry_id":"e_1","user_id":"us_1001","mode":"stop"}`, 200, "supervise acc_1 e_1 us_1001 stop"},
+		{"POST", api.PathSupervise, `{"entry_id":"e_1","user_id":"us_1001","mode":"leave"}`, 400, ""},
+		{"POST", api.PathSupervise, `{"user_id":"us_1001","mode":"listen"}`, 400, ""},
+		{"POST", api.PathSupervise, `{"entry_id":"e_1","mode":"listen"}`, 400, ""},
+		{"POST", api.PathSupervise, `{"entry_id":"` + strings.Repeat("x", maxID+1) + `","user_id":"us_1001","mode":"listen"}`, 400, ""},
 		{"GET", api.PathAgents, "", 200, "agents acc_1  0 0"},
 		{"GET", api.PathAgents + "?user_id=us_1001&from_ms=5&to_ms=9", "", 200, "agents acc_1 us_1001 5 9"},
 		{"GET", api.PathAgents + "?from_ms=yesterday", "", 400, ""},

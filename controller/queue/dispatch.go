@@ -41,15 +41,26 @@ func recordKey(acct *brain.AccountConfig, o *acd.Order, now time.Time) string {
 	return acct.Account.ID + "/rec/" + now.In(acct.Zone("")).Format(time.DateOnly) + "/" + session.KeyPart(o.Token) + "-" + session.KeyPart(o.Offer.ReservationID) + ".wav"
 }
 
-// place is the announcement of a caller's place, nil when a part of it cannot be found: half of it means nothing. There
-// are no prompts for the expected wait yet.
+// longestSaid bounds the expected wait that is said, in minutes: a longer one says no more than the place does.
+const longestSaid = 120
+
+// place is the announcement of a caller's place and, where the order has it, of his expected wait in whole minutes. A part of
+// which something cannot be found is left out: half of it means nothing.
 func (q *Queues) place(ctx context.Context, acct *brain.AccountConfig, o *acd.Order) []api.MediaRef {
-	language := ""
-	if c := acct.Queues[o.QueueID]; c != nil {
+	files := q.say(ctx, acct, o.QueueID, "position-you-are-number", int64(o.Position))
+	if minutes := max(1, (o.EWTMS+59_999)/60_000); o.EWTMS >= 0 && minutes <= longestSaid && files != nil {
+		files = append(files, q.say(ctx, acct, o.QueueID, "position-expected-minutes", minutes)...)
+	}
+	return files
+}
+
+// say is a prompt and a number behind it, nil when one of them cannot be found.
+func (q *Queues) say(ctx context.Context, acct *brain.AccountConfig, queueID, prompt string, n int64) []api.MediaRef {
+	language, number := "", strconv.FormatInt(n, 10)
+	if c := acct.Queues[queueID]; c != nil {
 		language = c.Language
 	}
-	number := strconv.Itoa(o.Position)
-	files, err := q.sounds.Resolve(ctx, acct, brain.Sound{Prompt: "position-you-are-number", Language: language})
+	files, err := q.sounds.Resolve(ctx, acct, brain.Sound{Prompt: prompt, Language: language})
 	if err == nil {
 		var spoken []api.MediaRef
 		if spoken, err = q.sounds.Resolve(ctx, acct, brain.Sound{Text: number, Language: language}); err != nil {
@@ -58,7 +69,7 @@ func (q *Queues) place(ctx context.Context, acct *brain.AccountConfig, o *acd.Or
 		files = append(files, spoken...)
 	}
 	if err != nil {
-		q.log.Warn("a caller does not hear his place", "account", acct.Account.ID, "queue", o.QueueID, "err", err)
+		q.log.Warn("a caller does not hear a part of an announcement", "account", acct.Account.ID, "queue", queueID, "prompt", prompt, "err", err)
 		return nil
 	}
 	return files

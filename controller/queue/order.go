@@ -48,6 +48,10 @@ func (q *Queues) Effects(accountID string, e presence.Effects) {
 // carry takes one order to its node, again and again until it is taken, refused or late. What a dispatch came to that the
 // node did not take is told to the desk; an exit the desk gives again by itself; nobody needs a late position.
 func (q *Queues) carry(ctx context.Context, e *errand) {
+	if e.Kind == acd.OrderCallback {
+		q.callBack(ctx, e)
+		return
+	}
 	why, unsure := q.deliver(ctx, e)
 	if why == "" {
 		q.push.done.Add(1)
@@ -97,7 +101,7 @@ func (q *Queues) gone(ctx context.Context, e *errand) bool {
 // deliver says why the node did not take the order, "" when it did. unsure: it may have taken it, its answer did not come.
 func (q *Queues) deliver(ctx context.Context, e *errand) (why string, unsure bool) {
 	until := time.UnixMilli(e.UntilMS)
-	if soon := q.Now().Add(dispatchTime); e.Kind == acd.OrderDispatch && until.After(soon) {
+	if soon := q.Now().Add(dispatchTime); (e.Kind == acd.OrderDispatch || e.Kind == acd.OrderCallback) && until.After(soon) {
 		until = soon
 	}
 	why = "too late when its turn came"
@@ -149,6 +153,8 @@ func (q *Queues) try(ctx context.Context, acct *brain.AccountConfig, n *brain.No
 		op.Dispatch = &api.Dispatch{ReservationID: e.Offer.ReservationID, Fence: e.Offer.Fence, UserID: e.Offer.UserID}
 	case acd.OrderExit:
 		op.Kind, op.Outcome = api.OpExit, e.Outcome
+	case acd.OrderCallback:
+		op.Kind, op.Callback = api.OpCallback, callOf(acct, &e.Order, q.Now())
 	case acd.OrderPosition:
 		if op.Kind, op.Files = api.OpPosition, q.place(ctx, acct, &e.Order); len(op.Files) == 0 {
 			return api.OpReply{OK: true}, nil // nothing to hear

@@ -139,6 +139,16 @@ func (q *Queues) Leave(ctx context.Context, accountID, entryID, outcome string) 
 	return err
 }
 
+// Callback has a caller keep his place while he hangs up. why says in a word that he cannot: he is with an agent, or has no
+// place any more. Again it changes nothing.
+func (q *Queues) Callback(ctx context.Context, accountID string, c *acd.Callback) (why string, err error) {
+	reply, err := q.verdict(ctx, accountID, acd.AppendCallback(nil, c))
+	if err != nil || reply.Granted {
+		return "", err
+	}
+	return reply.Why, nil
+}
+
 // Claim asks whether the agent who has answered may have the caller.
 func (q *Queues) Claim(ctx context.Context, c *api.Claim) (api.ClaimReply, error) {
 	q.claims.Add(1)

@@ -209,7 +209,9 @@ func TestQueues_SayThePlace(t *testing.T) {
 		node := newEdge(t, nil)
 		q, _, _ := newQueues(t, map[string]*edge{"n": node})
 		q.sounds = sounds{missing: missing}
-		q.Effects("acc_1", orders(order(acd.OrderPosition, "n", "e1", 12)))
+		told := order(acd.OrderPosition, "n", "e1", 12)
+		told.EWTMS = -1
+		q.Effects("acc_1", orders(told))
 		until(t, q, "queue_orders_done", 1)
 		var heard []string
 		for _, op := range node.ops {
@@ -219,6 +221,24 @@ func TestQueues_SayThePlace(t *testing.T) {
 		}
 		if got := strings.Join(heard, " "); got != want || (want == "") != (len(node.ops) == 0) {
 			t.Errorf("without %q: %q in %d ops, want %q", missing, got, len(node.ops), want)
+		}
+	}
+}
+
+// The expected wait is said behind the place, in minutes begun, where the desk knows it and it is not too long to be of use.
+func TestQueues_SayTheExpectedWait(t *testing.T) {
+	const place, wait = "position-you-are-number say:2", " position-expected-minutes say:"
+	for ewtMS, want := range map[int64]string{
+		-1: place, 0: place + wait + "1", 60_000: place + wait + "1", 60_001: place + wait + "2", 120 * 60_000: place + wait + "120", 120*60_000 + 1: place,
+	} {
+		q, _, o := newQueues(t, nil)
+		q.sounds = sounds{}
+		var heard []string
+		for _, f := range q.place(t.Context(), o.acct, &acd.Order{QueueID: "q_1", Position: 2, EWTMS: ewtMS}) {
+			heard = append(heard, strings.TrimSuffix(f.Key, "/"))
+		}
+		if got := strings.Join(heard, " "); got != want {
+			t.Errorf("%d ms: %q, want %q", ewtMS, got, want)
 		}
 	}
 }

@@ -41,5 +41,5 @@ func (q *Queues) writeRecord(r *record) {
 		slog.String("caller_number", r.CallerNumber), slog.String("caller_name", r.CallerName), slog.String("label", r.Label),
 		slog.String("outcome", r.Outcome), slog.Bool("short", r.Short), slog.Int("priority", r.Priority), slog.Int("misses", r.Misses),
 		slog.Int64("enqueued_ms", r.EnqueuedMS), slog.Int64("connected_ms", r.ConnectedMS), slog.Int64("end_ms", r.EndMS),
-		slog.String("user", r.UserID), slog.Int64("wrap_up_ms", r.WrapUpMS))
+		slog.String("user", r.UserID), slog.Int64("wrap_up_ms", r.WrapUpMS), slog.Bool("callback", r.Callback))
 }

@@ -74,11 +74,8 @@ func (c *Calls) effect(ctx context.Context, accountID string, reply *session.Rep
 			c.Tagged(accountID, reply.CallID, e.Label, e.Value)
 		}
 		return nil
-	case session.EffectQueueLeft:
-		if c.Queues == nil {
-			return errNobody
-		}
-		return c.Queues.Leave(ctx, accountID, e.EntryID, e.Outcome)
+	case session.EffectQueueLeft, session.EffectQueueCallback, session.EffectQueueMissed:
+		return c.place(ctx, accountID, reply, e)
 	case session.EffectQueueWebhook:
 		return c.webhook(ctx, accountID, reply, e)
 	case session.EffectEnded:
@@ -88,6 +85,19 @@ func (c *Calls) effect(ctx context.Context, accountID string, reply *session.Rep
 		return nil
 	}
 	return errors.New("an effect that nobody knows")
+}
+
+// place says what becomes of a caller's place in a queue.
+func (c *Calls) place(ctx context.Context, accountID string, reply *session.Reply, e *session.Effect) error {
+	switch {
+	case c.Queues == nil:
+		return errNobody
+	case e.Kind == session.EffectQueueCallback:
+		return c.calledBack(ctx, accountID, reply, e)
+	case e.Kind == session.EffectQueueMissed:
+		return c.missed(ctx, accountID, *e.Missed)
+	}
+	return c.Queues.Leave(ctx, accountID, e.EntryID, e.Outcome)
 }
 
 func (c *Calls) message(ctx context.Context, accountID string, e *session.Effect) error {

@@ -202,13 +202,14 @@ func office(t testing.TB) *brain.AccountConfig {
 		"edges":[{"source":"in","target":"menu"},{"source":"menu","target":"ask"},{"source":"ask","target":"say"}]}`
 	return brain.NewAccountConfig(1, brain.AccountRows{
 		Account:    brain.Account{ID: "acc_1", Name: "office"},
-		Users:      []brain.SIPUser{{ID: "us_1", AccountID: "acc_1", Username: "101", VoicemailID: "vm_1"}},
+		Users:      []brain.SIPUser{{ID: "us_1", AccountID: "acc_1", Username: "101", VoicemailID: "vm_1", Status: brain.StatusActive}},
 		Voicemails: []brain.Voicemail{{ID: "vm_1", AccountID: "acc_1", QuotaMB: 10, MaxMessageSec: 60, PINHash: "hash:975310"}},
 		Messages:   []*brain.VoicemailMessage{{ID: "msg_1", AccountID: "acc_1", VoicemailID: "vm_1", ObjectKey: "acc_1/vm/vm_1/msg_1.wav", Bytes: 1}},
 		Queues: []brain.Queue{{ID: "q_1", AccountID: "acc_1", Name: "sales", QueueFullDestKind: brain.DestVoicemail, QueueFullDestID: "vm_1"},
 			{ID: "q_2", AccountID: "acc_1", Name: "other"}},
 		Options: []brain.InQueueOption{{ID: "opt_1", AccountID: "acc_1", QueueID: "q_1", Digit: "1", Action: "route", DestKind: brain.DestVoicemail, DestID: "vm_1"},
-			{ID: "opt_2", AccountID: "acc_1", QueueID: "q_1", Digit: "2", Action: "webhook", WebhookURL: "https://crm.example.com/key", StayInQueue: true}},
+			{ID: "opt_2", AccountID: "acc_1", QueueID: "q_1", Digit: "2", Action: "webhook", WebhookURL: "https://crm.example.com/key", StayInQueue: true},
+			{ID: "opt_3", AccountID: "acc_1", QueueID: "q_1", Digit: "3", Action: "callback", CallbackTries: 2, CallbackRetrySec: 60, CallbackWindowSec: 600}},
 		Flows: []*brain.CallFlow{row("flow_1", ask, 2), row("flow_draft", ask, 0), row("flow_broken", `{"start":"none"}`, 1)},
 	})
 }

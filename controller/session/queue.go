@@ -17,6 +17,10 @@ type Queues interface {
 	Join(ctx context.Context, accountID string, j *acd.Join) (acd.Joined, []api.Dispatch, error)
 	// Leave gives a place back, at least once. One that nobody has is no error.
 	Leave(ctx context.Context, accountID, entryID, outcome string) error
+	// Callback has a caller keep his place while he hangs up, at least once. why: he cannot.
+	Callback(ctx context.Context, accountID string, c *acd.Callback) (why string, err error)
+	// Miss says that somebody who was called back did not take the call, at least once.
+	Miss(ctx context.Context, c *api.Claim) (api.ClaimReply, error)
 	// Ring has the agents rung whom a Join gave, when no reply takes them to the node. It does not wait.
 	Ring(accountID string, j *acd.Join, offers []acd.Offer)
 }
@@ -76,6 +80,25 @@ func (c *Calls) still(ctx context.Context, f *api.FlowRequest, entryID string) (
 func (c *Calls) Waits(ctx context.Context, accountID, token, entryID string) (bool, error) {
 	now, err := c.Owner.Step(ctx, accountID, token, &session.Request{})
 	return err == nil && now.Entry == entryID, err
+}
+
+// calledBack has the desk call a caller back. When it cannot, an agent has answered for him or his place is gone: he has hung up,
+// and that is all.
+func (c *Calls) calledBack(ctx context.Context, accountID string, reply *session.Reply, e *session.Effect) error {
+	why, err := c.Queues.Callback(ctx, accountID, e.Callback)
+	if err == nil && why != "" {
+		c.Log.LogAttrs(ctx, slog.LevelWarn, "a caller is not called back", slog.String("account", accountID), slog.String("call_id", reply.CallID),
+			slog.String("entry", e.EntryID), slog.String("why", why))
+		return c.Queues.Leave(ctx, accountID, e.EntryID, acd.LeftAbandoned)
+	}
+	return err
+}
+
+// missed tells the desk of a callback that was not taken. One that the desk gave up before is no error.
+func (c *Calls) missed(ctx context.Context, accountID string, claim api.Claim) error {
+	claim.AccountID = accountID
+	_, err := c.Queues.Miss(ctx, &claim)
+	return err
 }
 
 // rejoin asks for a place again that was given back for a call which had lapsed, when its node has come back

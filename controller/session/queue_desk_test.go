@@ -59,6 +59,26 @@ func (s *served) Leave(_ context.Context, _, entryID, outcome string) error {
 	return err
 }
 
+func (s *served) Callback(_ context.Context, _ string, c *acd.Callback) (string, error) {
+	v, err := s.verdict(acd.AppendCallback(nil, c))
+	return v.Why, err
+}
+
+func (s *served) Miss(_ context.Context, c *api.Claim) (api.ClaimReply, error) {
+	v, err := s.verdict(acd.AppendMiss(nil, c.ReservationID, c.Fence, c.Cause))
+	return api.ClaimReply{Granted: v.Granted, Why: v.Why}, err
+}
+
+func (s *served) verdict(op []byte) (acd.Verdict, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	reply, _, err := s.desk.Apply(s.now(), op)
+	if err != nil {
+		return acd.Verdict{}, err
+	}
+	return acd.ReadVerdict(reply)
+}
+
 func (s *served) Ring(string, *acd.Join, []acd.Offer) {}
 
 // callers counts who waits and who is served, and all who ever came.

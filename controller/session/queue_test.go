@@ -62,6 +62,21 @@ func (l *line) Leave(_ context.Context, _, entryID, outcome string) error {
 	return nil
 }
 
+// Callback refuses with exit, when that is set.
+func (l *line) Callback(_ context.Context, _ string, c *acd.Callback) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.log = append(l.log, "callback "+c.EntryID+" "+c.Number)
+	return l.exit, l.fail
+}
+
+func (l *line) Miss(_ context.Context, c *api.Claim) (api.ClaimReply, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.log = append(l.log, fmt.Sprintf("miss %s %s/%d %s", c.AccountID, c.ReservationID, c.Fence, c.Cause))
+	return api.ClaimReply{}, l.fail
+}
+
 func (l *line) Ring(_ string, j *acd.Join, offers []acd.Offer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -153,6 +153,7 @@ func (d *Door) endpoints() []endpoint {
 	return []endpoint{
 		{api.PathAuth, http.MethodPost, api.MaxBody, d.decision},
 		{api.PathRoute, http.MethodPost, api.MaxBody, d.decision},
+		{api.PathRefer, http.MethodPost, api.MaxBody, d.decision},
 		{api.PathPresenceEvent, http.MethodPost, maxEventBody, d.presenceEvent},
 		{api.PathHealth, http.MethodGet, 0, d.health},
 	}
@@ -184,7 +185,7 @@ func (d *Door) stop() {
 	}
 }
 
-// decision answers /auth and /route.
+// decision answers /auth, /route and /refer.
 func (d *Door) decision(req *request) reply {
 	d.decisions.Add(1)
 	q := question{req.path, string(req.contentType), req.body, req.received.Add(d.cfg.Deadline), new(atomic.Bool)}

@@ -16,7 +16,7 @@ const whySurvival = "survival: decided by the node, no brain answered"
 // answer decides a question from the bundle; call tells that a call goes on by it. It is not ok for everything
 // the bundle does not know: then the phone is asked to come back.
 func (s *survival) answer(q *question) (rep reply, call, ok bool) {
-	if s == nil {
+	if s == nil || q.path == api.PathRefer { // a transfer can wait
 		return reply{}, false, false
 	}
 	now := time.Now()

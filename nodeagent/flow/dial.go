@@ -28,6 +28,9 @@ func (k *call) dial(ctx context.Context, seq int64, p api.CommandParams) (result
 	if done, ok := k.dialedBefore(ctx, seq); ok {
 		return done, nil
 	}
+	if err := k.bringBack(ctx); err != nil {
+		return result{}, err
+	}
 	k.keys.clear()
 	k.bridged = time.Time{}
 	k.mu.Lock()

@@ -49,7 +49,10 @@ func (k *call) lost(ctx context.Context) bool {
 // end ends the call's dialogs at the edge.
 func (k *call) end(ctx context.Context) {
 	k.cause = causeLost
-	for _, callID := range []string{k.callID, k.leg} {
+	k.mu.Lock()
+	dialogs := append([]string{k.callID, k.leg}, k.spied...)
+	k.mu.Unlock()
+	for _, callID := range dialogs {
 		if callID == "" {
 			continue
 		}

@@ -31,7 +31,7 @@ func (c *Calls) Recording(ctx context.Context, op api.Op) (api.OpReply, error) {
 		if op.Key == "" {
 			return api.OpReply{}, errors.New("a recording needs a key")
 		}
-		k.takeBack(ctx, "for", "a recording") // nothing is written of what goes past the media server
+		_ = k.takeBack(ctx, "for", "a recording") // it says why not; nothing is written of what goes past the media server
 		return api.OpReply{}, k.recordNow(ctx, op.Key, c.order)
 	case "stop":
 		return api.OpReply{}, k.stopNow(ctx, c.order)

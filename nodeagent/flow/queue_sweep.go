@@ -6,13 +6,16 @@ import (
 	"time"
 )
 
-// strayAfter is how long an agent's leg may be nobody's: its caller's call changes hands meanwhile.
+// strayAfter is how long an agent's or a supervisor's leg may be nobody's: its caller's call changes hands meanwhile.
 const strayAfter = 10 * time.Second
 
 // talks says that a channel is connected to another one by uuid_bridge, past the media server or not.
 func (r channelRow) talks() bool {
 	return slices.Contains([]string{"CS_SOFT_EXECUTE", "CS_EXCHANGE_MEDIA", "CS_HIBERNATE"}, r.State)
 }
+
+// listens says that a supervisor's channel listens to a talk, which it ends with.
+func (r channelRow) listens() bool { return r.Application == "eavesdrop" }
 
 // list asks FreeSWITCH for its channels. It takes a while when there are many: orders to ring an agent do not wait for it.
 func (c *Calls) list(ctx context.Context) (string, error) {
@@ -21,12 +24,13 @@ func (c *Calls) list(ctx context.Context) (string, error) {
 	return c.cfg.Switch.Job(ctx, "show channels as json")
 }
 
-// lookLeg judges an agent's leg: one that neither talks nor is waited for here is hung up after strayAfter.
+// lookLeg judges the leg of an agent or supervisor: one that neither talks, nor listens, nor is waited for here is hung up
+// after strayAfter.
 func (c *Calls) lookLeg(ctx context.Context, row channelRow, now time.Time) {
 	c.mu.Lock()
 	since, known := c.strays[row.UUID]
 	switch {
-	case c.legs[row.UUID] != nil || row.talks():
+	case c.legs[row.UUID] != nil || c.spies[row.UUID] != nil || row.talks() || row.listens():
 		delete(c.strays, row.UUID)
 		since = now
 	case !known:
@@ -37,7 +41,7 @@ func (c *Calls) lookLeg(ctx context.Context, row channelRow, now time.Time) {
 	if now.Sub(since) < strayAfter {
 		return
 	}
-	c.log.Warn("an agent's leg of nobody is hung up", "channel", row.UUID, "for", now.Sub(since))
+	c.log.Warn("a leg of nobody is hung up", "channel", row.UUID, "for", now.Sub(since))
 	if _, err := c.order(ctx, "uuid_kill "+row.UUID+" NORMAL_CLEARING"); err != nil {
 		c.log.Warn("it could not be hung up", "channel", row.UUID, "error", err)
 	}

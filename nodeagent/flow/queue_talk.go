@@ -12,20 +12,12 @@ import (
 )
 
 const (
-	takeBackTime = 15 * time.Second
-	offerTime    = 4 * time.Second // a phone answers an offer
-	offerLook    = 20 * time.Millisecond
-	bridgeTime   = 5 * time.Second // FreeSWITCH connects two channels
-	partedTime   = time.Second     // a caller whose agent hung up in that moment comes back
-	statusOf     = "sip_invite_failure_status"
+	bridgeTime   = 5 * time.Second                       // FreeSWITCH connects two channels
+	partedTime   = time.Second                           // a caller whose agent hung up in that moment comes back
 	afterTalk    = "transfer_after_bridge=away:XML:away" // to an agent again, as after the death of one
 	noAfterTalk  = "transfer_after_bridge"
-	readCodec    = "read_codec"
 	lastBridgeTo = "last_bridge_to"
 )
-
-// releaseLooks are the pauses after which a release is looked at: a phone may refuse late.
-var releaseLooks = []time.Duration{200 * time.Millisecond, 300 * time.Millisecond, time.Second, 3 * time.Second, 8 * time.Second}
 
 // serveBy lets the caller talk to the agent of the leg that won. It returns when the caller has gone, or has come back
 // from the talk by a connection of its own (another runner reports it then). talked is false when the two could not be
@@ -127,16 +119,18 @@ func (k *call) talk(ctx context.Context, s service, l *leg) time.Duration {
 	confirmed := false
 	meanwhile.Go(func() { confirmed = k.of.confirm(talking, k.uuid, s, k.log) })
 	if l.d.Release && l.d.RecordKey == "" {
-		meanwhile.Go(func() { k.release(talking, l) })
+		meanwhile.Go(func() { k.keepReleased(talking, l) })
 	}
+	l.e.whileTalking(func(do func(context.Context)) { meanwhile.Go(func() { do(talking) }) })
 	for why := wakeEvent; why != wakeGone; {
 		_, why = k.next(ctx, nil)
 		k.keys.clear() // they are for the agent
 	}
 	took := time.Since(k.bridged)
+	l.e.whileTalking(nil)
 	hush()
 	meanwhile.Wait()
-	k.setReleased("")
+	k.stays()
 	if !confirmed && !k.stopping { // before it hears that he has gone
 		last, cancel := context.WithTimeout(ctx, brainPatience)
 		defer cancel()
@@ -160,139 +154,6 @@ func (c *Calls) confirm(ctx context.Context, channel string, s service, log *slo
 		log.Debug("a talk is confirmed once more", "error", err)
 	}
 	return true
-}
-
-// release has the two phones send each other their media, past the media server. Each is asked first whether it takes
-// an offer in a call at all: of one that refuses, FreeSWITCH could bring the talk back only late, or never. It says success
-// whatever happens then: a phone that refuses all the same is known by a variable, and the media comes back for good. The
-// order names the agent's leg, because FreeSWITCH waits ten seconds for the phone that it names, when that one refuses, and
-// takes nothing back before: callers come from carriers, of whom some refuse, agents have phones of the platform.
-func (k *call) release(ctx context.Context, l *leg) {
-	law, err := k.of.variable(ctx, k.uuid, readCodec)
-	l.mu.Lock()
-	theirs := l.law
-	l.mu.Unlock()
-	if err != nil || law == "" || law != theirs {
-		k.log.Debug("the media stays here", "caller", law, "agent", theirs, "error", err)
-		return
-	}
-	for _, side := range [][2]string{{k.uuid, l.uuid}, {l.uuid, k.uuid}} {
-		if answer, err := k.of.offer(ctx, side[0], side[1]); err != nil || answer != "" {
-			k.log.Info("the media stays here: a phone takes no offer in a call", "channel", side[0], "answer", answer, "error", err)
-			return
-		}
-	}
-	k.mu.Lock()
-	recorded := k.rec.file != ""
-	k.mu.Unlock()
-	if recorded {
-		return // an operator wants it
-	}
-	legs := []string{k.uuid, l.uuid}
-	for _, uuid := range legs {
-		if _, err := k.of.order(ctx, "uuid_setvar "+uuid+" "+statusOf); err != nil {
-			return
-		}
-	}
-	if ctx.Err() != nil {
-		return
-	}
-	k.setReleased(l.uuid)
-	said := make(chan error, 1)
-	go func() { // it may say nothing for those ten seconds
-		_, err := k.of.cfg.Switch.Job(ctx, "uuid_media off "+l.uuid)
-		said <- err
-	}()
-	for _, pause := range releaseLooks {
-		look := time.NewTimer(pause)
-		for waiting := true; waiting; {
-			select {
-			case <-look.C:
-				waiting = false
-			case err := <-said:
-				if err != nil {
-					k.takeBack(ctx, "error", err)
-					return
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
-		if status := k.of.refused(ctx, legs); status != "" {
-			k.takeBack(ctx, "refused", status)
-			return
-		}
-	}
-}
-
-// offer offers a phone its media as it runs, and returns the status with which it refused, "" when it took the offer.
-// FreeSWITCH tells on the other side's channel: it takes away what stands there, or writes the status.
-func (c *Calls) offer(ctx context.Context, channel, other string) (refused string, err error) {
-	const asked = "asked"
-	if _, err = c.order(ctx, "uuid_setvar "+other+" "+statusOf+" "+asked); err != nil {
-		return "", err
-	}
-	if _, err = c.order(ctx, "uuid_media_reneg "+channel); err != nil {
-		return "", err
-	}
-	ctx, cancel := context.WithTimeout(ctx, offerTime)
-	defer cancel()
-	look := time.NewTicker(offerLook)
-	defer look.Stop()
-	for {
-		select {
-		case <-look.C:
-			if refused, err = c.variable(ctx, other, statusOf); err != nil || refused != asked {
-				return refused, err
-			}
-		case <-ctx.Done():
-			return "", fmt.Errorf("no answer to an offer: %w", context.Cause(ctx))
-		}
-	}
-}
-
-// refused is the status with which one of two phones refused its part of a release, "" = none.
-func (c *Calls) refused(ctx context.Context, legs []string) string {
-	for _, uuid := range legs {
-		if status, err := c.variable(ctx, uuid, statusOf); err == nil && status != "" {
-			return status
-		}
-	}
-	return ""
-}
-
-// takeBack brings the media of a talk back to the media server. FreeSWITCH refuses that while it still waits for a phone's
-// answer.
-func (k *call) takeBack(ctx context.Context, why ...any) {
-	leg := k.setReleased("")
-	if leg == "" {
-		return
-	}
-	k.log.Info("the media comes back", why...)
-	for deadline := time.Now().Add(takeBackTime); ; {
-		_, err := k.of.cfg.Switch.Job(ctx, "uuid_media "+leg)
-		if err == nil || ctx.Err() != nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			k.log.Error("the media of a talk did not come back", "error", err)
-			return
-		}
-		select {
-		case <-time.After(lookEvery):
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// setReleased notes whose leg was told to send its media past the media server, "" = none, and returns what was noted.
-func (k *call) setReleased(leg string) string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	before := k.released
-	k.released = leg
-	return before
 }
 
 // servedBefore says what became of a talk after which the caller is back, whichever runner had begun it. When none came

@@ -133,13 +133,13 @@ func (c *Calls) sweep(ctx context.Context, now time.Time) error {
 	}
 	seen := map[string]bool{}
 	for _, row := range list.Rows {
-		if strings.HasPrefix(row.UUID, legPrefix) {
+		if strings.HasPrefix(row.UUID, legPrefix) || strings.HasPrefix(row.UUID, spyPrefix) {
 			seen[row.UUID] = true
 			c.lookLeg(ctx, row, now)
 			continue
 		}
-		if row.UUID == "" || row.Direction != "inbound" {
-			continue // legs that a dial made go with their caller
+		if !row.ofCaller() {
+			continue
 		}
 		seen[row.UUID] = true
 		c.look(ctx, row, now)

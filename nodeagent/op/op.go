@@ -136,10 +136,13 @@ func read(body []byte) (api.Op, error) {
 	return op, nil
 }
 
-// content is what an order has to say again under its id. One about an agent who is rung tells how much time is left,
+// content is what an order has to say again under its id. One about a phone that is rung tells how much time is left,
 // which becomes less: what counts is whom it rings for whom.
 func content(op api.Op, body []byte) [sha256.Size]byte {
-	if op.Dispatch != nil {
+	switch {
+	case op.Callback != nil:
+		body = fmt.Appendf(nil, "%q %q %q %q %q", op.Kind, op.Token, op.EntryID, op.Callback.Number, op.Callback.ReservationID)
+	case op.Dispatch != nil:
 		body = fmt.Appendf(nil, "%q %q %q %q %q", op.Kind, op.Token, op.EntryID, op.Why, op.Dispatch.ReservationID)
 	}
 	return sha256.Sum256(body)

@@ -77,22 +77,27 @@ func TestHandler_CarriesOutOnce(t *testing.T) {
 	}
 }
 
-func TestHandler_DispatchGivenAgainHasLessTime(t *testing.T) {
-	// Proves that an agent is rung once though the same order comes with another rest of its time, as from a brain that was started
-	// again meanwhile; an order about another agent under the same id is refused.
-	rung := 0
-	h := newHandler(t, map[string]Func{"dispatch": func(context.Context, api.Op) (api.OpReply, error) {
-		rung++
-		return api.OpReply{}, nil
-	}})
-	for _, row := range []struct {
-		reservation string
-		leaseMS     int
-		want        int
-	}{{"r1", 20_000, 200}, {"r1", 13_000, 200}, {"r2", 13_000, http.StatusConflict}} {
-		order := fmt.Sprintf(`{"id":"1","kind":"dispatch","token":"t","entry_id":"e","dispatch":{"reservation_id":%q,"lease_ms":%d}}`, row.reservation, row.leaseMS)
-		if code, _ := post(h, "secret", order); code != row.want || rung != 1 {
-			t.Errorf("%s: %d, rung %d times", order, code, rung)
+func TestHandler_RingsOnceWhateverTimeIsLeft(t *testing.T) {
+	// Proves that a phone is rung once though the same order comes with another rest of its time, as from a brain that was started
+	// again meanwhile; an order about another reservation under the same id is refused.
+	for kind, order := range map[string]string{
+		"dispatch": `{"id":"1","kind":"dispatch","token":"t","entry_id":"e","dispatch":{"reservation_id":%q,"lease_ms":%d}}`,
+		"callback": `{"id":"1","kind":"callback","token":"t","entry_id":"e","callback":{"reservation_id":%q,"ring_ms":%d}}`,
+	} {
+		rung := 0
+		h := newHandler(t, map[string]Func{kind: func(context.Context, api.Op) (api.OpReply, error) {
+			rung++
+			return api.OpReply{}, nil
+		}})
+		for _, row := range []struct {
+			reservation string
+			leftMS      int
+			want        int
+		}{{"r1", 20_000, 200}, {"r1", 13_000, 200}, {"r2", 13_000, http.StatusConflict}} {
+			order := fmt.Sprintf(order, row.reservation, row.leftMS)
+			if code, _ := post(h, "secret", order); code != row.want || rung != 1 {
+				t.Errorf("%s: %d, rung %d times", order, code, rung)
+			}
 		}
 	}
 }

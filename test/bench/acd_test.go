@@ -100,7 +100,7 @@ func (c *centre) fill(ctx context.Context, waiting, callers int) error {
 	return err
 }
 
-// work lets callers make turns for a time, each one after the other.
+// work lets callers make turns for a time, each one after the other and with a context of his own, as requests of nodes have.
 func (c *centre) work(b *testing.B, callers int, during time.Duration) (round, float64) {
 	b.Helper()
 	var all sync.WaitGroup
@@ -108,6 +108,8 @@ func (c *centre) work(b *testing.B, callers int, during time.Duration) (round, f
 	began, cpuBefore := time.Now(), cpuTime(b)
 	for i := range callers {
 		all.Go(func() {
+			ctx, cancel := context.WithCancel(b.Context())
+			defer cancel()
 			at := time.Now()
 			took := func() {
 				now := time.Now()
@@ -115,7 +117,7 @@ func (c *centre) work(b *testing.B, callers int, during time.Duration) (round, f
 				at = now
 			}
 			for ; at.Sub(began) < during; turns[i]++ {
-				if err := c.turn(b.Context(), took); err != nil {
+				if err := c.turn(ctx, took); err != nil {
 					b.Errorf("caller %d: %v", i, err)
 					return
 				}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -85,7 +84,7 @@ func New(opt Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(4 * Size)
+	ports, err := edge.FreePorts(4 * Size)
 	if err != nil {
 		return nil, err
 	}
@@ -282,23 +281,4 @@ func (c *Cluster) Tails(n int) string {
 		b.WriteString(p.Tail(n))
 	}
 	return b.String()
-}
-
-// freePorts picks ports below those that the system gives to outgoing connections: one of a process that was killed
-// must still be free when the process is started again.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for tries := 0; len(ports) < n && tries < 1000; tries++ {
-		port := 20000 + rand.N(12000)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		defer l.Close()
-		ports = append(ports, port)
-	}
-	if len(ports) < n {
-		return nil, errors.New("no free ports from 20000 to 32000")
-	}
-	return ports, nil
 }

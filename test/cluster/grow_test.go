@@ -108,7 +108,7 @@ func startSolo(t *testing.T, ctx context.Context) *growing {
 func portsInARow(t *testing.T, n int) int {
 	t.Helper()
 	for range 50 {
-		list, err := freePorts(1)
+		list, err := edge.FreePorts(1)
 		if err != nil {
 			t.Fatal(err)
 		}

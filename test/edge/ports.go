@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 )
 
@@ -16,9 +17,12 @@ func portAfter(p int) int {
 	return p + 1
 }
 
-// Addresses returns n addresses on 127.0.0.1, each free for UDP and TCP at this moment; see freePorts.
+// FreePorts returns n ports of 127.0.0.1 that are free for UDP and TCP, and nobody else's soon.
+func FreePorts(n int) ([]int, error) { return freePorts("127.0.0.1", n) }
+
+// Addresses returns n addresses on 127.0.0.1 with such ports.
 func Addresses(n int) ([]string, error) {
-	ports, err := freePorts("127.0.0.1", n)
+	ports, err := FreePorts(n)
 	list := make([]string, len(ports))
 	for i, port := range ports {
 		list[i] = fmt.Sprintf("127.0.0.1:%d", port)
@@ -26,35 +30,58 @@ func Addresses(n int) ([]string, error) {
 	return list, err
 }
 
-// freePorts returns n ports that are free for UDP and TCP on ip at this moment. They lie above the range from which the
-// kernel gives ports to connections, so that none takes one while its owner is being restarted.
-func freePorts(ip string, n int) ([]int, error) {
-	const first, last = 61000, 65500
-	var ports []int
-	var held []interface{ Close() error }
-	defer func() {
-		for _, h := range held {
-			_ = h.Close()
-		}
-	}()
-	for tries := 0; len(ports) < n && tries < 1000; tries++ {
-		port := first + rand.IntN(last-first)
-		l, err := net.Listen("tcp", net.JoinHostPort(ip, fmt.Sprint(port)))
-		if err != nil {
-			continue
-		}
-		held = append(held, l)
-		u, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(ip), Port: port})
-		if err != nil {
-			continue
-		}
-		held = append(held, u)
-		ports = append(ports, port)
+// ports of this process: a block of those above the range from which the kernel gives ports to connections, so that none
+// takes one while its owner is being restarted. They are handed out in turn, so that one that was found free and is not bound yet is
+// not found again.
+var ports struct {
+	mu    sync.Mutex
+	held  *os.File // nobody else on this machine has the block while it is open: until this process ends
+	first int
+	next  int
+}
+
+const (
+	firstPort  = 61000
+	blockPorts = 300
+	blocks     = 15
+)
+
+// freePorts returns n ports that are free for UDP and TCP on ip at this moment, and nobody else's soon.
+func freePorts(ip string, n int) (free []int, err error) {
+	ports.mu.Lock()
+	defer ports.mu.Unlock()
+	start := rand.IntN(blocks)
+	for i := 0; ports.held == nil && i < blocks; i++ {
+		ports.first = firstPort + (start+i)%blocks*blockPorts
+		ports.held, err = lock(fmt.Sprintf("sipio-ports-%d.lock", ports.first))
 	}
-	if len(ports) < n {
-		return nil, fmt.Errorf("no free ports on %s", ip)
+	if ports.held == nil {
+		return nil, fmt.Errorf("no block of ports is free: %w", err)
 	}
-	return ports, nil
+	for range blockPorts {
+		port := ports.first + ports.next
+		ports.next = (ports.next + 1) % blockPorts
+		if isFree(ip, port) {
+			free = append(free, port)
+		}
+		if len(free) == n {
+			return free, nil
+		}
+	}
+	return nil, fmt.Errorf("no %d free ports on %s", n, ip)
+}
+
+func isFree(ip string, port int) bool {
+	l, err := net.Listen("tcp", net.JoinHostPort(ip, fmt.Sprint(port)))
+	if err != nil {
+		return false
+	}
+	defer l.Close()
+	u, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(ip), Port: port})
+	if err != nil {
+		return false
+	}
+	return u.Close() == nil
 }
 
 // rtpRanges takes 1,000 ports for rtpengine, and picks the first of 500 for the media server, below the ephemeral range and

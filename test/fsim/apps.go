@@ -49,6 +49,7 @@ func init() {
 		"send_dtmf":           {do: appSendDTMF, media: true},
 		"conference":          {do: appConference},
 		"echo":                {do: appEcho, media: true},
+		"eavesdrop":           {do: appEavesdrop, media: true},
 	}
 }
 

@@ -45,6 +45,11 @@ type bug interface {
 	hear(t *track) bool
 }
 
+// overdubber is a bug that adds to what a channel says.
+type overdubber interface {
+	overdub(k *track)
+}
+
 // silence is what a channel hears while nothing plays and packets are to flow all the same.
 type silence struct{ wanted *atomic.Bool }
 
@@ -84,6 +89,13 @@ func (t *studio) play(n uint32) {
 	t.packets = t.packets[:0]
 	for k := range t.tracks {
 		k.came = k.port != nil && k.port.pull(&k.in) && !k.freed && !k.deaf
+	}
+	for k := range t.tracks {
+		for _, b := range k.bugs {
+			if o, ok := b.(overdubber); ok {
+				o.overdub(k)
+			}
+		}
 	}
 	for room := range t.rooms {
 		room.mix()

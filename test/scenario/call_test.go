@@ -369,19 +369,6 @@ func TestCall_HoldAndResume(t *testing.T) {
 	}
 }
 
-// REFER is refused for now, and the call goes on.
-func TestCall_ReferIsDeclinedAndTheCallGoesOn(t *testing.T) {
-	tails(t, node)
-	ctx := within(t, 20*time.Second)
-	alice, bob := registered(t, node, "1001"), registered(t, node, "1002")
-	a, b := connect(t, ctx, alice, bob, "1002")
-	if code, err := a.Refer(ctx, "sip:1003@acme.test"); err != nil || code != 603 {
-		t.Errorf("REFER: %d %v, want 603", code, err)
-	}
-	talk(t, ctx, a, b)
-	hangUp(t, ctx, node, a, b)
-}
-
 // A browser and a desk phone hear each other, whoever calls: DTLS-SRTP and ICE on one side, plain RTP on the other.
 func TestCall_WebRTCAndPlainPhone(t *testing.T) {
 	tails(t, node)

@@ -25,12 +25,13 @@ type door struct {
 	mu        sync.Mutex
 	auth      map[string]http.HandlerFunc // by to_user; without one the REGISTER is accepted
 	route     map[string]http.HandlerFunc // by from_user; without one the call is refused
+	refer     map[string]http.HandlerFunc // by from_user; without one the REFER passes
 	questions []question
 	events    []event
 	away      bool // events are refused
 }
 
-// question is one POST to /auth or /route.
+// question is one POST to /auth, /route or /refer.
 type question struct {
 	path, body, remote string
 	header             http.Header
@@ -44,7 +45,7 @@ type event struct {
 }
 
 func openDoor() (*door, error) {
-	d := &door{auth: map[string]http.HandlerFunc{}, route: map[string]http.HandlerFunc{}}
+	d := &door{auth: map[string]http.HandlerFunc{}, route: map[string]http.HandlerFunc{}, refer: map[string]http.HandlerFunc{}}
 	return d, d.open("127.0.0.1:0")
 }
 
@@ -82,8 +83,11 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	d.questions = append(d.questions, q)
 	answer := d.auth[form.Get("to_user")]
-	if q.path == api.PathRoute {
+	switch q.path {
+	case api.PathRoute:
 		answer = d.route[form.Get("from_user")]
+	case api.PathRefer:
+		answer = d.refer[form.Get("from_user")]
 	}
 	d.mu.Unlock()
 	if answer == nil {

@@ -116,12 +116,12 @@ func TestHeaders_AssertionsOfPhonesAreRemoved(t *testing.T) {
 		}
 	}
 	call := a.newCall(b.user)
-	call.more = lies + "Alert-Info: <http://198.51.100.1/auto>\r\nAnswer-Mode: Auto\r\nDiversion: <sip:boss@acme.test>\r\nReplaces: x;to-tag=1;from-tag=2\r\n" +
+	call.more = lies + "Alert-Info: <http://198.51.100.1/auto>\r\nAnswer-Mode: Auto\r\nDiversion: <sip:boss@acme.test>\r\n" +
 		"Authorization: Digest username=\"a\", realm=\"other\", nonce=\"n\", uri=\"sip:x\", response=\"r\"\r\n"
 	call.dial()
 	invite := b.request("INVITE")
 	check(invite)
-	for _, name := range []string{"Alert-Info", "Answer-Mode", "Diversion", "Replaces", "Authorization"} {
+	for _, name := range []string{"Alert-Info", "Answer-Mode", "Diversion", "Authorization"} {
 		if got := invite.All(name); len(got) != 0 {
 			t.Errorf("INVITE lets through %s: %q", name, got)
 		}

@@ -1,0 +1,114 @@
+package route
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
+)
+
+// Refer says whether a phone may send the other phone of its call elsewhere: to a number of the account, under one of the
+// account's domains. The INVITE that follows is an ordinary call of the other phone and goes through Decide. A number that
+// nobody in the account has is one outside: only who may transfer there blindly, or has talked to it (Replaces), may
+// send somebody on to it, and while no trunk leads outside nobody may.
+func Refer(dir brain.Directory, acct *brain.AccountConfig, req *api.ReferRequest) api.ReferReply {
+	if acct.Account.Status != brain.StatusActive {
+		return decline(acct, "account "+acct.Account.ID+" is "+string(acct.Account.Status))
+	}
+	to, why := readReferTo(req.ReferTo)
+	if why != "" {
+		return decline(acct, why)
+	}
+	_, why = dialed(dir, acct, to.user, to.host)
+	switch from := sender(acct, req.FromUser); {
+	case why == "":
+		return api.ReferReply{Action: api.ActionAccept, AccountID: acct.Account.ID}
+	case !outside(acct, &to):
+	case !to.replaces && (from == nil || !from.AllowPSTNBlindTransfer):
+		why += ", and " + strconv.QuoteToASCII(shorten(req.FromUser)) + " may not transfer blindly to numbers outside"
+	default:
+		why += ", and no trunk leads outside"
+	}
+	return decline(acct, why)
+}
+
+// outside tells whether a target is a number that nobody in the account has.
+func outside(acct *brain.AccountConfig, to *referTo) bool {
+	digits := strings.TrimPrefix(to.user, "+")
+	return digits != "" && strings.Trim(digits, "0123456789") == "" && acct.Domains[strings.ToLower(to.host)] != nil &&
+		acct.Extensions[to.user] == nil && acct.UserByName[to.user] == nil
+}
+
+// decline is the refusal that a phone understands: the call goes on.
+func decline(acct *brain.AccountConfig, why string) api.ReferReply {
+	return api.ReferReply{Action: api.ActionReject, AccountID: acct.Account.ID, Refusal: api.Refusal{SIPCode: 603, Reason: Reason(603), Why: why}}
+}
+
+// sender is the user whose phone sends a REFER, nil when From does not say so: it is the phone's word, and in a call to a
+// number of several it is that number.
+func sender(acct *brain.AccountConfig, from string) *brain.SIPUser {
+	if e := acct.Extensions[from]; e != nil && e.DestKind == brain.DestUser {
+		return acct.Users[e.DestID]
+	}
+	return acct.UserByName[from]
+}
+
+// referTo is whom a REFER is about.
+type referTo struct {
+	user, host string
+	replaces   bool // a call that the sender has with him is to be taken over (RFC 3891)
+}
+
+// readReferTo reads the URI of Refer-To. What a phone could be made to do beside calling somebody is refused: another
+// method, and headers of the INVITE other than those of an attended transfer.
+func readReferTo(uri string) (to referTo, why string) {
+	rest, isSIP := cutFold(uri, "sip:")
+	if !isSIP {
+		if rest, isSIP = cutFold(uri, "sips:"); !isSIP {
+			return to, "Refer-To is no SIP URI: " + strconv.QuoteToASCII(shorten(uri))
+		}
+	}
+	rest, headers, _ := strings.Cut(rest, "?")
+	user, host, named := strings.Cut(rest, "@")
+	if !named || strings.Contains(host, "@") {
+		return to, "Refer-To names nobody"
+	}
+	host, params, _ := strings.Cut(host, ";")
+	for param := range strings.SplitSeq(params, ";") {
+		if name, value, _ := strings.Cut(param, "="); strings.EqualFold(name, "method") && !strings.EqualFold(value, "INVITE") {
+			return to, "Refer-To wants another method than INVITE"
+		}
+	}
+	if headers != "" {
+		for header := range strings.SplitSeq(headers, "&") {
+			name, _, _ := strings.Cut(header, "=")
+			switch strings.ToLower(name) {
+			case "replaces":
+				to.replaces = true
+			case "referred-by", "require":
+			default:
+				return to, "Refer-To wants the header " + strconv.QuoteToASCII(shorten(name))
+			}
+		}
+	}
+	user, _, _ = strings.Cut(user, ";")
+	user, _, _ = strings.Cut(user, ":") // a password
+	host, port, _ := strings.Cut(host, ":")
+	if n, err := strconv.Atoi(port); port != "" && (err != nil || n < 1 || n > 65535) {
+		return to, "Refer-To has no port"
+	}
+	to.user, to.host = unescape(user), host
+	return to, ""
+}
+
+// cutFold is strings.CutPrefix whatever the case.
+func cutFold(s, prefix string) (string, bool) {
+	if len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
+		return s, false
+	}
+	return s[len(prefix):], true
+}
+
+// shorten bounds foreign text in an explanation.
+func shorten(s string) string { return s[:min(len(s), 64)] }

@@ -1,0 +1,66 @@
+package route
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
+)
+
+// referable is the office with a user who may transfer outside.
+func referable() *office {
+	o := newOffice()
+	o.user("1005").AllowPSTNBlindTransfer = true
+	return o
+}
+
+func TestRefer_OnlyWithinTheAccount(t *testing.T) {
+	// Proves which targets pass and why each of the others does not; the phone is told the same of all of them.
+	acct, dir := referable().config()
+	for _, row := range []struct{ from, to, why string }{
+		{"1001", "sip:1002@acme.example", ""}, {"1001", "SIP:200@ACME.example:5060;transport=tcp", ""}, {"200", "sips:300@old.acme.example", ""},
+		{"1001", "sip:1003@acme.example?Replaces=x%40y%3Bto-tag%3D1%3Bfrom-tag%3D2&Referred-By=sip:1", ""}, {"1001", "sip:%31002@acme.example", ""},
+		{"1001", "sip:1002;x=y@acme.example;user=phone;method=invite", ""}, {"nobody", "sip:1002@acme.example", ""},
+		{"1001", "sip:2002@other.example", "belongs to another account"}, {"1001", "sip:1002@elsewhere.example", "is nobody's"}, {"1001", "sip:4711@acme.example", "may not transfer blindly"},
+		{"nobody", "sip:+4930123456@acme.example", "may not transfer blindly"}, {"1005", "sip:+4930123456@acme.example", "no trunk leads outside"},
+		{"1001", "sip:+4930123456@acme.example?Replaces=x", "no trunk leads outside"}, {"1001", "sip:zoe@acme.example", "no extension and no user"},
+		{"1001", "tel:+4930123456", "no SIP URI"}, {"1001", "", "no SIP URI"}, {"1001", "sip:acme.example", "names nobody"}, {"1001", "sip:a@b@acme.example", "names nobody"},
+		{"1001", "sip:@acme.example", "nothing was dialed"}, {"1001", "sip:1002@acme.example;method=BYE", "another method"}, {"1001", "sip:1002@acme.example:0", "no port"},
+		{"1001", "sip:1002@acme.example?Subject=x", "wants the header"}, {"1001", "sip:1002@acme.example?X-Sipio-Call=1", "wants the header"}, {"1001", "sip:%zz@acme.example", "no extension and no user"},
+		{"1001", "sip:1002@acme.example@other.example", "names nobody"}, {"1001", "sip:10%002@acme.example", "not printable"}, {"1001", "sip:" + strings.Repeat("1", 65) + "@acme.example", "longer than"},
+	} {
+		got := Refer(dir, acct, &api.ReferRequest{AccountID: "acc_acme", FromUser: row.from, FromDomain: "acme.example", ReferTo: row.to})
+		switch {
+		case row.why == "" && (got.Action != api.ActionAccept || got.AccountID != "acc_acme"):
+			t.Errorf("%s to %s: %+v", row.from, row.to, got)
+		case row.why != "" && (got.Action != api.ActionReject || got.SIPCode != 603 || got.Reason != Reason(603) || !strings.Contains(got.Why, row.why)):
+			t.Errorf("%s to %s: %+v, want %s", row.from, row.to, got, row.why)
+		}
+	}
+	o := referable()
+	o.Account.Status = brain.StatusDisabled
+	acct, dir = o.config()
+	if got := Refer(dir, acct, &api.ReferRequest{FromUser: "1001", ReferTo: "sip:1002@acme.example"}); got.Action != api.ActionReject {
+		t.Errorf("of an account that is disabled: %+v", got)
+	}
+}
+
+func FuzzRefer(f *testing.F) {
+	// Proves that whatever a phone writes is answered, and that what passes names somebody under a domain of the account, and no other
+	// method or header.
+	for _, seed := range []string{"sip:1002@acme.example", "sips:200@old.acme.example:5061;lr?Replaces=a%3Bb", "sip:1@2@3;method=BYE?a=b&c", "sip:%31%zz@[::1]:99"} {
+		f.Add(seed)
+	}
+	acct, dir := referable().config()
+	f.Fuzz(func(t *testing.T, to string) {
+		got := Refer(dir, acct, &api.ReferRequest{FromUser: "1001", ReferTo: to})
+		lower := strings.ToLower(to)
+		if got.Action == api.ActionAccept && (!strings.Contains(lower, "@acme.example") && !strings.Contains(lower, "@old.acme.example") || strings.Contains(lower, ";method=b") || strings.Contains(lower, "x-sipio")) {
+			t.Errorf("%q passes", to)
+		}
+		if got.Action != api.ActionAccept && got.SIPCode != 603 {
+			t.Errorf("%q: %+v", to, got)
+		}
+	})
+}

@@ -1,0 +1,258 @@
+package session
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/acd"
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/flow"
+)
+
+// TransferMS is how long a transfer that was asked for is good: the two have to be parted by then. One whose order got lost
+// does not happen at the end of a talk that goes on for long.
+const TransferMS = 15_000
+
+// varTransferredBy holds the username of who transferred the call.
+const varTransferredBy = "transferred_by"
+
+// Transfer asks that the caller of a talk gets elsewhere once the two are parted.
+type Transfer struct {
+	FromUserID string            `json:"from_user_id"`     // who transfers
+	Serves     bool              `json:"serves,omitempty"` // he talks to the caller as an agent, so his queue says
+	Target     brain.RouteTarget `json:"target"`
+	Withdraw   bool              `json:"withdraw,omitempty"` // nobody was parted: forget it
+}
+
+// Transferred is what a Transfer came to.
+type Transferred struct {
+	Seq  int64      `json:"seq,omitempty"`  // of the command that is the talk, in which the two are to be parted; 0 = they are
+	Code brain.Code `json:"code,omitempty"` // it was refused: ENotFound, EForbidden or EConflict
+	Why  string     `json:"why,omitempty"`
+}
+
+// handover is a transfer that was asked for, and is remembered for TransferMS when it is done.
+type handover struct {
+	FromUserID string            `json:"from_user_id"`
+	Target     brain.RouteTarget `json:"target"`
+	AtMS       int64             `json:"at_ms"`
+	Seq        int64             `json:"seq"` // of the command that is the talk
+	Done       bool              `json:"done,omitempty"`
+}
+
+// transferAsked takes a Transfer. It touches no effect and no command: the talk goes on until its node parts the two.
+func (t *turn) transferAsked(r *Transfer) (moved bool) {
+	im := &t.im
+	h := im.Transfer
+	if h != nil && t.now >= h.AtMS+TransferMS {
+		h = nil
+	}
+	same := h != nil && h.FromUserID == r.FromUserID && h.Target == r.Target
+	switch {
+	case im.Over || im.Gone || im.Ending:
+		t.said = &Transferred{Code: brain.ENotFound, Why: "the call is over"}
+	case r.Withdraw:
+		t.said = &Transferred{}
+		if moved = same && !h.Done; moved {
+			im.Turn++
+			im.Transfer = nil
+		}
+	case same && h.Done:
+		t.said = &Transferred{}
+	case same:
+		t.said = &Transferred{Seq: h.Seq}
+	case h != nil && !h.Done:
+		t.said = &Transferred{Code: brain.EConflict, Why: "the caller is being transferred already"}
+	default:
+		return t.accept(r)
+	}
+	return moved
+}
+
+// accept keeps a new Transfer when who asks for it is on the other side of a talk.
+func (t *turn) accept(r *Transfer) (moved bool) {
+	im := &t.im
+	switch talks, is := t.across(r); {
+	case im.EndMS != 0 || !talks:
+		t.said = &Transferred{Code: brain.EConflict, Why: api.NobodyTalks}
+		return false
+	case !is:
+		t.said = &Transferred{Code: brain.EForbidden, Why: "the user is not on the other side of this call"}
+		return false
+	}
+	im.Turn++
+	im.Transfer = &handover{FromUserID: r.FromUserID, Target: r.Target, AtMS: t.now, Seq: im.Seq}
+	t.said = &Transferred{Seq: im.Seq}
+	return true
+}
+
+// across tells whether the caller may talk to somebody now, and whether it is the one who transfers. Whether a dial was
+// answered only the node knows.
+func (t *turn) across(r *Transfer) (talks, is bool) {
+	im := &t.im
+	switch im.Command {
+	case api.CommandEnqueue:
+		return true, r.Serves
+	case api.CommandDial:
+		return true, t.reaches(brain.RouteTarget{Kind: brain.DestKind(im.Params.DestKind), ID: im.Params.DestID}, r.FromUserID)
+	}
+	return false, false
+}
+
+// reaches tells whether who dials a target may get a user, forwards of other users aside.
+func (t *turn) reaches(target brain.RouteTarget, userID string) bool {
+	acct := t.env.Account
+	if target.Kind == "number" {
+		target = called(acct, target.ID)
+	}
+	for range MaxHops {
+		e := acct.ExtensionByID[target.ID]
+		if target.Kind != brain.DestExtension || e == nil {
+			break
+		}
+		target, _ = t.leads(e)
+	}
+	if g := acct.RingGroups[target.ID]; target.Kind == brain.DestRingGroup && g != nil {
+		return slices.ContainsFunc(g.Members, func(m brain.RingGroupMember) bool { return m.UserID == userID })
+	}
+	return target.Kind == brain.DestUser && target.ID == userID
+}
+
+// leads is where an extension leads now, with what it hands on.
+func (t *turn) leads(e *brain.Extension) (brain.RouteTarget, brain.Vars) {
+	if e.ScheduleID == "" {
+		return e.Dest(), e.DestXform
+	}
+	switch (graphs{t}).Hours(e.ScheduleID) {
+	case flow.OutOfHours:
+		return e.ClosedDest(), nil
+	case flow.Holiday:
+		if e.HolidayDestKind != "" {
+			return e.HolidayDest(), nil
+		}
+		return e.ClosedDest(), nil
+	}
+	return e.Dest(), e.DestXform
+}
+
+// called is what a number means that is dialed inside the account; the zero value when nobody has it.
+func called(acct *brain.AccountConfig, number string) brain.RouteTarget {
+	if e := acct.Extensions[number]; e != nil && e.Status == brain.StatusActive {
+		return brain.RouteTarget{Kind: brain.DestExtension, ID: e.ID}
+	}
+	if u := acct.UserByName[number]; u != nil && u.Status == brain.StatusActive {
+		return brain.RouteTarget{Kind: brain.DestUser, ID: u.ID}
+	}
+	return brain.RouteTarget{}
+}
+
+// TransferTarget finds whom a user transfers to. An error has the code ENotFound, EInvalid, EForbidden or EConflict, and
+// names its field.
+func TransferTarget(acct *brain.AccountConfig, from *brain.SIPUser, want api.TransferTarget) (brain.RouteTarget, error) {
+	var found brain.RouteTarget
+	switch want.Kind {
+	case api.TransferUser, api.TransferAgent:
+		if u := cmp.Or(acct.Users[want.ID], acct.UserByName[want.ID]); u != nil && u.Status == brain.StatusActive {
+			found = brain.RouteTarget{Kind: brain.DestUser, ID: u.ID}
+		}
+	case api.TransferQueue:
+		for _, q := range acct.Queues {
+			if q.ID == want.ID || q.Name == want.ID && found.ID == "" {
+				found = brain.RouteTarget{Kind: brain.DestQueue, ID: q.ID}
+			}
+		}
+	case api.TransferNumber:
+		found = called(acct, want.ID)
+	case api.TransferPSTN:
+		if !from.AllowPSTNBlindTransfer {
+			return found, field(brain.EForbidden, "target.kind", "the user may not transfer to numbers outside: allow_pstn_blind_transfer is not set")
+		}
+		return found, field(brain.EConflict, "target.kind", "no trunk leads outside")
+	default:
+		return found, field(brain.EInvalid, "target.kind", "must be user, agent, queue, number or pstn")
+	}
+	switch {
+	case !found.IsSet():
+		return found, field(brain.ENotFound, "target.id", "the account has no such "+want.Kind)
+	case found.Kind == brain.DestUser && found.ID == from.ID:
+		return found, field(brain.EInvalid, "target.id", "is who transfers")
+	}
+	return found, nil
+}
+
+func field(code brain.Code, path, text string) error {
+	return &brain.Error{Code: code, Fields: []brain.FieldError{{Path: path, Text: text}}}
+}
+
+// passedOn does, at the end of a talk, the transfer that was asked for in time. False: none was.
+func (t *turn) passedOn() bool {
+	im := &t.im
+	h := im.Transfer
+	if h == nil || h.Done || t.now >= h.AtMS+TransferMS {
+		return false
+	}
+	done := *h
+	done.Done = true
+	im.Transfer = &done
+	im.Hops = 0 // people have talked: it goes in no circle
+	vars := map[string]string{}
+	if u := t.env.Account.Users[h.FromUserID]; u != nil {
+		vars[varTransferredBy] = u.Username
+	}
+	t.note("transfer", "by user "+h.FromUserID+" to "+string(h.Target.Kind)+"/"+h.Target.ID)
+	t.land(h.Target, h.FromUserID, vars)
+	return true
+}
+
+// land brings the caller where he was transferred to. What the platform answers begins as for any call; everybody else is
+// rung by the application refer.
+func (t *turn) land(target brain.RouteTarget, from string, vars map[string]string) {
+	at := target
+	for range MaxHops {
+		e := t.env.Account.ExtensionByID[at.ID]
+		if at.Kind != brain.DestExtension || e == nil {
+			break
+		}
+		var more brain.Vars
+		at, more = t.leads(e)
+		maps.Copy(vars, more)
+	}
+	switch at.Kind {
+	case brain.DestFlow, brain.DestQueue, brain.DestVoicemail, brain.DestConference:
+		t.enter(at, vars, false)
+		return
+	}
+	t.close(acd.LeftFailed)
+	t.im.Flow = nil
+	t.run(&running{Refer: &refer{Target: target, FromUserID: from}}).Refer.begin(t, t.vars(vars))
+}
+
+// refer rings whom a caller was transferred to. When he is not there, the one who transferred is rung, once; when he is
+// not there either, the call ends.
+type refer struct {
+	Target     brain.RouteTarget `json:"target"`
+	FromUserID string            `json:"from_user_id"`
+	Recall     bool              `json:"recall,omitempty"`
+}
+
+func (r *refer) begin(t *turn, vars map[string]string) {
+	t.dialed(api.CommandParams{DestKind: string(r.Target.Kind), DestID: r.Target.ID, TimeoutMS: ringMS}, vars["record"] == "1")
+}
+
+func (r *refer) input(t *turn, in flow.Input) {
+	t.recorded(in.Data)
+	switch {
+	case in.Outcome == api.OutcomeAnswered:
+		if !t.passedOn() {
+			t.finish(in.Outcome, flow.End{Why: "the talk after a transfer is over"})
+		}
+	case !r.Recall && t.env.Account.Users[r.FromUserID] != nil:
+		r.Recall = true
+		t.note("transfer", in.Outcome+": user "+r.FromUserID+" is called back")
+		t.dialed(api.CommandParams{DestKind: string(brain.DestUser), DestID: r.FromUserID, TimeoutMS: ringMS}, false)
+	default:
+		t.finish(in.Outcome, flow.End{SIPCode: 480, Cause: causeNobody, Why: "nobody takes a call that was transferred"})
+	}
+}

@@ -1,0 +1,83 @@
+package flow
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/sipio/sipio/brain/api"
+)
+
+var errNobodyTalks = errors.New(api.NobodyTalks)
+
+// Transfer ends a caller's talk on the other side: that leg is hung up, and the caller comes back as after any talk, for
+// the brain to say where he goes. A talk that goes on without a runner is parted, too. When the other side has gone
+// already, or the caller talks in a later command than the order's, there is nothing to do.
+func (c *Calls) Transfer(ctx context.Context, op api.Op) (api.OpReply, error) {
+	channel := c.channelOf(op.Token)
+	if channel == "" {
+		return api.OpReply{}, errNoCall
+	}
+	begun, err := c.variable(ctx, channel, markVariable)
+	if err != nil {
+		return api.OpReply{}, err
+	}
+	leg, err := c.variable(ctx, channel, lastBridgeTo) // cleared before each talk
+	if err != nil {
+		return api.OpReply{}, err
+	}
+	switch seq, _ := strconv.ParseInt(begun, 10, 64); {
+	case seq > op.Seq: // that talk is over
+		return api.OpReply{}, nil
+	case seq < op.Seq || leg == "":
+		return api.OpReply{}, errNobodyTalks
+	}
+	if there, err := c.exists(ctx, leg); err != nil || !there {
+		return api.OpReply{}, err
+	}
+	_, err = c.order(ctx, "uuid_kill "+leg+" NORMAL_CLEARING")
+	if err == nil || !isRefusal(err) {
+		return api.OpReply{}, err
+	}
+	if there, gone := c.exists(ctx, leg); gone == nil && !there {
+		return api.OpReply{}, nil
+	}
+	return api.OpReply{}, err
+}
+
+// channelOf finds the channel of a call that lives here, "" when it does not.
+func (c *Calls) channelOf(token string) string {
+	if token == "" {
+		return ""
+	}
+	if k := c.find(token); k != nil {
+		return k.uuid
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for uuid, o := range c.orphans {
+		if o.token == token {
+			return uuid
+		}
+	}
+	return ""
+}
+
+// aMoment of silence is what brings a caller's media back.
+const aMoment = "silence_stream://20"
+
+// bringBack has the caller send his media to the media server again, when a talk that has gone past it is over: FreeSWITCH
+// asks for it back when it has something to play, and would connect a call made before that without any.
+func (k *call) bringBack(ctx context.Context) error {
+	talkedTo, err := k.of.variable(ctx, k.uuid, lastBridgeTo)
+	if err != nil || talkedTo == "" {
+		return err
+	}
+	id, err := k.begin(ctx, "playback", aMoment)
+	if err != nil {
+		return err
+	}
+	k.settle(ctx, func() bool { _, ended := k.over(id); return ended })
+	delete(k.ended, id)
+	return nil
+}
