@@ -86,7 +86,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newApply(s), newDiff(s), newExport(s), newRevisions(s), newRollback(s),
 		newGet(s), newDelete(s), newKey(s), newCall(s), newCAC(s), newPresence(s), newConference(s), newQueue(s), newAgent(s), newRecording(s), newJournal(s), newCluster(s),
-		newRoute(), newFlow(s), newVersion(), newDocs(),
+		newRoute(), newFlow(s), newStir(), newVersion(), newDocs(),
 	)
 	return root
 }

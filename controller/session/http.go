@@ -60,7 +60,7 @@ func NewClient(o ClientOptions) (*Client, error) {
 			return nil, fmt.Errorf("certificates for flows: %s holds none", o.CAFile)
 		}
 	}
-	dialer := &net.Dialer{Timeout: maxHTTPTime, Control: func(_, address string, _ syscall.RawConn) error { return mayReach(address, o.AllowNets) }}
+	dialer := &net.Dialer{Timeout: maxHTTPTime, Control: Guard(o.AllowNets)}
 	return &Client{
 		secret: o.Secret,
 		places: make(chan struct{}, maxAtOnce),
@@ -81,7 +81,7 @@ func NewClient(o ClientOptions) (*Client, error) {
 
 var (
 	errRedirect = errors.New("redirected to another place")
-	errAddress  = errors.New("not an address that flows may reach")
+	errAddress  = errors.New("not an address that the brain may reach")
 )
 
 // special are networks that are not reached although netip calls them neither private nor local.
@@ -89,6 +89,12 @@ var special = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
 	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"),
 	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"),
+}
+
+// Guard is the control of a net.Dialer that lets it reach public addresses and those allowed, nothing inside. Whatever fetches
+// what others name has it.
+func Guard(allowed []netip.Prefix) func(network, address string, c syscall.RawConn) error {
+	return func(_, address string, _ syscall.RawConn) error { return mayReach(address, allowed) }
 }
 
 // mayReach looks at the address that a name has led to, so that no name leads inside.
