@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -67,7 +68,9 @@ func hintFor(err error) string {
 	case brain.EUnauthorized:
 		return "Name the file of an API key with --key-file or SIPIO_KEY_FILE; the first key is in the brain's data directory."
 	case brain.EForbidden:
-		return "Use a key that has it: sipio key list shows the scopes of each."
+		if strings.Contains(err.Error(), "lacks the scope") { // other refusals are not about the key
+			return "Use a key that has it: sipio key list shows the scopes of each."
+		}
 	}
 	return ""
 }
