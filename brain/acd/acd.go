@@ -165,7 +165,7 @@ const (
 	LeftOption    = "option"
 	LeftFailed    = "failed" // the call was lost, or its node
 
-	LeftCallbackFailed  = "callback_failed"  // he was called as often as he was to be
+	LeftCallbackFailed  = "callback_failed"  // he was called as often as he was to be, or could not be called MostFaults times in a row
 	LeftCallbackExpired = "callback_expired" // its window is over
 )
 
@@ -219,6 +219,7 @@ const (
 	WhyCallerGone = "caller_gone" // hung up, or left the queue
 	WhyLost       = "lost"        // another agent was first
 	WhyAgentGone  = "agent_gone"  // logged out, unreachable
+	WhyCallback   = "callback"    // of a callback: the queue calls that number back already, for another place
 )
 
 // Causes of a miss. Only the first three count against the agent.
@@ -238,7 +239,8 @@ const (
 	ShortAbandon = 5_000   // an abandon before that is marked short
 	ExitAgainMS  = 2_000   // an exit is ordered again until the entry has left
 	HoldFirstMS  = 500     // an entry whose dispatch failed waits so long, then twice that …
-	HoldMostMS   = 8_000   // … and at most so long
+	HoldMostMS   = 8_000   // … and at most so long; a callback at most the time between its tries, if that is longer
+	MostFaults   = 20      // so often in a row the platform may fail to call somebody back
 	CallbackMS   = 30_000  // a callback rings so long
 	AcceptMS     = 20_000  // from its answer until it has joined
 	RememberMS   = 300_000 // reservations and entries that are over are known so long

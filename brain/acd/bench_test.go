@@ -111,7 +111,7 @@ func BenchmarkDesk_Cycle(b *testing.B) {
 			for b.Loop() {
 				w.now++
 				w.join()
-				w.do(AppendLeave(w.buf[:0], w.talks[0], LeftAnswered))
+				w.do(AppendLeave(w.buf[:0], w.talks[0], "", LeftAnswered))
 				w.talks = w.talks[1:]
 				if !w.takeUp() {
 					b.Fatal("nobody was offered")
@@ -160,7 +160,7 @@ func BenchmarkDesk_NobodyCan(b *testing.B) {
 		for b.Loop() {
 			w.now++
 			w.do(AppendJoin(nil, &Join{EntryID: "e", QueueID: "q", Skills: []Skill{{"french", 3}}}, 1))
-			w.do(AppendLeave(nil, "e", LeftFailed))
+			w.do(AppendLeave(nil, "e", "", LeftFailed))
 		}
 	})
 	b.Run("agent", func(b *testing.B) {

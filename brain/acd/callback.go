@@ -11,9 +11,22 @@ type callback struct {
 	number  string
 	tries   int // so often he is called …
 	tried   int // … and was, in vain
+	faults  int // of the platform, since
 	retryMS int64
 	endMS   int64 // later he is not called any more
 	untilMS int64 // calling: later nothing is heard of that call
+}
+
+// backKey is a number that a queue calls back: it has one place there, however often it calls.
+type backKey struct{ queueID, number string }
+
+func (e *entry) backKey() backKey { return backKey{e.queue.ID, e.callback.number} }
+
+// unback forgets that an entry is called back.
+func (d *Desk) unback(e *entry) {
+	if e.callback != nil {
+		delete(d.backs, e.backKey())
+	}
 }
 
 // keep lets a caller who waits hang up and have his place. Who was told to leave at the same moment keeps it too.
@@ -29,6 +42,8 @@ func (d *Desk) keep(c *Callback) (reply []byte, changed bool) {
 	case e.queue.gone:
 		d.remove(e, LeftFailed)
 		return appendVerdict(nil, Verdict{Why: WhyUnknown}), true
+	case d.backs[backKey{e.queue.ID, c.Number}] != nil:
+		return appendVerdict(nil, Verdict{Why: WhyCallback}), false
 	}
 	d.shut(e)
 	for len(e.offers) > 0 {
@@ -41,6 +56,7 @@ func (d *Desk) keep(c *Callback) (reply []byte, changed bool) {
 	}
 	e.callback = &callback{number: c.Number, tries: c.Tries, retryMS: c.RetryMS, endMS: d.nowMS + c.WindowMS}
 	pack.Own(&e.callback.number)
+	d.backs[e.backKey()] = e
 	e.kept, e.called, e.quick, e.announceMS = true, 0, false, never
 	d.rest(e, c.DelayMS)
 	d.open(e)
@@ -75,6 +91,7 @@ func (d *Desk) rejoin(e *entry, j *Join) (reply []byte, changed bool) {
 func (d *Desk) arrive(e *entry, j *Join) {
 	e.token, e.callID, e.node = j.Token, j.CallID, j.Node
 	pack.Own(&e.token, &e.callID, &e.node)
+	d.unback(e)
 	e.callback, e.held, e.holdMS, e.spoken, e.joinedMS = nil, false, 0, 0, d.nowMS
 	if q := e.queue; q.Announce {
 		e.announceMS = d.nowMS + q.AnnounceFirstMS
@@ -91,33 +108,45 @@ func (d *Desk) arrive(e *entry, j *Join) {
 	d.wake(e)
 }
 
-// unanswered ends a call that was made to somebody and did not become his. Where he did not take it that was one of his
-// tries; a fault of the platform is none, and he waits a moment.
+// unanswered ends a call that was made to somebody and did not become his. Whatever its cause that was one of his
+// tries; but a fault of the platform is none, and he waits longer from one to the next, until there are too many in a row.
 func (d *Desk) unanswered(e *entry, cause string) {
 	d.shut(e)
-	if cause != MissCaller {
-		d.hold(e)
-		d.open(e)
-		return
-	}
 	c := e.callback
-	if c.tried++; c.tried >= c.tries {
+	if cause == MissFailed {
+		c.faults++
+	} else {
+		c.tried++
+		c.faults = 0
+	}
+	switch {
+	case c.tried >= c.tries, c.faults >= MostFaults:
 		d.remove(e, LeftCallbackFailed)
 		return
+	case cause == MissFailed:
+		d.hold(e)
+	default:
+		d.rest(e, c.retryMS)
 	}
-	d.rest(e, c.retryMS)
 	d.open(e)
 }
 
-// lateMiss takes why a call was in vain whose agent has gone meanwhile, or whose time was over before anybody said so.
-// False when that is no news.
+// lateMiss takes why a call was in vain whose agent has gone meanwhile, or whose time was over before anybody said so: then
+// it has counted as a try, and one that he did not take lets him rest from now on. False when that is no news.
 func (d *Desk) lateMiss(p *pastReservation, cause string) bool {
 	e := d.entries[p.entryID]
-	if e == nil || e.callback == nil || e.called != p.fence || e.state != entryCalling && cause != MissCaller {
+	if e == nil || e.callback == nil || e.called != p.fence {
 		return false
 	}
 	e.called, p.missed = 0, true
-	d.unanswered(e, cause)
+	switch {
+	case e.state == entryCalling:
+		d.unanswered(e, cause)
+	case cause != MissFailed:
+		d.shut(e)
+		d.rest(e, e.callback.retryMS)
+		d.open(e)
+	}
 	return true
 }
 
@@ -129,6 +158,7 @@ func (c *callback) append(b []byte) []byte {
 		return b
 	}
 	b = pack.AppendInt(pack.AppendInt(pack.AppendText(b, c.number), int64(c.tries)), int64(c.tried))
+	b = pack.AppendInt(b, int64(c.faults))
 	for _, v := range [...]int64{c.retryMS, c.endMS, c.untilMS} {
 		b = pack.AppendInt(b, v)
 	}
@@ -140,9 +170,10 @@ func restoreCallback(r *pack.Reader) (c *callback, ok bool) {
 	if !r.Bool() {
 		return nil, true
 	}
-	c = &callback{number: r.Text(), tries: readSmall(r), tried: readSmall(r), retryMS: readMS(r), endMS: r.Int(), untilMS: r.Int()}
+	c = &callback{number: r.Text(), tries: readSmall(r), tried: readSmall(r), faults: readSmall(r), retryMS: readMS(r), endMS: r.Int(), untilMS: r.Int()}
 	pack.Own(&c.number)
-	ok = len(c.number) >= 1 && len(c.number) <= maxNumber && c.tries >= 1 && c.tries <= maxTries && c.tried >= 0 && c.tried < c.tries
+	ok = len(c.number) >= 1 && len(c.number) <= maxNumber && c.tries >= 1 && c.tries <= maxTries && c.tried >= 0 && c.tried < c.tries &&
+		c.faults >= 0 && c.faults < MostFaults
 	for _, t := range c.times() {
 		ok = ok && *t >= -maxTimeMS && *t <= 2*maxTimeMS
 	}

@@ -45,7 +45,7 @@ func (o *office) call(id string) (last Order) {
 
 func (o *office) keep(id string, more ...func(*Callback)) string {
 	o.t.Helper()
-	c := &Callback{EntryID: id, Token: "t" + id, Number: "+49800", Tries: 2, DelayMS: 3000, RetryMS: 60_000, WindowMS: 600_000}
+	c := &Callback{EntryID: id, Token: "t" + id, Number: "+49" + id, Tries: 2, DelayMS: 3000, RetryMS: 60_000, WindowMS: 600_000}
 	for _, m := range more {
 		m(c)
 	}
@@ -69,7 +69,7 @@ func TestCallback_Order(t *testing.T) {
 	o.agent("anna", ActionAvailable)
 	x := o.call("x")
 	want := Order{ID: "callback-" + x.Offer.ReservationID, Kind: OrderCallback, EntryID: "x", Token: "cb" + x.Offer.ReservationID, Node: "n1", QueueID: "q", Offer: x.Offer,
-		UntilMS: o.now + CallbackMS, CallerNumber: "+49800", CallerName: "Xaver", Label: "VIP"}
+		UntilMS: o.now + CallbackMS, CallerNumber: "+49x", CallerName: "Xaver", Label: "VIP"}
 	if x != want || x.Offer.UserID != "anna" || x.Offer.UntilMS != o.now+CallbackMS+AcceptMS+GraceMS {
 		t.Fatalf("%+v\nwant\n%+v", x, want)
 	}
@@ -144,7 +144,7 @@ func TestCallback_WhoMayKeepHisPlace(t *testing.T) {
 func TestCallback_OnlyTheLastCallJoins(t *testing.T) {
 	o := open(t, &Setup{Queues: []Queue{lineup(LongestIdle)}, Agents: staff("q", "anna")})
 	o.join("x")
-	o.keep("x")
+	o.keep("x", func(c *Callback) { c.Tries = 3 })
 	o.pass(5)
 	first := o.call("x")
 	if a, b := o.verdict(AppendClaim(nil, first.Offer.ReservationID, first.Offer.Fence)), o.verdict(AppendConfirm(nil, first.Offer.ReservationID, first.Offer.Fence)); a != WhyUnknown || b != WhyUnknown {

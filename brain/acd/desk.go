@@ -23,6 +23,7 @@ type Desk struct {
 	agents   map[string]*agent
 	signals  map[string]signal // of users who are no agents (yet)
 	entries  map[string]*entry
+	backs    map[backKey]*entry     // those that are called back
 	reserved map[int64]*reservation // by fence
 
 	pastEntries      memory[string, pastEntry]
@@ -55,7 +56,7 @@ type signal struct {
 // New makes a desk without queues. It is live: there are orders from the beginning.
 func New() *Desk {
 	d := &Desk{queues: map[string]*queue{}, agents: map[string]*agent{}, signals: map[string]signal{}, entries: map[string]*entry{},
-		reserved: map[int64]*reservation{}}
+		backs: map[backKey]*entry{}, reserved: map[int64]*reservation{}}
 	d.pastEntries.known, d.pastReservations.known = map[string]*pastEntry{}, map[int64]*pastReservation{}
 	d.sticky.known = map[stickyKey]*sticky{}
 	d.live = true
@@ -76,7 +77,7 @@ func (d *Desk) Apply(nowMS int64, op []byte) (reply []byte, changed bool, err er
 	case kindJoin:
 		reply, changed = d.join(o.Join, o.SetupVersion)
 	case kindLeave:
-		changed = d.leave(o.EntryID, o.Outcome)
+		changed = d.leave(o.EntryID, o.Token, o.Outcome)
 	case kindClaim:
 		reply, changed = d.claim(o.ReservationID, o.Fence)
 	case kindConfirm:

@@ -176,7 +176,7 @@ func (o *office) talk(who string) {
 
 func (o *office) leave(id, outcome string) {
 	o.t.Helper()
-	o.apply(AppendLeave(nil, id, outcome))
+	o.apply(AppendLeave(nil, id, "", outcome))
 }
 
 func (o *office) signal(id string, reachable bool, calls int) {

@@ -222,12 +222,17 @@ func (d *Desk) shut(e *entry) {
 	}
 }
 
-// hold lets an entry rest: first for a moment, then longer and longer.
+// hold lets an entry rest: first for a moment, then longer and longer. For one who has hung up that may be as long as between
+// his tries.
 func (d *Desk) hold(e *entry) {
 	if e.held && e.holdUntilMS > d.nowMS {
 		return
 	}
-	e.held, e.holdMS = true, min(max(HoldFirstMS, 2*e.holdMS), HoldMostMS)
+	most := int64(HoldMostMS)
+	if e.callback != nil {
+		most = max(most, e.callback.retryMS)
+	}
+	e.held, e.holdMS = true, min(max(HoldFirstMS, 2*e.holdMS), most)
 	e.holdUntilMS = d.nowMS + e.holdMS
 }
 

@@ -110,12 +110,12 @@ func (d *Desk) reservations() []*reservation {
 	return out
 }
 
-// lapse ends a reservation of which nobody told in time. An offer counts as a miss. A call that was made to somebody may
-// still join as long as no other one was made.
+// lapse ends a reservation of which nobody told in time. An offer counts as a miss, a call that was made to somebody as one
+// of his tries: it may have rung. It may still join as long as no other one was made.
 func (d *Desk) lapse(r *reservation) {
 	if r.state == calling {
 		d.part(r, WhyLease)
-		d.unanswered(r.entry, MissFailed)
+		d.unanswered(r.entry, MissCaller)
 		return
 	}
 	d.order(Order{Kind: OrderRescind, Why: WhyLease}, r)
@@ -135,7 +135,7 @@ func (d *Desk) due(e *entry) {
 		return
 	}
 	if e.state == entryCalling { // its agent has gone, and nothing was heard
-		d.unanswered(e, MissFailed)
+		d.unanswered(e, MissCaller)
 		return
 	}
 	if e.announceMS <= d.nowMS {

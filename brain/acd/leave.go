@@ -67,11 +67,14 @@ func (q *queue) inLine() []*entry {
 	return out
 }
 
-// leave ends an entry, whatever its state.
-func (d *Desk) leave(entryID, outcome string) bool {
+// leave ends an entry, whatever its state. The word of a call, which may come late, ends only its own place.
+func (d *Desk) leave(entryID, token, outcome string) bool {
 	e := d.entries[entryID]
-	if e == nil {
+	switch {
+	case e == nil:
 		return d.leftBefore(entryID, outcome)
+	case token != "" && (e.callback != nil || e.token != token):
+		return false
 	}
 	if outcome == LeftAnswered && e.state == entryClaimed {
 		d.serve(e.offers[0]) // the confirm was lost
@@ -103,6 +106,7 @@ func (d *Desk) remove(e *entry, outcome string) {
 	}
 	e.state = entryOver
 	delete(d.entries, e.id)
+	d.unback(e)
 	d.alarms.set(&e.alarm, never)
 	d.over(e, outcome)
 	if q := e.queue; q.leaves() {

@@ -45,6 +45,7 @@ type Op struct {
 	Callback      *Callback `json:"callback,omitempty"`
 	SetupVersion  int64     `json:"setup_version,omitempty"`  // join, agent: what the reply is to rest on at least
 	EntryID       string    `json:"entry_id,omitempty"`       // leave
+	Token         string    `json:"token,omitempty"`          // leave
 	Outcome       string    `json:"outcome,omitempty"`        // leave
 	ReservationID string    `json:"reservation_id,omitempty"` // claim, confirm, miss
 	Fence         int64     `json:"fence,omitempty"`          // claim, confirm, miss
@@ -93,10 +94,12 @@ func AppendJoin(b []byte, j *Join, setupVersion int64) []byte {
 	return pack.AppendInt(pack.AppendInt(appendSkills(b, j.Skills), j.SinceMS), j.CallbackFence)
 }
 
-// AppendLeave appends the op that ends an entry, whatever its state; outcome is one of the Left and Exit values. That of
-// an entry that never joined is remembered for RememberMS: a join that comes later is told it. It has no reply.
-func AppendLeave(b []byte, entryID, outcome string) []byte {
-	return pack.AppendText(pack.AppendText(append(b, kindLeave), entryID), outcome)
+// AppendLeave appends the op that ends an entry, whatever its state; outcome is one of the Left and Exit values. With a
+// token it is the word of that call alone: it changes nothing when the place is another call's, or kept by one who has hung
+// up. "" = whichever has it. That of an entry that never joined is remembered for RememberMS: a join that comes later is
+// told it. It has no reply.
+func AppendLeave(b []byte, entryID, token, outcome string) []byte {
+	return pack.AppendText(pack.AppendText(pack.AppendText(append(b, kindLeave), entryID), token), outcome)
 }
 
 // AppendClaim appends the op of an agent who has answered; its reply is read by ReadVerdict.
@@ -160,7 +163,7 @@ func (o *Op) read(b []byte) error {
 	case kindJoin:
 		o.SetupVersion, o.Join = r.Int(), readJoin(&r)
 	case kindLeave:
-		o.EntryID, o.Outcome = r.Text(), r.Text()
+		o.EntryID, o.Token, o.Outcome = r.Text(), r.Text(), r.Text()
 	case kindClaim, kindConfirm:
 		o.ReservationID, o.Fence = r.Text(), r.Int()
 	case kindMiss:
@@ -194,7 +197,7 @@ func (o *Op) bounded() bool {
 	if c := o.Callback; c != nil && !c.bounded() {
 		return false
 	}
-	return texts(o.EntryID, o.ReservationID)
+	return texts(o.EntryID, o.Token, o.ReservationID)
 }
 
 func texts(list ...string) bool {
@@ -227,7 +230,7 @@ func AppendOp(b []byte, o *Op) ([]byte, error) {
 	case code == kindJoin && o.Join != nil:
 		return AppendJoin(b, o.Join, o.SetupVersion), nil
 	case code == kindLeave:
-		return AppendLeave(b, o.EntryID, o.Outcome), nil
+		return AppendLeave(b, o.EntryID, o.Token, o.Outcome), nil
 	case code == kindClaim:
 		return AppendClaim(b, o.ReservationID, o.Fence), nil
 	case code == kindConfirm:

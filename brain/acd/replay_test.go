@@ -98,7 +98,7 @@ func (s *story) next(desk *Desk) act {
 	case n < 20:
 		return s.join()
 	case n < 30 && len(s.entries) > 0:
-		return s.op(AppendLeave(nil, s.pick(s.entries...), s.pick(LeftAbandoned, LeftAnswered, LeftOption, LeftFailed, ExitTimeout, "strange")))
+		return s.op(AppendLeave(nil, s.pick(s.entries...), s.pick("", "t", "strange"), s.pick(LeftAbandoned, LeftAnswered, LeftOption, LeftFailed, ExitTimeout, "strange")))
 	case n < 50 && len(s.offers) > 0:
 		return s.answer()
 	case n < 58:

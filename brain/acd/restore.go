@@ -169,6 +169,13 @@ func (d *Desk) restoreEntries(r *pack.Reader) error {
 			return fmt.Errorf("entry %q: %w", e.id, err)
 		}
 		d.entries[e.id] = e
+		if e.callback == nil {
+			continue
+		}
+		if d.backs[e.backKey()] != nil {
+			return fmt.Errorf("entry %q: its number is called back for another one: %w", e.id, errSnapshot)
+		}
+		d.backs[e.backKey()] = e
 	}
 	return nil
 }

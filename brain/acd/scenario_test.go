@@ -284,7 +284,7 @@ func (s *stage) act(who, what string, words []string) error {
 		if !ok {
 			return fmt.Errorf("callers do not do that")
 		}
-		return s.apply(acd.AppendLeave(nil, s.entries[who].EntryID, outcome), nil)
+		return s.apply(acd.AppendLeave(nil, s.entries[who].EntryID, "", outcome), nil)
 	case !slices.ContainsFunc(s.setup.Agents, func(a acd.Agent) bool { return a.UserID == who }):
 		return fmt.Errorf("nobody is called %s", who)
 	}
@@ -389,7 +389,7 @@ func (s *stage) work(who, what string) error {
 	case "cannot be dialled":
 		return miss(acd.MissFailed)
 	case "hangs up":
-		return s.apply(acd.AppendLeave(nil, view.EntryID, acd.LeftAnswered), nil)
+		return s.apply(acd.AppendLeave(nil, view.EntryID, "", acd.LeftAnswered), nil)
 	case "loses the telephone":
 		s.desk.Signal(dawn+s.now, who, false, 0)
 	case "has a telephone again":

@@ -8,7 +8,7 @@ import (
 )
 
 // snapshotVersion is that of the form of a snapshot.
-const snapshotVersion = 2
+const snapshotVersion = 3
 
 // AppendSnapshot writes the desk without the ends of its leases. Desks that went through the same changes write the
 // same bytes.

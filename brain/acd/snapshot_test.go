@@ -102,7 +102,7 @@ func TestDescribe_IsExact(t *testing.T) {
 		AppendSetup(nil, setup),
 		AppendJoin(nil, &Join{EntryID: "e", Token: "t", CallID: "c", Node: "n", QueueID: "q", Priority: 3, Skills: []Skill{{"a", 1}}, CallerNumber: "1",
 			CallerName: "x", Label: "l", ExitNoAgents: true, SinceMS: 5, CallbackFence: 6}, 7),
-		AppendLeave(nil, "e", LeftOption), AppendClaim(nil, "r", 1), AppendConfirm(nil, "r", 2), AppendMiss(nil, "r", 3, MissBusy),
+		AppendLeave(nil, "e", "t", LeftOption), AppendClaim(nil, "r", 1), AppendConfirm(nil, "r", 2), AppendMiss(nil, "r", 3, MissBusy),
 		AppendAgent(nil, &AgentOp{"u", ActionBreak, "lunch", "q"}, 9), AppendCallback(nil, &Callback{"e", "t", "+491", 3, 4, 5, 6}),
 	} {
 		o, err := Describe(op)
@@ -133,7 +133,7 @@ func TestDescribe_IsExact(t *testing.T) {
 // changes nothing, and that books are right after what can.
 func FuzzApply(f *testing.F) {
 	for _, op := range [][]byte{AppendSetup(nil, &Setup{Version: 99, Queues: []Queue{lineup(RingAll)}, Agents: staff("q", "a0", "a1")}),
-		AppendJoin(nil, &Join{EntryID: "e", QueueID: "q0", Skills: []Skill{{"tax", 2}}}, 1), AppendLeave(nil, "e3", LeftAnswered),
+		AppendJoin(nil, &Join{EntryID: "e", QueueID: "q0", Skills: []Skill{{"tax", 2}}}, 1), AppendLeave(nil, "e3", "", LeftAnswered),
 		AppendClaim(nil, "1", 1), AppendConfirm(nil, "", 0), AppendMiss(nil, "zz", 5, MissFailed),
 		AppendAgent(nil, &AgentOp{"a1", ActionAvailable, "", ""}, 0), AppendCallback(nil, &Callback{EntryID: "e3", Number: "1", Tries: 1, WindowMS: 60_000}),
 		AppendJoin(nil, &Join{EntryID: "e4", QueueID: "q0", CallbackFence: 7}, 1), nil} {

@@ -232,7 +232,7 @@ func randomACD(rng *rand.Rand, user string, offers []acd.Offer) []byte {
 	case 1, 2:
 		return acd.AppendJoin(nil, &acd.Join{EntryID: entry, Token: "t" + entry, Node: "n1", QueueID: "q1", Priority: rng.IntN(3)}, 1)
 	case 3:
-		return acd.AppendLeave(nil, entry, acd.LeftAbandoned)
+		return acd.AppendLeave(nil, entry, "", acd.LeftAbandoned)
 	case 4:
 		return acd.AppendClaim(nil, of.ReservationID, of.Fence)
 	case 5:
@@ -325,7 +325,7 @@ func checkDeltas(t *testing.T, m *Machine) {
 func emptyOut(t *testing.T, m *Machine, now int64) {
 	t.Helper()
 	for i := range 8 {
-		do(t, m, now, AppendACD(nil, acd.AppendLeave(nil, fmt.Sprint("e", i), acd.LeftAbandoned)))
+		do(t, m, now, AppendACD(nil, acd.AppendLeave(nil, fmt.Sprint("e", i), "", acd.LeftAbandoned)))
 	}
 	for _, a := range helpDesk.Agents {
 		do(t, m, now, AppendACD(nil, acd.AppendAgent(nil, &acd.AgentOp{UserID: a.UserID, Action: acd.ActionLogout}, 0)))

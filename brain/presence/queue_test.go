@@ -198,7 +198,7 @@ func TestQueues_AreShown(t *testing.T) {
 	if got := tellAll(); got != "agent u1q1 e1 ring" {
 		t.Errorf("an offer: %s", got)
 	}
-	do(t, m, nowMS+1000, AppendACD(nil, acd.AppendLeave(nil, "e1", acd.LeftAbandoned)))
+	do(t, m, nowMS+1000, AppendACD(nil, acd.AppendLeave(nil, "e1", "", acd.LeftAbandoned)))
 	if got := tellAll(); got != "agent u1  ready, queue q1 e1 abandoned" {
 		t.Errorf("the caller has gone: %s", got)
 	}

@@ -23,7 +23,7 @@ func Callee(caller Caller, req *api.RouteRequest) *brain.SIPUser {
 				return nil
 			}
 			return u
-		case destAgent:
+		case destAgent, destSupervisor:
 			if u := p.acct.Users[to.target.ID]; u != nil && u.Status == brain.StatusActive {
 				return u
 			}
@@ -42,7 +42,8 @@ func Callee(caller Caller, req *api.RouteRequest) *brain.SIPUser {
 }
 
 // AgentLeg says whether the call is the leg to an agent who is rung for a caller in a queue. It takes a line of his,
-// and is no call of his own: what he does for queues, the queues know themselves.
+// and is no call of his own: what he does for queues, the queues know themselves. A supervisor's leg is one: the queues do not
+// know that he listens.
 func AgentLeg(caller *Caller, req *api.RouteRequest) bool {
 	return caller.Media && strings.HasPrefix(req.Dial, string(destAgent)+"/")
 }

@@ -57,6 +57,8 @@ func TestCallee_IsWhomTheCallRingsByItself(t *testing.T) {
 		{name: "leg to nobody", leg: "user/us_9"},
 		{name: "leg to an agent", leg: "agent/us_1002", change: func(o *office) { o.user("1002").DND = true; always(o.user("1002"), "user us_1005") }, want: "us_1002"},
 		{name: "leg to a disabled agent", leg: "agent/us_1002", change: func(o *office) { o.user("1002").Status = brain.StatusDisabled }},
+		{name: "leg to a supervisor", leg: "supervisor/us_1002", change: func(o *office) { o.user("1002").DND = true; always(o.user("1002"), "user us_1005") }, want: "us_1002"},
+		{name: "leg to a disabled supervisor", leg: "supervisor/us_1002", change: func(o *office) { o.user("1002").Status = brain.StatusDisabled }},
 		{name: "called back", leg: "number/1002", want: "us_1002"},
 		{name: "called back, an extension", leg: "number/300", want: "us_1002"},
 		{name: "called back, nobody", leg: "number/1999"},
@@ -95,6 +97,7 @@ func TestTakes_ByWhereTheCallComesFrom(t *testing.T) {
 		{name: "leg", leg: "user/us_1002", want: "[user us_1002/2]"},
 		{name: "leg to a group", leg: "ring_group/rg_sales", want: "[]"},
 		{name: "leg to an agent", leg: "agent/us_1002", want: "[user us_1002/2]"},
+		{name: "leg to a supervisor", leg: "supervisor/us_1002", want: "[user us_1002/2]"},
 		{name: "called back", leg: "number/1002", want: "[internal /40 user us_1002/2]"},
 	} {
 		s := scenario{office: limited, dial: c.dial, trunk: c.trunk, leg: c.leg, change: c.change}
@@ -112,7 +115,7 @@ func TestAgentLeg_IsALegOfTheMediaServer(t *testing.T) {
 		dial  string
 		want  bool
 	}{
-		{true, "agent/us_1", true}, {true, "agent/", true}, {true, "agent", false}, {true, "user/us_1", false}, {true, "", false}, {false, "agent/us_1", false},
+		{true, "agent/us_1", true}, {true, "agent/", true}, {true, "agent", false}, {true, "user/us_1", false}, {true, "supervisor/us_1", false}, {true, "", false}, {false, "agent/us_1", false},
 	} {
 		if got := AgentLeg(&Caller{Media: c.media}, &api.RouteRequest{Dial: c.dial}); got != c.want {
 			t.Errorf("media %v, for %q: %v", c.media, c.dial, got)
@@ -176,6 +179,7 @@ func TestWindows_ByDirectionUserAndNumber(t *testing.T) {
 		{dial: "004930100", trunk: true, want: "[a-any b-in e-bob f-number]"},
 		{dial: "4940100", trunk: true, want: "[a-any b-in]"},
 		{leg: "user/us_1002", want: "[]"},
+		{leg: "supervisor/us_1002", want: "[]"},
 	} {
 		s := scenario{office: func() *office { return o }, dial: c.dial, trunk: c.trunk, leg: c.leg, change: func(o *office) { o.leads("user us_1002") }}
 		req, caller, _ := s.decide()

@@ -181,6 +181,12 @@ var answerScenarios = platform([]scenario{
 	{name: "leg-agent-disabled", about: "a leg for a queue to a disabled user", leg: "agent/us_1002", change: func(o *office) { o.user("1002").Status = brain.StatusDisabled }},
 	{name: "leg-agent-no-phone", about: "a leg for a queue to a user without a phone", leg: "agent/us_1004"},
 	{name: "leg-agent-gone", about: "a leg for a queue to a user who is gone", leg: "agent/us_9999"},
+	{name: "leg-supervisor", about: "a leg for a supervisor rings all of Carol's phones, as one for a queue does", leg: "supervisor/us_1003",
+		change: func(o *office) {
+			o.user("1003").DND = true
+			always(o.user("1003"), "user us_1002")
+		}},
+	{name: "leg-supervisor-no-line", about: "a supervisor without a free line", leg: "supervisor/us_1002", busy: "us_1002"},
 	{name: "leg-number-user", about: "somebody who is called back, by his own number", leg: "number/1002"},
 	{name: "leg-number-extension", about: "somebody who is called back, by an extension that leads to Bob", leg: "number/300"},
 	{name: "leg-number-unknown", about: "a number to be called back that nobody has", leg: "number/4940555"},

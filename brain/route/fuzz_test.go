@@ -118,7 +118,7 @@ func (c *choices) caller(acct *brain.AccountConfig, req *api.RouteRequest) Calle
 		req.Peer, caller.Media = api.PeerMedia, true
 		kind, id := c.dest()
 		if kind == brain.DestUser && c.n(2) == 1 {
-			kind = destAgent
+			kind = []brain.DestKind{destAgent, destSupervisor}[c.n(2)]
 		}
 		req.Dial = string(kind) + "/" + id
 	default:

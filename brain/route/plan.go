@@ -146,7 +146,7 @@ func (p *plan) visit(target brain.RouteTarget, chain int) outcome {
 		if u := p.acct.Users[target.ID]; u != nil {
 			return p.ringUser(u, chain)
 		}
-	case destAgent:
+	case destAgent, destSupervisor:
 		if u := p.acct.Users[target.ID]; u != nil {
 			return p.ringAgent(u)
 		}
@@ -206,7 +206,7 @@ func (p *plan) path(chain int) string {
 // name is a target as an operator knows it: "user", "1002".
 func (p *plan) name(t brain.RouteTarget) (kind, name string) {
 	switch t.Kind {
-	case brain.DestUser, destAgent:
+	case brain.DestUser, destAgent, destSupervisor:
 		if u := p.acct.Users[t.ID]; u != nil {
 			return string(t.Kind), u.Username
 		}

@@ -61,7 +61,8 @@ type referTo struct {
 }
 
 // readReferTo reads the URI of Refer-To. What a phone could be made to do beside calling somebody is refused: another
-// method, and headers of the INVITE other than those of an attended transfer.
+// method, a way past the account's domain, headers of the INVITE other than those of an attended transfer, and whatever
+// phones may read in more than one way.
 func readReferTo(uri string) (to referTo, why string) {
 	rest, isSIP := cutFold(uri, "sip:")
 	if !isSIP {
@@ -69,28 +70,26 @@ func readReferTo(uri string) (to referTo, why string) {
 			return to, "Refer-To is no SIP URI: " + strconv.QuoteToASCII(shorten(uri))
 		}
 	}
+	if strings.ContainsFunc(rest, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`<>"`, r) }) {
+		return to, "Refer-To has what no URI has: " + strconv.QuoteToASCII(shorten(uri))
+	}
+	if strings.ContainsFunc(unescape(rest), func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return to, "Refer-To has a control character: " + strconv.QuoteToASCII(shorten(uri))
+	}
 	rest, headers, _ := strings.Cut(rest, "?")
 	user, host, named := strings.Cut(rest, "@")
 	if !named || strings.Contains(host, "@") {
 		return to, "Refer-To names nobody"
 	}
-	host, params, _ := strings.Cut(host, ";")
-	for param := range strings.SplitSeq(params, ";") {
-		if name, value, _ := strings.Cut(param, "="); strings.EqualFold(name, "method") && !strings.EqualFold(value, "INVITE") {
-			return to, "Refer-To wants another method than INVITE"
-		}
+	host, params, more := strings.Cut(host, ";")
+	if more {
+		why = paramsOfReferTo(params)
 	}
-	if headers != "" {
-		for header := range strings.SplitSeq(headers, "&") {
-			name, _, _ := strings.Cut(header, "=")
-			switch strings.ToLower(name) {
-			case "replaces":
-				to.replaces = true
-			case "referred-by", "require":
-			default:
-				return to, "Refer-To wants the header " + strconv.QuoteToASCII(shorten(name))
-			}
-		}
+	if why == "" && headers != "" {
+		to.replaces, why = headersOfReferTo(headers)
+	}
+	if why != "" {
+		return to, why
 	}
 	user, _, _ = strings.Cut(user, ";")
 	user, _, _ = strings.Cut(user, ":") // a password
@@ -100,6 +99,44 @@ func readReferTo(uri string) (to referTo, why string) {
 	}
 	to.user, to.host = unescape(user), host
 	return to, ""
+}
+
+// paramsOfReferTo says why the parameters of the URI do not pass, "" when they do: maddr and the like would send the
+// INVITE elsewhere than to the domain.
+func paramsOfReferTo(params string) (why string) {
+	for param := range strings.SplitSeq(params, ";") {
+		name, value, _ := strings.Cut(param, "=")
+		switch strings.ToLower(name) {
+		case "transport", "user", "gr", "ob":
+		case "method":
+			if !strings.EqualFold(value, "INVITE") {
+				return "Refer-To wants another method than INVITE"
+			}
+		default:
+			return "Refer-To wants the parameter " + strconv.QuoteToASCII(shorten(name))
+		}
+	}
+	return ""
+}
+
+// headersOfReferTo tells whether the headers of the URI take a call over, or why they do not pass.
+func headersOfReferTo(headers string) (replaces bool, why string) {
+	if strings.Contains(headers, "@") {
+		return false, "Refer-To has an @ in its headers that is not escaped"
+	}
+	seen := map[string]bool{}
+	for header := range strings.SplitSeq(headers, "&") {
+		name, _, _ := strings.Cut(header, "=")
+		key := strings.ToLower(name)
+		switch {
+		case key != "replaces" && key != "referred-by" && key != "require":
+			return false, "Refer-To wants the header " + strconv.QuoteToASCII(shorten(name))
+		case seen[key]:
+			return false, "Refer-To wants the header " + key + " twice"
+		}
+		seen[key] = true
+	}
+	return seen["replaces"], ""
 }
 
 // cutFold is strings.CutPrefix whatever the case.

@@ -21,14 +21,20 @@ func TestRefer_OnlyWithinTheAccount(t *testing.T) {
 	for _, row := range []struct{ from, to, why string }{
 		{"1001", "sip:1002@acme.example", ""}, {"1001", "SIP:200@ACME.example:5060;transport=tcp", ""}, {"200", "sips:300@old.acme.example", ""},
 		{"1001", "sip:1003@acme.example?Replaces=x%40y%3Bto-tag%3D1%3Bfrom-tag%3D2&Referred-By=sip:1", ""}, {"1001", "sip:%31002@acme.example", ""},
-		{"1001", "sip:1002;x=y@acme.example;user=phone;method=invite", ""}, {"nobody", "sip:1002@acme.example", ""},
+		{"1001", "sip:1002;x=y@acme.example;user=phone;Method=invite;gr=urn:uuid:1;ob", ""}, {"nobody", "sip:1002@acme.example", ""},
 		{"1001", "sip:2002@other.example", "belongs to another account"}, {"1001", "sip:1002@elsewhere.example", "is nobody's"}, {"1001", "sip:4711@acme.example", "may not transfer blindly"},
 		{"nobody", "sip:+4930123456@acme.example", "may not transfer blindly"}, {"1005", "sip:+4930123456@acme.example", "no trunk leads outside"},
 		{"1001", "sip:+4930123456@acme.example?Replaces=x", "no trunk leads outside"}, {"1001", "sip:zoe@acme.example", "no extension and no user"},
 		{"1001", "tel:+4930123456", "no SIP URI"}, {"1001", "", "no SIP URI"}, {"1001", "sip:acme.example", "names nobody"}, {"1001", "sip:a@b@acme.example", "names nobody"},
 		{"1001", "sip:@acme.example", "nothing was dialed"}, {"1001", "sip:1002@acme.example;method=BYE", "another method"}, {"1001", "sip:1002@acme.example:0", "no port"},
 		{"1001", "sip:1002@acme.example?Subject=x", "wants the header"}, {"1001", "sip:1002@acme.example?X-Sipio-Call=1", "wants the header"}, {"1001", "sip:%zz@acme.example", "no extension and no user"},
-		{"1001", "sip:1002@acme.example@other.example", "names nobody"}, {"1001", "sip:10%002@acme.example", "not printable"}, {"1001", "sip:" + strings.Repeat("1", 65) + "@acme.example", "longer than"},
+		{"1001", "sip:1002@acme.example@other.example", "names nobody"}, {"1001", "sip:10%002@acme.example", "control character"}, {"1001", "sip:" + strings.Repeat("1", 65) + "@acme.example", "longer than"},
+		{"1001", "sip:1002@acme.example;maddr=elsewhere.example", "wants the parameter"}, {"1001", "sip:1002@acme.example;%6daddr=elsewhere.example", "wants the parameter"}, {"1001", "sip:1002@acme.example;lr", "wants the parameter"},
+		{"1001", "sip:1002@acme.example;", "wants the parameter"}, {"1001", "sip:1002@acme.example;gr=%0ax", "control character"}, {"1001", "sip:1002@acme.example;method", "another method"},
+		{"1001", "sip:1002@acme.example?Replaces=a%0d%0aX-Evil:%201", "control character"}, {"1001", "sip:1002@acme.example?Replaces=a%0AX-Evil:%201", "control character"}, {"1001", "sip:1002@acme.example?Replaces=a%7f", "control character"},
+		{"1001", "sip:1002@acme.example?Replaces=a@elsewhere.example", "an @"}, {"1001", "sip:1002@acme.example?Replaces=a&replaces=b", "twice"}, {"1001", "sip:1002@acme.example?Referred-By=a&Referred-By=b", "twice"},
+		{"1001", "sip:1002@acme.example?Join=a", "wants the header"}, {"1001", "sip:1002@acme.example?Replaces=a&", "wants the header"}, {"1001", "sip:1002@acme.example?%52eplaces=a", "wants the header"},
+		{"1001", "sip:1002@acme.example?Replaces=a>,<sip:1@elsewhere.example", "no URI has"}, {"1001", "sip:1002@acme.example?Replaces=a b", "no URI has"}, {"1001", "sip:1002@acme.example?Replaces=\"", "no URI has"},
 	} {
 		got := Refer(dir, acct, &api.ReferRequest{AccountID: "acc_acme", FromUser: row.from, FromDomain: "acme.example", ReferTo: row.to})
 		switch {
@@ -48,15 +54,18 @@ func TestRefer_OnlyWithinTheAccount(t *testing.T) {
 
 func FuzzRefer(f *testing.F) {
 	// Proves that whatever a phone writes is answered, and that what passes names somebody under a domain of the account, and no other
-	// method or header.
-	for _, seed := range []string{"sip:1002@acme.example", "sips:200@old.acme.example:5061;lr?Replaces=a%3Bb", "sip:1@2@3;method=BYE?a=b&c", "sip:%31%zz@[::1]:99"} {
+	// method or header, parameter that leads elsewhere, or line of its own.
+	for _, seed := range []string{"sip:1002@acme.example", "sips:200@old.acme.example:5061;ob?Replaces=a%3Bb", "sip:1002@acme.example;maddr=x?Replaces=a%0d%0ab&Replaces=@", "sip:1@2@3;method=BYE?a=b&c", "sip:%31%zz@[::1]:99"} {
 		f.Add(seed)
 	}
 	acct, dir := referable().config()
 	f.Fuzz(func(t *testing.T, to string) {
 		got := Refer(dir, acct, &api.ReferRequest{FromUser: "1001", ReferTo: to})
 		lower := strings.ToLower(to)
-		if got.Action == api.ActionAccept && (!strings.Contains(lower, "@acme.example") && !strings.Contains(lower, "@old.acme.example") || strings.Contains(lower, ";method=b") || strings.Contains(lower, "x-sipio")) {
+		uri, _, _ := strings.Cut(lower, "?")
+		_, host, _ := strings.Cut(uri, "@")
+		if got.Action == api.ActionAccept && (!strings.Contains(lower, "@acme.example") && !strings.Contains(lower, "@old.acme.example") || strings.Contains(lower, ";method=b") || strings.Contains(lower, "x-sipio") ||
+			strings.Contains(host, ";maddr") || strings.ContainsAny(unescape(lower), "\r\n\x00<>") || strings.Count(lower, "@") > 1) {
 			t.Errorf("%q passes", to)
 		}
 		if got.Action != api.ActionAccept && got.SIPCode != 603 {

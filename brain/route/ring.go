@@ -41,11 +41,12 @@ func (p *plan) ringUser(u *brain.SIPUser, chain int) outcome {
 	return outcome{step: first, code: 480}
 }
 
-// agentRingSec is how long a leg to an agent may ring: the media server ends it sooner, when the queue says so.
+// agentRingSec is how long a leg to an agent or a supervisor may ring: the media server ends it sooner.
 const agentRingSec = 300
 
 // ringAgent rings the devices of an agent for a caller in a queue, all at once (specific: the first) because the queue
-// says how long it takes. Whether he wants the call, the queue knows: do-not-disturb and forwards are not looked at.
+// says how long it takes. Whether he wants the call, the queue knows: do-not-disturb and forwards are not looked at. So it
+// rings a supervisor, who asked for it.
 func (p *plan) ringAgent(u *brain.SIPUser) outcome {
 	switch {
 	case u.Status != brain.StatusActive:

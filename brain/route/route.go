@@ -104,6 +104,9 @@ func (p *plan) destination(dir brain.Directory, req *api.RouteRequest) destinati
 // destAgent is a user who is rung for a caller in a queue. Only legs of the media server lead to it.
 const destAgent brain.DestKind = "agent"
 
+// destSupervisor is a user who is rung to hear the talk of a caller and an agent. Only legs of the media server lead to it.
+const destSupervisor brain.DestKind = "supervisor"
+
 // destNumber is a number that the platform calls of itself, for a caller of a queue who wants to be called back. Only the
 // media server calls it.
 const destNumber brain.DestKind = "number"
@@ -113,7 +116,7 @@ func (p *plan) leg(req *api.RouteRequest) destination {
 	kind, id, _ := strings.Cut(req.Dial, "/")
 	target := brain.RouteTarget{Kind: brain.DestKind(kind), ID: id}
 	switch target.Kind {
-	case brain.DestUser, brain.DestExtension, brain.DestRingGroup, destAgent:
+	case brain.DestUser, brain.DestExtension, brain.DestRingGroup, destAgent, destSupervisor:
 		_, name := p.name(target)
 		return destination{number: name, target: target}
 	case destNumber:
@@ -123,7 +126,7 @@ func (p *plan) leg(req *api.RouteRequest) destination {
 		}
 		return destination{number: id, target: target}
 	}
-	return destination{code: 404, why: "a leg to " + strconv.QuoteToASCII(req.Dial) + ": only users, extensions, ring groups, agents and numbers are called"}
+	return destination{code: 404, why: "a leg to " + strconv.QuoteToASCII(req.Dial) + ": only users, extensions, ring groups, agents, supervisors and numbers are called"}
 }
 
 // dialed finds what a dialed string means. Everything that means nothing gives a reason, and the phone learns nothing of

@@ -59,7 +59,7 @@ type calledBack struct {
 func (e *enqueue) callBack(t *turn, o *brain.InQueueOption) {
 	e.Wish = &wish{Prompt: o.PromptMediaID, Call: acd.Callback{EntryID: e.Entry, Token: t.im.Token, Tries: o.CallbackTries, DelayMS: callbackDelayMS,
 		RetryMS: int64(o.CallbackRetrySec) * 1000, WindowMS: int64(o.CallbackWindowSec) * 1000}}
-	if t.env.Account.Dialed(e.Number).IsSet() {
+	if t.im.Vars["direction"] == "internal" && t.callable(e.Number) { // what a trunk says of a caller may be made up
 		e.Wish.Own = e.Number
 	}
 	switch {
@@ -70,6 +70,26 @@ func (e *enqueue) callBack(t *turn, o *brain.InQueueOption) {
 	default:
 		e.agree(t, e.Wish.Own)
 	}
+}
+
+// callable tells whether somebody's phone rings at a number now: a user's, or a group's. What the platform itself answers
+// takes no callback.
+func (t *turn) callable(number string) bool {
+	acct := t.env.Account
+	target := acct.Dialed(number)
+	for range MaxHops {
+		next := brain.RouteTarget{}
+		if e := acct.ExtensionByID[target.ID]; target.Kind == brain.DestExtension && e != nil {
+			next, _ = t.leads(e)
+		} else if u := acct.Users[target.ID]; target.Kind == brain.DestUser && u != nil {
+			next = u.FwdAlways()
+		}
+		if !next.IsSet() {
+			break
+		}
+		target = next
+	}
+	return target.Kind == brain.DestUser || target.Kind == brain.DestRingGroup
 }
 
 // ask puts the question of a state, with what is said before it. Who was asked often enough waits on.
@@ -118,7 +138,7 @@ func (e *enqueue) asked(t *turn, in flow.Input) {
 		e.ask(t, stateNumber)
 	case e.State == stateChoose:
 		e.ask(t, stateChoose)
-	case e.State == stateNumber && len(digits) <= maxNumber && strings.Trim(digits, "0123456789") == "" && t.env.Account.Dialed(digits).IsSet():
+	case e.State == stateNumber && len(digits) <= maxNumber && strings.Trim(digits, "0123456789") == "" && t.callable(digits):
 		w.Call.Number = digits
 		e.ask(t, stateCheck)
 	case e.State == stateNumber:

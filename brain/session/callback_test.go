@@ -11,7 +11,7 @@ import (
 func wishing(t *testing.T, key string) *stage {
 	t.Helper()
 	s := newStage(t)
-	s.start("queue/q_call", map[string]string{"caller_number": "102"})
+	s.start("queue/q_call", map[string]string{"caller_number": "102", "direction": "internal"})
 	s.outcome(api.OutcomeDone, nil)
 	s.outcome(api.OutcomeDigit, map[string]string{"digit": key})
 	return s

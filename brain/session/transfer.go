@@ -46,8 +46,8 @@ type handover struct {
 func (t *turn) transferAsked(r *Transfer) (moved bool) {
 	im := &t.im
 	h := im.Transfer
-	if h != nil && t.now >= h.AtMS+TransferMS {
-		h = nil
+	if h != nil && (t.now >= h.AtMS+TransferMS || !h.Done && h.Seq != im.Seq) {
+		h = nil // too old, or its talk is over and took nobody elsewhere
 	}
 	same := h != nil && h.FromUserID == r.FromUserID && h.Target == r.Target
 	switch {
@@ -75,7 +75,7 @@ func (t *turn) transferAsked(r *Transfer) (moved bool) {
 func (t *turn) accept(r *Transfer) (moved bool) {
 	im := &t.im
 	switch talks, is := t.across(r); {
-	case im.EndMS != 0 || !talks:
+	case im.EndMS != 0 || im.waits() || im.Then != nil || !talks: // between two commands nobody talks
 		t.said = &Transferred{Code: brain.EConflict, Why: api.NobodyTalks}
 		return false
 	case !is:
@@ -105,7 +105,7 @@ func (t *turn) across(r *Transfer) (talks, is bool) {
 func (t *turn) reaches(target brain.RouteTarget, userID string) bool {
 	acct := t.env.Account
 	if target.Kind == "number" {
-		target = called(acct, target.ID)
+		target = acct.Dialed(target.ID)
 	}
 	for range MaxHops {
 		e := acct.ExtensionByID[target.ID]
@@ -137,17 +137,6 @@ func (t *turn) leads(e *brain.Extension) (brain.RouteTarget, brain.Vars) {
 	return e.Dest(), e.DestXform
 }
 
-// called is what a number means that is dialed inside the account; the zero value when nobody has it.
-func called(acct *brain.AccountConfig, number string) brain.RouteTarget {
-	if e := acct.Extensions[number]; e != nil && e.Status == brain.StatusActive {
-		return brain.RouteTarget{Kind: brain.DestExtension, ID: e.ID}
-	}
-	if u := acct.UserByName[number]; u != nil && u.Status == brain.StatusActive {
-		return brain.RouteTarget{Kind: brain.DestUser, ID: u.ID}
-	}
-	return brain.RouteTarget{}
-}
-
 // TransferTarget finds whom a user transfers to. An error has the code ENotFound, EInvalid, EForbidden or EConflict, and
 // names its field.
 func TransferTarget(acct *brain.AccountConfig, from *brain.SIPUser, want api.TransferTarget) (brain.RouteTarget, error) {
@@ -164,7 +153,7 @@ func TransferTarget(acct *brain.AccountConfig, from *brain.SIPUser, want api.Tra
 			}
 		}
 	case api.TransferNumber:
-		found = called(acct, want.ID)
+		found = acct.Dialed(want.ID)
 	case api.TransferPSTN:
 		if !from.AllowPSTNBlindTransfer {
 			return found, field(brain.EForbidden, "target.kind", "the user may not transfer to numbers outside: allow_pstn_blind_transfer is not set")
@@ -190,7 +179,7 @@ func field(code brain.Code, path, text string) error {
 func (t *turn) passedOn() bool {
 	im := &t.im
 	h := im.Transfer
-	if h == nil || h.Done || t.now >= h.AtMS+TransferMS {
+	if h == nil || h.Done || h.Seq != im.Seq || t.now >= h.AtMS+TransferMS {
 		return false
 	}
 	done := *h
@@ -250,6 +239,7 @@ func (r *refer) input(t *turn, in flow.Input) {
 		}
 	case !r.Recall && t.env.Account.Users[r.FromUserID] != nil:
 		r.Recall = true
+		t.im.Transfer = nil // asked for again it is a new one
 		t.note("transfer", in.Outcome+": user "+r.FromUserID+" is called back")
 		t.dialed(api.CommandParams{DestKind: string(brain.DestUser), DestID: r.FromUserID, TimeoutMS: ringMS}, false)
 	default:

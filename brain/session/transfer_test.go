@@ -62,11 +62,10 @@ func TestTransfer_WhoTransferredIsCalledBackOnce(t *testing.T) {
 			}
 			continue
 		}
-		s.now += TransferMS
-		if done := s.transfer("us_1", "user/us_3", false); done.Seq == 0 {
+		if done := s.transfer("us_1", "user/us_2", false); done.Seq == 0 { // at once, and to the same
 			t.Errorf("the recall is transferred: %+v", done)
 		}
-		if r = s.outcome(api.OutcomeAnswered, nil); r.Command != api.CommandDial || r.Params.DestID != "us_3" {
+		if r = s.outcome(api.OutcomeAnswered, nil); r.Command != api.CommandDial || r.Params.DestID != "us_2" {
 			t.Errorf("after the recall: %+v", r)
 		}
 	}
@@ -143,6 +142,64 @@ func TestTransfer_IsNotTaken(t *testing.T) {
 	}
 	if op, r := New("acc_1/call/none").Decide(s.now, s.env, &Request{Transfer: &Transfer{FromUserID: "us_1"}}); op != nil || !r.Unknown {
 		t.Errorf("of no call: %+v", r)
+	}
+}
+
+func TestTransfer_BetweenTwoCommandsNobodyTalks(t *testing.T) {
+	// Proves that a server which the flow asks after a dial is asked once, though somebody would transfer meanwhile.
+	s := newStage(t)
+	s.flows["flow_1"] = published(t, "flow_1", 3, strings.ReplaceAll(menuGraph, `{"source":"dial","target":"end"}`, `{"source":"dial","target":"ask"}`))
+	s.start("flow/flow_1", nil)
+	for r := s.outcome(api.OutcomeDigits, map[string]string{"digits": "3"}); r.Command != api.CommandDial; {
+		r = s.outcome(api.OutcomeDone, nil)
+	}
+	need := s.outcome(api.OutcomeNoAnswer, nil)
+	if need.Need == nil || need.Need.HTTP == nil {
+		t.Fatalf("after the dial: %+v", need)
+	}
+	if said := s.transfer("us_2", "user/us_3", false); said.Code != brain.EConflict || s.last.Turn != need.Turn {
+		t.Errorf("%+v, turn %d after %d", said, s.last.Turn, need.Turn)
+	}
+}
+
+func TestTransfer_IsOfOneTalk(t *testing.T) {
+	// Proves that a transfer which was asked for before anybody talked does not happen at the end of another talk, and stands in the way of none;
+	// and that one whose user was not reached is done anew when it is asked for again.
+	s := waiting(t)
+	s.transfer("us_1", "user/us_2", true)
+	s.outcome(api.OutcomeAnswered, talked) // us_2 rings
+	if asked := s.transfer("us_2", "user/us_3", false); asked.Seq == 0 {
+		t.Fatalf("while us_2 rings: %+v", asked)
+	}
+	s.outcome(api.OutcomeNoAnswer, nil) // us_1 is called back
+	if again := s.transfer("us_1", "user/us_2", false); again.Seq != s.last.Seq || again.Code != "" {
+		t.Fatalf("to us_2 again: %+v in %d", again, s.last.Seq)
+	}
+	if r := s.outcome(api.OutcomeAnswered, nil); r.Command != api.CommandDial || r.Params.DestID != "us_2" {
+		t.Errorf("after the recall: %+v", r)
+	}
+	for _, other := range []string{"", "user/us_1"} {
+		s := newStage(t)
+		s.flows["flow_1"] = published(t, "flow_1", 3, strings.ReplaceAll(menuGraph, `{"source":"dial","target":"end"}`, `{"source":"dial","target":"menu"}`))
+		s.start("flow/flow_1", nil)
+		dials := func() {
+			for r := s.outcome(api.OutcomeDigits, map[string]string{"digits": "3"}); r.Command != api.CommandDial; {
+				r = s.outcome(api.OutcomeDone, nil)
+			}
+		}
+		dials()
+		s.transfer("us_2", "user/us_3", false)
+		s.outcome(api.OutcomeNoAnswer, nil)
+		dials()
+		if other != "" {
+			if said := s.transfer("us_2", other, false); said.Code != "" {
+				t.Errorf("to another: %+v", said)
+			}
+		}
+		r := s.outcome(api.OutcomeAnswered, nil)
+		if got := r.Params.DestID; other == "" && r.Command != api.CommandGather || other != "" && got != "us_1" {
+			t.Errorf("%q after the second talk: %s %s", other, r.Command, got)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 type bookBack struct {
 	number string
 	left   int // so often he may still be called
+	faults int // of the platform in a row
 	retry  int64
 	end    int64 // of its window
 	until  int64 // the call that is made to him is given up
@@ -42,6 +43,12 @@ func (b *queueBooks) takeKeep(op *queueOp, s *seen) {
 		}
 		b.over(e, acd.LeftFailed)
 		return
+	}
+	for _, other := range b.order {
+		if other.back != nil && other.QueueID == e.QueueID && other.back.number == c.Number {
+			b.refused(v, s, acd.WhyCallback)
+			return
+		}
 	}
 	b.granted(v, "callback")
 	for _, o := range b.ringing(e) {
@@ -174,28 +181,43 @@ func (b *queueBooks) withdraw(a *bookAgent) {
 
 // inVain ends a call that was made to somebody: one of his tries, or the platform's fault.
 func (b *queueBooks) inVain(e *bookEntry, cause string) {
-	if cause != acd.MissCaller {
+	if cause == acd.MissFailed {
+		if e.back.faults++; e.back.faults == acd.MostFaults {
+			b.over(e, acd.LeftCallbackFailed)
+			return
+		}
 		b.hold(e)
 		b.await(e)
 		return
 	}
+	e.back.faults = 0
 	if e.back.left--; e.back.left == 0 {
 		b.over(e, acd.LeftCallbackFailed)
 		return
 	}
+	b.restAnew(e)
+}
+
+// restAnew lets somebody rest as long as between two tries.
+func (b *queueBooks) restAnew(e *bookEntry) {
 	e.held, e.holdMS, e.heldUntil = true, 0, b.now+e.back.retry
 	b.await(e)
 }
 
-// takeLateMiss: whose agent has gone meanwhile, or whose time was over, is told to have been called in vain. False when
-// that changes nothing.
+// takeLateMiss: whose agent has gone meanwhile is told to have been called in vain; or whose time was over, which was a try.
+// False when that changes nothing.
 func (b *queueBooks) takeLateMiss(o *bookOffer, cause string) bool {
 	e := b.entries[o.entry]
-	if e == nil || e.back == nil || e.called != o.Fence || e.state != entryCalled && cause != acd.MissCaller {
+	if e == nil || e.back == nil || e.called != o.Fence {
 		return false
 	}
 	e.called, o.miss = 0, true
-	b.inVain(e, cause)
+	switch {
+	case e.state == entryCalled:
+		b.inVain(e, cause)
+	case cause != acd.MissFailed:
+		b.restAnew(e)
+	}
 	return true
 }
 
@@ -203,7 +225,7 @@ func (b *queueBooks) takeLateMiss(o *bookOffer, cause string) bool {
 func (b *queueBooks) takeEnds(e *bookEntry) {
 	switch {
 	case e.state == entryCalled && b.entryDue(e) <= b.now:
-		b.inVain(e, acd.MissFailed)
+		b.inVain(e, acd.MissCaller)
 	case e.state == entryWaits && b.entryDue(e) <= b.now:
 		b.await(e)
 	}

@@ -18,6 +18,8 @@ type back struct {
 	fence   int64 // … and its fence
 	over    bool  // the desk has written that he is not called any more
 	settled bool  // he has taken a call
+	asking  bool  // the desk has not said yet that he keeps his place
+	broken  bool  // nobody can call him
 }
 
 // clocks is how much two brains' clocks may differ.
@@ -38,11 +40,15 @@ func (w *lobby) press(c *caller) {
 	}
 	c.over = true
 	w.part(c)
-	b := &back{caller: c, from: w.now, ask: acd.Callback{EntryID: c.ask.EntryID, Token: c.ask.Token, Number: fmt.Sprint("+48", w.rng.IntN(100)),
+	b := &back{caller: c, from: w.now, asking: true, broken: w.bad(5), ask: acd.Callback{EntryID: c.ask.EntryID, Token: c.ask.Token, Number: fmt.Sprint("+48", w.rng.IntN(20)),
 		Tries: 1 + w.rng.IntN(3), DelayMS: w.some(80, 1, 8*second), RetryMS: w.between(second, 30*second), WindowMS: w.between(10*second, 2*minute)}}
 	w.backs[b.ask.EntryID] = b
+	if b.broken { // until there are too many faults
+		b.ask.RetryMS, b.ask.WindowMS = w.between(second, 15*second), 5*minute
+	}
 	ask := b.ask
 	w.ask(&queueOp{kind: opKeep, back: &ask}, func(reply []byte) {
+		b.asking = false
 		v, err := acd.ReadVerdict(reply)
 		switch {
 		case err != nil:
@@ -62,6 +68,20 @@ func (w *lobby) part(c *caller) {
 	w.hush(c)
 }
 
+// ghost has the call of an order leave that its node does not have, unless its session says that it waits, or has yet to say
+// that he keeps his place. That word comes late.
+func (w *lobby) ghost(o acd.Order) bool {
+	c := w.entries[o.EntryID]
+	if b := w.backs[o.EntryID]; b != nil && b.asking && b.ask.Token == o.Token || c != nil && c.ask.Token == o.Token && !c.over {
+		return false
+	}
+	if o.Kind != acd.OrderDispatch && o.Kind != acd.OrderExit || !w.bad(50) {
+		return false
+	}
+	w.after(w.between(0, minute), func() { w.ask(&queueOp{kind: opLeave, entry: o.EntryID, token: o.Token, outcome: acd.LeftFailed}, nil) })
+	return true
+}
+
 // callBack has a node call somebody: that of the order, or another one that is there. The same order again does nothing.
 func (w *lobby) callBack(o acd.Order) {
 	b := w.backs[o.EntryID]
@@ -73,7 +93,7 @@ func (w *lobby) callBack(o acd.Order) {
 		at = slices.IndexFunc(w.nodes, func(n *station) bool { return n.up })
 	}
 	w.dialed[o.Offer.ReservationID] = true
-	if at < 0 || w.bad(5) { // nobody can make it
+	if at < 0 || b.broken || w.bad(5) { // nobody can make it
 		w.miss(o.Offer, acd.MissFailed)
 		return
 	}

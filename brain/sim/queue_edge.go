@@ -115,7 +115,7 @@ func (w *lobby) depart(c *caller, outcome string) {
 
 // leave tells the desk, until it has heard.
 func (w *lobby) leave(c *caller, outcome string) {
-	w.ask(&queueOp{kind: opLeave, entry: c.ask.EntryID, outcome: outcome}, func([]byte) {
+	w.ask(&queueOp{kind: opLeave, entry: c.ask.EntryID, token: c.ask.Token, outcome: outcome}, func([]byte) {
 		if outcome == acd.LeftFailed && c.node.up && w.bad(50) { // the session goes on: it enters again
 			c.over, c.rings = false, map[string]*ring{}
 			c.node.callers = append(c.node.callers, c)
@@ -207,6 +207,9 @@ func (w *lobby) carryOut(o acd.Order) {
 	}
 	c := w.entries[o.EntryID]
 	if c == nil || c.over || c.talk != nil {
+		if w.ghost(o) {
+			return
+		}
 		if o.Kind == acd.OrderDispatch && w.chance(50) { // no such caller
 			w.miss(o.Offer, acd.MissFailed)
 		}

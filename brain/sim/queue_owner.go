@@ -29,6 +29,7 @@ type queueOp struct {
 	agent          *acd.AgentOp
 	version        int64  // join, agent
 	entry, outcome string // leave
+	token          string // leave
 	reservation    string // claim, confirm, miss
 	fence          int64
 	cause          string        // miss
@@ -147,7 +148,7 @@ func (op *queueOp) apply(d Desk, at int64) (reply []byte, changed bool, err erro
 	case opJoin:
 		b = acd.AppendJoin(nil, op.join, op.version)
 	case opLeave:
-		b = acd.AppendLeave(nil, op.entry, op.outcome)
+		b = acd.AppendLeave(nil, op.entry, op.token, op.outcome)
 	case opKeep:
 		b = acd.AppendCallback(nil, op.back)
 	case opClaim:

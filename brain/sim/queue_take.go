@@ -26,7 +26,7 @@ func (b *queueBooks) take(at int64, op *queueOp, s *seen) {
 	case opJoin:
 		offers = b.takeJoin(op, s)
 	case opLeave:
-		b.takeLeave(op.entry, op.outcome, s)
+		b.takeLeave(op, s)
 	case opKeep:
 		b.takeKeep(op, s)
 	case opClaim, opConfirm, opMiss:
@@ -67,13 +67,22 @@ func (b *queueBooks) hold(e *bookEntry) {
 	if e.held && e.heldUntil > b.now {
 		return
 	}
-	e.held, e.holdMS = true, min(max(acd.HoldFirstMS, 2*e.holdMS), acd.HoldMostMS)
+	most := int64(acd.HoldMostMS)
+	if e.back != nil {
+		most = max(most, e.back.retry)
+	}
+	e.held, e.holdMS = true, min(max(acd.HoldFirstMS, 2*e.holdMS), most)
 	e.heldUntil = b.now + e.holdMS
 }
 
-// takeLeave ends an entry that lives. One that never came is over before; everything else is nothing.
-func (b *queueBooks) takeLeave(id, outcome string, s *seen) {
+// takeLeave ends an entry that lives and is that call's. One that never came is over before; everything else is nothing.
+func (b *queueBooks) takeLeave(op *queueOp, s *seen) {
+	id, outcome := op.entry, op.outcome
 	e := b.entries[id]
+	if e != nil && op.token != "" && (e.back != nil || e.Token != op.token) {
+		b.unchanged(s, "a leave of a call that has not the place")
+		return
+	}
 	if e == nil {
 		if _, over := b.left[id]; over {
 			b.unchanged(s, "a leave of an entry that is over")
@@ -340,7 +349,7 @@ func (b *queueBooks) takeExpire(at int64, op *queueOp) {
 		switch o.state {
 		case offerCalls:
 			b.end(o, acd.WhyLease)
-			b.inVain(b.entries[o.entry], acd.MissFailed)
+			b.inVain(b.entries[o.entry], acd.MissCaller)
 			continue
 		case offerClaimed:
 			b.end(o, acd.WhyLease)

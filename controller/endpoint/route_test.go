@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"context"
 	"net/url"
 	"reflect"
 	"strconv"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/cac"
+	"github.com/sipio/sipio/brain/presence"
 )
 
 // newShop is a bench whose account has trunk Carrier at 198.51.100.7, number 4930100 that rings 1002 on weekdays from
@@ -210,6 +213,57 @@ func TestRoute_HoursFollowTheClock(t *testing.T) {
 		v.Set("call_id", "e"+strconv.Itoa(i))
 		if d := b.directive(t, v); (d.Action == api.ActionProxy) != c.open || !c.open && d.SIPCode != 603 {
 			t.Errorf("extension at %v: %+v", c.at, d)
+		}
+	}
+}
+
+// living has a state's calls admitted by a machine of the live state.
+type living struct {
+	*state
+	m *presence.Machine
+	t *testing.T
+}
+
+func (l living) Admit(_ context.Context, a *presence.Admission) (cac.Verdict, error) {
+	return presence.ReadVerdict(l.apply(presence.AppendAdmit(nil, &a.Call)))
+}
+
+func (l living) apply(op []byte) []byte {
+	l.t.Helper()
+	reply, _, err := l.m.Apply(1000, op)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return reply
+}
+
+// What a leg is to its user: for a queue it is no call of his own, the queue knows what he does; a user called by a flow and a
+// supervisor are in a call from the answer to the end, so that no queue offers him a caller meanwhile. Each takes one line and
+// has a token of its own, and nothing is left of it.
+func TestRoute_WhoseCallALegIs(t *testing.T) {
+	for dial, calls := range map[string]int{"agent/us_1002": 0, "user/us_1002": 1, "supervisor/us_1002": 1} {
+		b := newShop(t, func(rows *brain.AccountRows) { rows.Users[1].MaxSimultaneous = 1 })
+		l := living{b.presence, presence.New("acc_1"), t}
+		b.Presence = l
+		first := b.directive(t, legQuestion("l1", dial))
+		if first.Action != api.ActionProxy || first.Routes[0].URI != "sip:1002@example.com" {
+			t.Fatalf("%s: %+v", dial, first)
+		}
+		if d := b.directive(t, legQuestion("l2", dial)); d.SIPCode != 486 {
+			t.Errorf("%s, a second one: %+v", dial, d)
+		}
+		tell := func(typ string, ms int64) (his int) {
+			l.apply(presence.AppendEvents(nil, "edge1", []presence.Event{{Event: api.Event{Type: typ, Token: first.Call.Token, CallID: "l1", TimeMS: ms}}}))
+			for _, u := range l.m.Presence(1000).Users {
+				his += u.Calls
+			}
+			return his
+		}
+		if got := tell(api.EventDialogStart, 1000); got != calls {
+			t.Errorf("%s: he is in %d calls, want %d", dial, got, calls)
+		}
+		if got := tell(api.EventDialogEnd, 2000); got != 0 || len(l.m.CAC().Slots) > 0 {
+			t.Errorf("%s: after the end he is in %d calls, slots %v", dial, got, l.m.CAC().Slots)
 		}
 	}
 }

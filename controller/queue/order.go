@@ -90,7 +90,7 @@ func (q *Queues) gone(ctx context.Context, e *errand) bool {
 	defer cancel()
 	waits, err := q.Callers.Waits(ctx, e.account, e.Token, e.EntryID)
 	if err == nil && !waits {
-		err = q.Leave(ctx, e.account, e.EntryID, acd.LeftFailed)
+		err = q.Leave(ctx, e.account, e.EntryID, e.Token, acd.LeftFailed)
 	}
 	if err != nil {
 		q.log.Debug("whether a caller is gone is asked with the next order", "account", e.account, "entry", e.EntryID, "err", err)

@@ -294,6 +294,30 @@ func TestPush_AGhostLeaves(t *testing.T) {
 	}
 }
 
+// A late refusal of an order for the call that somebody has ended, who keeps his place, does not cost him the place.
+func TestPush_AGhostWhoKeepsHisPlaceStays(t *testing.T) {
+	for _, kind := range []string{acd.OrderDispatch, acd.OrderExit} {
+		refuse := func(*http.Request, *api.Op, int) (int, string) { return http.StatusOK, api.NoSuchCaller }
+		q, _, _ := newQueues(t, map[string]*edge{"n": newEdge(t, refuse)})
+		q.Callers = callers{}
+		j := anna("e1")
+		j.Token = "toke1"
+		if _, _, err := q.Join(t.Context(), "acc_1", j); err != nil {
+			t.Fatal(err)
+		}
+		if why, err := q.Callback(t.Context(), "acc_1", &acd.Callback{EntryID: "e1", Token: "toke1", Number: "1us_3", Tries: 1, WindowMS: 60_000}); why != "" || err != nil {
+			t.Fatal(why, err)
+		}
+		q.Effects("acc_1", orders(order(kind, "n", "e1", 1)))
+		until(t, q, "queue_orders_refused", 1)
+		q.push.all.Wait()
+		states, err := q.States(t.Context(), "acc_1", "", 0, 0, true)
+		if err != nil || len(states) == 0 || len(states[0].Entries) != 1 || !states[0].Entries[0].Callback {
+			t.Errorf("%s: %+v, %v", kind, states, err)
+		}
+	}
+}
+
 // A node that takes nothing fills its own lane: orders beyond the bound are dropped and counted, and another node hears
 // its own at once. Closing does not wait for the node.
 func TestPush_IsBoundedANode(t *testing.T) {

@@ -133,14 +133,15 @@ func dispatchOf(j *acd.Join, o *acd.Offer) acd.Order {
 		Offer: *o, CallerNumber: j.CallerNumber, CallerName: j.CallerName, Label: j.Label, UntilMS: o.UntilMS}
 }
 
-// Leave ends a caller's place, whatever became of it; outcome is one of the values of brain/acd. Again it changes nothing.
-func (q *Queues) Leave(ctx context.Context, accountID, entryID, outcome string) error {
-	_, err := q.desks.Do(ctx, accountID, acd.AppendLeave(nil, entryID, outcome))
+// Leave ends the place of a call, whatever became of it; outcome is one of the values of brain/acd. A place that is another
+// call's by now, or kept by one who has hung up, stays; token "" = whichever has it. Again it changes nothing.
+func (q *Queues) Leave(ctx context.Context, accountID, entryID, token, outcome string) error {
+	_, err := q.desks.Do(ctx, accountID, acd.AppendLeave(nil, entryID, token, outcome))
 	return err
 }
 
-// Callback has a caller keep his place while he hangs up. why says in a word that he cannot: he is with an agent, or has no
-// place any more. Again it changes nothing.
+// Callback has a caller keep his place while he hangs up. why says in a word that he cannot: he is with an agent, has no
+// place any more, or another one for which his number is called. Again it changes nothing.
 func (q *Queues) Callback(ctx context.Context, accountID string, c *acd.Callback) (why string, err error) {
 	reply, err := q.verdict(ctx, accountID, acd.AppendCallback(nil, c))
 	if err != nil || reply.Granted {

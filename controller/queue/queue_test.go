@@ -270,7 +270,7 @@ func TestQueues_ClaimConfirmMiss(t *testing.T) {
 	if r, err := q.Miss(t.Context(), c); err != nil || r.Granted {
 		t.Errorf("a miss of a talk: %+v %v", r, err)
 	}
-	if err := q.Leave(t.Context(), "acc_1", "e1", acd.LeftAnswered); err != nil {
+	if err := q.Leave(t.Context(), "acc_1", "e1", "", acd.LeftAnswered); err != nil {
 		t.Error(err)
 	}
 	list, err := q.Agents(t.Context(), "acc_1", "us_1", 0, 0)

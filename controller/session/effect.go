@@ -97,7 +97,7 @@ func (c *Calls) place(ctx context.Context, accountID string, reply *session.Repl
 	case e.Kind == session.EffectQueueMissed:
 		return c.missed(ctx, accountID, *e.Missed)
 	}
-	return c.Queues.Leave(ctx, accountID, e.EntryID, e.Outcome)
+	return c.Queues.Leave(ctx, accountID, e.EntryID, reply.Token, e.Outcome)
 }
 
 func (c *Calls) message(ctx context.Context, accountID string, e *session.Effect) error {

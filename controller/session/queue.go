@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"log/slog"
+	"slices"
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/acd"
@@ -15,8 +16,8 @@ type Queues interface {
 	// Join asks for a place, and gives the agents who are to be rung at once. Asked again it says how the place stands.
 	// brain.EUnavailable: again later.
 	Join(ctx context.Context, accountID string, j *acd.Join) (acd.Joined, []api.Dispatch, error)
-	// Leave gives a place back, at least once. One that nobody has is no error.
-	Leave(ctx context.Context, accountID, entryID, outcome string) error
+	// Leave gives the place of a call back, at least once. One that it does not have (any more) is no error.
+	Leave(ctx context.Context, accountID, entryID, token, outcome string) error
 	// Callback has a caller keep his place while he hangs up, at least once. why: he cannot.
 	Callback(ctx context.Context, accountID string, c *acd.Callback) (why string, err error)
 	// Miss says that somebody who was called back did not take the call, at least once.
@@ -63,33 +64,41 @@ func (c *Calls) join(ctx context.Context, f *api.FlowRequest, reply *session.Rep
 }
 
 // still tells whether a caller who has just got a place waits in it. One who went elsewhere meanwhile gave it back before
-// he had it: it is given back here, so that he may have it again. Who hears what belongs to a key of his keeps it.
+// he had it: it is given back here, so that he may have it again. Who hears what belongs to a key of his keeps it, and who
+// has hung up to be called.
 func (c *Calls) still(ctx context.Context, f *api.FlowRequest, entryID string) (bool, error) {
 	now, err := c.Owner.Step(ctx, f.AccountID, f.Token, &session.Request{})
-	if err != nil || now.Entry == entryID {
+	if err != nil || has(&now, entryID) {
 		return err == nil && now.Enqueue != nil, err
 	}
-	if err := c.Queues.Leave(ctx, f.AccountID, entryID, acd.LeftFailed); err != nil {
+	if err := c.Queues.Leave(ctx, f.AccountID, entryID, f.Token, acd.LeftFailed); err != nil {
 		return false, brain.Errorf(brain.EUnavailable, "leave a queue: %s", err)
 	}
 	return false, nil
 }
 
-// Waits tells whether a caller's session has that place in a queue, also while he hears what belongs to a key of his. It
-// does not keep the session. brain.EUnavailable: ask again later.
-func (c *Calls) Waits(ctx context.Context, accountID, token, entryID string) (bool, error) {
-	now, err := c.Owner.Step(ctx, accountID, token, &session.Request{})
-	return err == nil && now.Entry == entryID, err
+// has tells whether a session has a place in a queue: also after its end, until the desk has heard that he keeps it.
+func has(now *session.Reply, entryID string) bool {
+	return now.Entry == entryID || slices.ContainsFunc(now.Effects, func(e session.Effect) bool {
+		return e.Kind == session.EffectQueueCallback && e.EntryID == entryID
+	})
 }
 
-// calledBack has the desk call a caller back. When it cannot, an agent has answered for him or his place is gone: he has hung up,
-// and that is all.
+// Waits tells whether a caller's session has that place in a queue, also while he hears what belongs to a key of his, and
+// until the desk has heard that he is to be called. It does not keep the session. brain.EUnavailable: ask again later.
+func (c *Calls) Waits(ctx context.Context, accountID, token, entryID string) (bool, error) {
+	now, err := c.Owner.Step(ctx, accountID, token, &session.Request{})
+	return err == nil && has(&now, entryID), err
+}
+
+// calledBack has the desk call a caller back. When it cannot, an agent has answered for him, his place is gone or his number is
+// called for another one: he has hung up, and that is all.
 func (c *Calls) calledBack(ctx context.Context, accountID string, reply *session.Reply, e *session.Effect) error {
 	why, err := c.Queues.Callback(ctx, accountID, e.Callback)
 	if err == nil && why != "" {
 		c.Log.LogAttrs(ctx, slog.LevelWarn, "a caller is not called back", slog.String("account", accountID), slog.String("call_id", reply.CallID),
 			slog.String("entry", e.EntryID), slog.String("why", why))
-		return c.Queues.Leave(ctx, accountID, e.EntryID, acd.LeftAbandoned)
+		return c.Queues.Leave(ctx, accountID, e.EntryID, reply.Token, acd.LeftAbandoned)
 	}
 	return err
 }

@@ -1,8 +1,10 @@
 package session
 
 import (
+	"context"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sipio/sipio/brain"
@@ -13,7 +15,7 @@ import (
 // agreed brings the call of user 101 to where it hears that he is called back.
 func agreed(t *testing.T, d *desk) {
 	t.Helper()
-	d.say(t, start("queue", "q_1", map[string]string{"caller_number": "101"}))
+	d.say(t, start("queue", "q_1", map[string]string{"caller_number": "101", "direction": "internal"}))
 	if r := d.say(t, ended(1, api.OutcomeDigit, map[string]string{"digit": "3"})); r.Command != api.CommandPlay {
 		t.Fatalf("he hears %+v", r)
 	}
@@ -37,6 +39,46 @@ func TestCallback_TheDeskHearsOfItBeforeTheCallEnds(t *testing.T) {
 		if said := l.said(); said != "callback t-1 101, leave t-1 abandoned" || !strings.Contains(d.log.String(), "not called back") {
 			t.Errorf("%s: the desk was told %s", name, said)
 		}
+	}
+}
+
+func TestCallback_HasHisPlaceUntilTheDeskHasHeard(t *testing.T) {
+	// Proves that the session of one who has hung up to be called has his place until the desk has heard of it, and then no longer; and that
+	// a slow answer to an older question, whose join comes in between, does not give the place back.
+	for name, slow := range map[string]bool{"the desk is away": false, "an older join comes late": true} {
+		d, l := newLine(t, nil)
+		waits := func(want bool) {
+			t.Helper()
+			if got, err := d.Waits(t.Context(), "acc_1", "t", "t-1"); err != nil || got != want {
+				t.Errorf("%s: he waits: %v, %v", name, got, err)
+			}
+		}
+		ends := func() {
+			l.fail = brain.Errorf(brain.EUnavailable, "away")
+			if _, err := d.Flow(context.WithoutCancel(t.Context()), ended(2, api.OutcomeHangup, nil)); brain.CodeOf(err) != brain.EUnavailable {
+				t.Errorf("%s: %v", name, err)
+			}
+			l.fail = nil
+			waits(true)
+		}
+		if !slow {
+			agreed(t, d)
+			ends()
+		} else {
+			d.say(t, start("queue", "q_1", map[string]string{"caller_number": "101", "direction": "internal"}))
+			l.joins = sync.OnceFunc(func() {
+				if r, err := d.Flow(context.WithoutCancel(t.Context()), ended(1, api.OutcomeDigit, map[string]string{"digit": "3"})); err != nil || r.Command != api.CommandPlay {
+					t.Errorf("the key: %+v, %v", r, err)
+				}
+				ends()
+			})
+			_, _ = d.Flow(t.Context(), again())
+		}
+		d.say(t, ended(2, api.OutcomeHangup, nil))
+		if said := l.said(); strings.Contains(said, "leave") || !strings.HasSuffix(said, "callback t-1 101") {
+			t.Errorf("%s: the desk was told %s", name, said)
+		}
+		waits(false)
 	}
 }
 

@@ -52,10 +52,10 @@ func (s *served) Join(_ context.Context, _ string, j *acd.Join) (acd.Joined, []a
 	return joined, rings, err
 }
 
-func (s *served) Leave(_ context.Context, _, entryID, outcome string) error {
+func (s *served) Leave(_ context.Context, _, entryID, token, outcome string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, _, err := s.desk.Apply(s.now(), acd.AppendLeave(nil, entryID, outcome))
+	_, _, err := s.desk.Apply(s.now(), acd.AppendLeave(nil, entryID, token, outcome))
 	return err
 }
 

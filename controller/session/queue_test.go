@@ -48,12 +48,15 @@ func (l *line) Join(_ context.Context, accountID string, j *acd.Join) (acd.Joine
 	return acd.Joined{Position: 1, Offers: []acd.Offer{{ReservationID: "r-" + j.EntryID, Fence: 7, UserID: "us_1"}}}, []api.Dispatch{{ReservationID: "r-" + j.EntryID, Fence: 7, UserID: "us_1"}}, nil
 }
 
-func (l *line) Leave(_ context.Context, _, entryID, outcome string) error {
+func (l *line) Leave(_ context.Context, _, entryID, token, outcome string) error {
 	if l.leave != nil {
 		l.leave()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if token != "t" && !strings.HasPrefix(entryID, token+"-") {
+		l.log = append(l.log, "of "+token)
+	}
 	l.log = append(l.log, "leave "+entryID+" "+outcome)
 	if l.fail != nil {
 		return l.fail

@@ -32,6 +32,7 @@ type call struct {
 	laws                         string // of G.711: the caller's, and the other one
 	inBand                       bool   // the caller's phone sends its digits as tones
 	before                       Event  // what the channel knew when it came, if an agent had it before; nil once used
+	begun                        bool   // the brain has a session for it
 	known                        bool   // what the channel does is this agent's doing
 	early                        bool   // early media is open
 
@@ -85,6 +86,7 @@ func (c *Calls) Run(ctx context.Context, ch Channel, connect Event) {
 	if k.account == "" || k.token == "" || k.start.TargetKind == "" {
 		k.log.Warn("a call without account, token or target is refused", "app", connect.Variable("sip_h_"+api.HeaderApp))
 		k.kill(ctx, "CALL_REJECTED")
+		k.unserved(ctx)
 		return
 	}
 	serving, replace := context.WithCancel(ctx)
@@ -93,11 +95,17 @@ func (c *Calls) Run(ctx context.Context, ch Channel, connect Event) {
 	if !c.add(ctx, k) {
 		k.log.Error("a call is refused: this node serves as many as it may", "limit", c.cfg.MaxCalls)
 		k.kill(ctx, "SWITCH_CONGESTION")
+		k.unserved(ctx)
 		return
 	}
 	k.run(serving)
 	c.remove(k)
-	if c.taken(k) && !k.closed {
+	switch {
+	case !c.taken(k):
+		if !k.stopping && (!k.closed || k.cause != "") { // its end is known
+			k.unserved(ctx)
+		}
+	case !k.closed:
 		k.keepOpen(ctx)
 	}
 }
@@ -144,7 +152,10 @@ func newCall(c *Calls, ch Channel, connect Event) *call {
 	k.laws = callersLaw(sdp)
 	k.inBand = sdp != "" && !strings.Contains(sdp, "telephone-event") && connect.Variable("sipio_inband") == ""
 	if connect.Variable(markVariable) != "" {
-		k.before = connect
+		k.before, k.begun = connect, true
+	}
+	if k.isBack() { // the channel tells what he was called from
+		k.number, k.name = k.start.Vars["caller_number"], k.start.Vars["caller_name"]
 	}
 	if file, key, ok := strings.Cut(connect.Variable(recordingVariable), "|"); ok {
 		k.rec = recording{file: file, key: key}

@@ -104,17 +104,20 @@ func (b *callback) run(ctx context.Context) {
 }
 
 // watch waits for the end of a call that nobody tells: why it was in vain, "" = it was answered, or nothing is known of it.
+// FreeSWITCH may be about to make its channel, so one look that does not find it proves nothing.
 func (b *callback) watch(ctx context.Context) (cause string) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	for rang := false; time.Now().Before(b.until); <-look.C {
+	for rang, missed := false, false; time.Now().Before(b.until); <-look.C {
 		there, err := b.of.exists(ctx, b.uuid)
 		switch {
 		case err != nil:
 		case !there && rang:
 			return missCaller
-		case !there:
+		case !there && missed:
 			return missFailed
+		case !there:
+			missed = true
 		default:
 			rang = true
 			if how, err := b.of.variable(ctx, b.uuid, "endpoint_disposition"); err == nil && how == "ANSWER" {
@@ -160,13 +163,31 @@ func (b *callback) dialString() string {
 
 // miss tells the desk that nobody took the call. When no brain can be told, the lease of its agent says it.
 func (b *callback) miss(ctx context.Context, cause string) {
+	b.of.missBack(ctx, api.Claim{AccountID: b.call.AccountID, ReservationID: b.call.ReservationID, Fence: b.call.Fence, Cause: cause})
+}
+
+func (c *Calls) missBack(ctx context.Context, claim api.Claim) {
 	ctx, cancel := context.WithTimeout(ctx, missPatience)
 	defer cancel()
-	claim := api.Claim{AccountID: b.call.AccountID, ReservationID: b.call.ReservationID, Fence: b.call.Fence, Cause: cause}
-	if _, err := b.of.askDesk(ctx, claim, b.of.cfg.Desk.Miss); err != nil {
-		b.of.log.Warn("the desk does not hear that nobody was called back", "reservation", claim.ReservationID, "account", claim.AccountID, "error", err)
+	if _, err := c.askDesk(ctx, claim, c.cfg.Desk.Miss); err != nil {
+		c.log.Warn("the desk does not hear that nobody was called back", "reservation", claim.ReservationID, "account", claim.AccountID, "error", err)
 	}
 }
+
+// unserved tells the desk of somebody who was called back and has answered, and whose call ends without a session, which
+// would have told it. Of any other call there is nothing to tell. Nobody waits for it: when this process ends, the lease says it.
+func (k *call) unserved(ctx context.Context) {
+	vars := k.start.Vars
+	fence, err := strconv.ParseInt(vars["callback_fence"], 10, 64)
+	switch {
+	case !k.isBack(), k.begun, k.of.cfg.Desk == nil, k.account == "", err != nil, fence <= 0, !reservationID.MatchString(vars["callback_reservation"]):
+		return
+	}
+	go k.of.missBack(context.WithoutCancel(ctx), api.Claim{AccountID: k.account, ReservationID: vars["callback_reservation"], Fence: fence, Cause: missFailed})
+}
+
+// isBack tells whether the caller is somebody who was called back.
+func (k *call) isBack() bool { return strings.HasPrefix(k.uuid, backPrefix) }
 
 // ringing tells whether a channel is that of somebody who is being called back and has not answered: its own time ends it.
 func (r channelRow) ringing() bool {

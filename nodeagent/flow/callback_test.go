@@ -1,10 +1,12 @@
 package flow
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/url"
 	"strings"
@@ -136,6 +138,27 @@ func TestCallback_OneThatAnotherProcessMadeIsWatched(t *testing.T) {
 	}
 }
 
+func TestCallback_OneThatIsBeingMadeIsWaitedFor(t *testing.T) {
+	// Proves that a call which FreeSWITCH is only about to make when the connection to it breaks has not failed.
+	inBubble(t, func(t *testing.T) {
+		n, desk := newBackNode(t, func(string) (string, error) { return "", errors.New("EOF") })
+		n.fs.set("uuid_exists cb-r1", "false")
+		n.fs.set("uuid_getvar cb-r1", "")
+		if err := n.callBack(toCall("r1")); err != nil {
+			t.Fatal(err)
+		}
+		for _, there := range []string{"true", "false"} {
+			time.Sleep(lookEvery * 3 / 4)
+			n.fs.set("uuid_exists cb-r1", there)
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if got := desk.heard(); got != "miss r1 caller" {
+			t.Errorf("the desk heard %q", got)
+		}
+	})
+}
+
 func TestCallback_RefusesWhatIsNotWhole(t *testing.T) {
 	// Proves that nothing is dialed for an order with something missing, or with what would be words of FreeSWITCH's, nor above the bound.
 	inBubble(t, func(t *testing.T) {
@@ -190,6 +213,85 @@ func TestCallback_WhoAnswersIsACall(t *testing.T) {
 		if s := first.Start; first.Token != "cbr1" || s == nil || s.TargetKind != "queue" || s.TargetID != "q_1" || s.Channel != "cb-r1-x" || !maps.Equal(s.Vars, want) {
 			t.Errorf("it began with %+v %+v", first, first.Start)
 		}
+	})
+}
+
+// backVars are what a callback is about, as its channel tells.
+const backVars = "callback_entry=tok-1&callback_fence=7&callback_reservation=r1&caller_number=1002&caller_name=Zoe"
+
+// cutLine is a connection that has ended.
+type cutLine struct{ *fakeSwitch }
+
+func (cutLine) Send(context.Context, string) error { return io.EOF }
+
+// answersBack serves somebody who was called back and has answered, over a cutLine or after a talk if his channel is named so.
+func (n *node) answersBack(ctx context.Context, uuid, vars string) {
+	n.fs.uuid = uuid
+	var line Channel = n.fs
+	begun := ""
+	switch {
+	case strings.HasSuffix(uuid, "-cut"):
+		line = cutLine{n.fs}
+	case strings.HasSuffix(uuid, "-talked"):
+		begun = "3"
+	}
+	n.Run(ctx, line, connect(map[string]string{"variable_" + markVariable: begun, "Unique-ID": uuid, "Answer-State": "answered", "variable_sip_h_X-Sipio-Call": "cbr1", "variable_sip_h_X-Sipio-App": "queue/q_1",
+		"Caller-Caller-ID-Number": "3490", "Caller-Caller-ID-Name": "Sales", "variable_sip_h_X-Sipio-Vars": base64.RawURLEncoding.EncodeToString([]byte(vars))}))
+}
+
+// refusingBrain has no such call, as the agent makes an answer of it.
+type refusingBrain struct{ *fakeBrain }
+
+func (refusingBrain) Flow(_ context.Context, req api.FlowRequest) (api.FlowReply, error) {
+	return api.FlowReply{Seq: req.Seq, Command: api.CommandHangup, Params: api.CommandParams{Cause: "NORMAL_TEMPORARY_FAILURE"}}, nil
+}
+
+func TestCallback_WhoGetsNoSessionIsAFailure(t *testing.T) {
+	// Proves that the desk hears at once of somebody who answered and got no session, that it is the platform's fault, also when it hears it
+	// late; and nothing of one who has a session, whom the next agent takes, whose channel lives, or who was not called back.
+	for name, c := range map[string]struct {
+		spoil      func(n *node, stop func())
+		uuid, vars string
+		want       string
+	}{
+		"the node is full":       {func(n *node, _ func()) { n.cfg.MaxCalls = -1 }, "", "", "miss r1 failed"},
+		"the node is full, late": {func(n *node, _ func()) { n.cfg.MaxCalls = -1; n.cfg.Desk.(*fakeDesk).awayFor(9 * time.Second) }, "", "", "miss r1 failed"},
+		"the brain refuses":      {func(n *node, _ func()) { n.cfg.Brain = refusingBrain{n.brain} }, "", "", "miss r1 failed"},
+		"no brain answers":       {func(n *node, _ func()) { n.brain.awayFor(time.Hour) }, "", "", "miss r1 failed"},
+		"it has ended before":    {func(n *node, _ func()) { n.fs.set("uuid_exists", "false") }, "cb-r1-cut", "", "miss r1 failed"},
+		"FreeSWITCH has died":    {func(n *node, _ func()) { n.fs.die() }, "cb-r1-cut", "", "miss r1 failed"},
+		"its connection broke":   {func(n *node, _ func()) { n.fs.set("uuid_exists", "true") }, "cb-r1-cut", "", ""},
+		"the agent stops":        {func(n *node, stop func()) { n.brain.awayFor(time.Hour); during(time.Second, stop) }, "", "", ""},
+		"a session":              {func(*node, func()) {}, "", "", ""},
+		"a session is over":      {func(n *node, _ func()) { n.brain.commands = nil }, "", "", ""},
+		"he was in a talk":       {func(n *node, _ func()) { n.cfg.MaxCalls = -1 }, "cb-r1-talked", "", ""},
+		"not called back":        {func(n *node, _ func()) { n.cfg.MaxCalls = -1 }, "chan-1", "", ""},
+		"not whole":              {func(n *node, _ func()) { n.cfg.MaxCalls = -1 }, "", "callback_reservation=r1", ""},
+		"a node without queues":  {func(n *node, _ func()) { n.cfg.MaxCalls, n.cfg.Desk = -1, nil }, "", "", ""},
+	} {
+		inBubble(t, func(t *testing.T) {
+			n, desk := newNode(t, command(api.CommandPlay, api.CommandParams{Files: refs("a")})), &fakeDesk{}
+			n.cfg.Desk = desk
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			c.spoil(n, stop)
+			n.answersBack(ctx, cmp.Or(c.uuid, "cb-r1-x"), cmp.Or(c.vars, backVars))
+			time.Sleep(missPatience)
+			synctest.Wait()
+			if got := desk.heard(); got != c.want {
+				t.Errorf("%s: the desk heard %q, want %q", name, got, c.want)
+			}
+		})
+	}
+}
+
+func TestCallback_HisLegsShowHim(t *testing.T) {
+	// Proves that whom he is transferred to sees his number and name, and not those that he was called from.
+	inBubble(t, func(t *testing.T) {
+		n := newNode(t, command(api.CommandDial, api.CommandParams{DestKind: "user", DestID: "u_1"}))
+		during(3*time.Second, func() { n.fs.hangup("NORMAL_CLEARING") })
+		n.answersBack(t.Context(), "cb-r1-x", backVars)
+		n.wantOrders("bridge {", "origination_caller_id_number=1002,origination_caller_id_name=Zoe}")
 	})
 }
 

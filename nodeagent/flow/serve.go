@@ -41,6 +41,7 @@ func (k *call) serve(ctx context.Context) {
 		if !ok {
 			return
 		}
+		k.begun = k.begun || reply.Seq > 0 // 0: every brain refuses it
 		if isEnd(req.Outcome) {
 			if reports++; reply.Command == api.CommandNoop || reply.Command == api.CommandHangup || reports >= maxReports {
 				return

@@ -20,6 +20,7 @@ type gallery struct {
 	mu    sync.Mutex
 	spies map[string]*fakeSpy // by channel
 	stuck bool                // no media comes back
+	dying int                 // how often the name of a channel that has ended is still taken
 }
 
 // fakeSpy is a supervisor's leg.
@@ -69,7 +70,8 @@ func (g *gallery) dial(command, uuid, mode string) (string, error) {
 	g.note("job " + command)
 	g.mu.Lock()
 	p := g.spies[uuid]
-	if p != nil && !p.gone {
+	if p != nil && p.gone && g.dying > 0 || p != nil && !p.gone {
+		g.dying--
 		g.mu.Unlock()
 		return "", refusal{"DESTINATION_OUT_OF_ORDER"}
 	}
@@ -193,7 +195,7 @@ func TestSupervise_TheMediaIsHereWhileSomebodyListens(t *testing.T) {
 					if got := g.releases(); got != "1 1" {
 						t.Errorf("while it rings: %s", got)
 					}
-					n.wantOrders("api uuid_media leg-r1-", "job originate {^^;origination_uuid=sup-", "eavesdrop_enable_dtmf=false;", "sip_h_X-Sipio-Dial='agent/us_9'", "&eavesdrop(leg-r1-")
+					n.wantOrders("api uuid_media leg-r1-", "job originate {^^;origination_uuid=sup-", "eavesdrop_enable_dtmf=false;", "sip_h_X-Sipio-Dial='supervisor/us_9'", "&eavesdrop(leg-r1-")
 					ends(n, p)
 					time.Sleep(10 * time.Second)
 					if got := g.releases(); got != "1 1" {
@@ -289,6 +291,46 @@ func TestSupervise_ChangesWhoHearsHim(t *testing.T) {
 			n.must(n.supervise(api.OpLeave, "us_9"))
 		})
 	})
+}
+
+// Proves that a supervisor who was let go and comes again at once is rung as soon as his old channel has gone, as ordered last; that this is
+// tried for a while only; and that he is not rung when he is let go meanwhile.
+func TestSupervise_ComesAgainAtOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		dying int
+		leave bool
+		rung  bool
+	}{"soon": {dying: 3, rung: true}, "never": {dying: 1000}, "let go": {dying: 3, leave: true}} {
+		inBubble(t, func(t *testing.T) {
+			n, g := newGallery(t)
+			n.talks(func() {
+				n.must(n.supervise(api.OpListen, "us_9"))
+				p := g.one()
+				p.answers()
+				synctest.Wait()
+				n.must(n.supervise(api.OpLeave, "us_9"))
+				g.mu.Lock()
+				g.dying = c.dying
+				g.mu.Unlock()
+				n.must(n.supervise(api.OpListen, "us_9"))
+				n.must(n.supervise(api.OpBarge, "us_9"))
+				if c.leave {
+					n.must(n.supervise(api.OpLeave, "us_9"))
+				}
+				time.Sleep(20 * time.Second)
+				again := g.one()
+				if rung := again != p; rung != c.rung || rung && again.heardAs() != api.OpBarge {
+					t.Errorf("%s: rung %v, heard as %s", name, rung, again.heardAs())
+				}
+				n.Calls.mu.Lock()
+				known := len(n.spies) > 0
+				n.Calls.mu.Unlock()
+				if dials := countOf(g.orders(), "job originate {^^;origination_uuid=sup-"); known != c.rung || dials > 2+maxTries {
+					t.Errorf("%s: known %v, dialed %d times", name, known, dials)
+				}
+			})
+		})
+	}
 }
 
 // Proves what is refused, and that nobody is rung then: what is not whole, a caller who is not here or in no talk, more supervisors than may, a

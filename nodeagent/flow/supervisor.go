@@ -118,15 +118,8 @@ func (s *spy) apply(ctx context.Context, mode string) error {
 // answered. When this process ends he goes on listening.
 func (s *spy) run(ctx context.Context) {
 	defer s.forget()
-	mode := s.heard()
-	job := s.originate(ctx, mode)
-	select {
-	case <-job.done:
-	case <-s.stopping:
-		s.kill(ctx, job)
-		return
-	case <-ctx.Done():
-		s.kill(ctx, job)
+	job, mode := s.ring(ctx)
+	if job == nil {
 		return
 	}
 	if job.err != nil && !isDouble(job.err) {
@@ -139,6 +132,37 @@ func (s *spy) run(ctx context.Context) {
 		}
 	}
 	s.stay(ctx, job)
+}
+
+// ring dials him, again for a while when his channel of before is going and its name is not free yet. It returns how that
+// ended and the mode that was told with it; nil when he was let go.
+func (s *spy) ring(ctx context.Context) (job *dialing, mode string) {
+	for tries := 0; ; tries++ {
+		mode = s.heard()
+		job = s.originate(ctx, mode)
+		select {
+		case <-job.done:
+		case <-s.stopping:
+			s.kill(ctx, job)
+			return nil, ""
+		case <-ctx.Done():
+			s.kill(ctx, job)
+			return nil, ""
+		}
+		if job.err == nil || !isDouble(job.err) || tries == maxTries {
+			return job, mode
+		}
+		if there, err := s.of.exists(ctx, s.uuid); err != nil || there { // he was rung by an agent before this one
+			return job, mode
+		}
+		select {
+		case <-time.After(tryAgain):
+		case <-s.stopping:
+			return nil, ""
+		case <-ctx.Done():
+			return nil, ""
+		}
+	}
 }
 
 // originate has FreeSWITCH dial the supervisor through Kamailio, and have him listen when he answers.
@@ -166,7 +190,7 @@ func (s *spy) dialString(mode string) string {
 		"send_silence_when_idle=-1",
 		"eavesdrop_enable_dtmf=false",
 		heardBy[mode],
-		"sip_h_" + api.HeaderDial + "=" + word("agent/"+s.userID),
+		"sip_h_" + api.HeaderDial + "=" + word("supervisor/"+s.userID),
 		"sip_h_" + api.HeaderCall + "=" + word(s.in.token),
 		"sip_h_" + api.HeaderAccount + "=" + word(s.in.account),
 		"origination_caller_id_number=" + word(cmp.Or(s.in.number, withheld)),

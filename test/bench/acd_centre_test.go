@@ -186,7 +186,7 @@ func (d *machineDesk) join(_ context.Context, j *acd.Join) (rings []ring, err er
 }
 
 func (d *machineDesk) leave(_ context.Context, entry string) error {
-	_, err := d.desk(acd.AppendLeave(nil, entry, acd.LeftAnswered))
+	_, err := d.desk(acd.AppendLeave(nil, entry, "", acd.LeftAnswered))
 	return err
 }
 
@@ -274,7 +274,7 @@ func (d brainDesk) join(ctx context.Context, j *acd.Join) (rings []ring, err err
 }
 
 func (d brainDesk) leave(ctx context.Context, entry string) error {
-	return d.q.Leave(ctx, centreID, entry, acd.LeftAnswered)
+	return d.q.Leave(ctx, centreID, entry, "", acd.LeftAnswered)
 }
 
 func (d brainDesk) claim(ctx context.Context, r ring) error {

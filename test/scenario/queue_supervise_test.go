@@ -16,13 +16,13 @@ import (
 	"github.com/sipio/sipio/test/phone/tone"
 )
 
-// supervised is what the account line has beside: a supervisor, who is no agent, a queue that allows everything, one that allows
+// supervised is what the account line has beside: a supervisor, who is an agent of another queue, a queue that allows everything, one that allows
 // listening only, and the agents of the two.
 const supervised = `---
 kind: sip_user
 account: line
 name: "3009"
-spec: {display_name: Sue}
+spec: {display_name: Sue, is_agent: true, auto_ready_on_login: true, auto_queue_login: true}
 ---
 kind: sip_device
 account: line
@@ -54,6 +54,11 @@ account: line
 name: half/3002
 spec: {queue_id: half, user_id: "3002"}
 ---
+kind: agent_queue_assignment
+account: line
+name: half/3009
+spec: {queue_id: half, user_id: "3009"}
+---
 kind: did
 account: line
 name: "4930772"
@@ -65,11 +70,11 @@ const superviseHz = 1000
 
 // Three at a talk that ran past the media server: the supervisor hears both and nobody hears him, then the agent alone hears
 // him, then both do; when he is let go, and again when he hangs up, the two still hear each other and the media is released
-// again. A talk's end is his too.
+// again. A talk's end is his too. While he listens he is in a call of his own for the queue that he serves.
 func TestQueue_SupervisorListensWhispersBarges(t *testing.T) {
 	n := startLineWith(t, supervised, edge.Options{})
 	ctx := within(t, 120*time.Second)
-	sue := registered(t, n.Edge, "3009", realm("line.test"))
+	sue := n.desk(t, ctx, "3009")
 	anna := n.desk(t, ctx, "3001")
 	var caller *phone.Call
 	agent := takes(t, ctx, anna, func() { caller = n.through(t, ctx, "4930571", "4930771") })
@@ -86,6 +91,7 @@ func TestQueue_SupervisorListensWhispersBarges(t *testing.T) {
 			blend(t, ctx, "the agent", agent, map[float64]bool{440: true, 620: false, superviseHz: byAgent})
 		}
 		three(false, false)
+		n.bucket(t, ctx, "3009", acd.BucketExtCall)
 		n.supervises(t, ctx, entry, api.OpListen, 200)
 		n.supervises(t, ctx, entry, api.OpWhisper, 200)
 		three(false, true)
@@ -99,6 +105,7 @@ func TestQueue_SupervisorListensWhispersBarges(t *testing.T) {
 		} else {
 			leaveAll(t, ctx, ear)
 		}
+		n.bucket(t, ctx, "3009", acd.BucketReady)
 		n.letGo(t, ctx, caller, agent)
 	}
 	select {

@@ -2,6 +2,7 @@ package kamailio
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,6 +58,44 @@ func TestRefer_PassesBetweenTwoPhones(t *testing.T) {
 	hangUp(t, caller, callee)
 }
 
+// What was asked about is what the other phone gets: one Refer-To and nothing beside it, however often, in whatever form
+// and with whatever around it the phone wrote it; what Kamailio cannot read is declined.
+func TestRefer_OnlyWhatWasAskedAboutPasses(t *testing.T) {
+	t.Parallel()
+	a, b := registered(t, shared, "udp", user("a")), registered(t, shared, "udp", user("b"))
+	caller, callee, _ := connect(t, shared, a, b)
+	const uri, good, evil = "sip:1003@acme.test", "<sip:1003@acme.test>", "<sip:+1900@evil.test>"
+	for _, row := range []struct{ headers, asked string }{
+		{"Refer-To: " + good + "\r\nr: " + evil, uri}, {"r: " + good + "\r\nRefer-To: " + evil, uri}, {"r: " + good, uri}, {"Refer-To : " + good + "\r\nr:" + evil, uri},
+		{"refer-to: " + good + "\r\nREFER-TO: " + evil + "\r\nR : " + evil + "\r\nRefer-To: tel:+1900", uri}, {"Refer-To:\r\n " + good + "\r\nr:\r\n\t" + evil, uri},
+		{"Refer-To: Carol " + good, uri}, {`Refer-To: "` + evil + `, \"" ` + good, uri}, {"Refer-To: " + good + ";maddr=evil.test;method=BYE", uri},
+		{"Refer-To: " + uri, uri}, {"Refer-To: " + uri + ";maddr=evil.test", uri}, {"Refer-To: " + uri + "?X=1", uri + "?X=1"}, {"Refer-To: <" + uri + ";maddr=x>", uri + ";maddr=x"},
+		{"Refer-To: " + uri + ", " + evil, "sip:+1900@evil.test"},
+		{"Refer-To: " + good + ", " + evil, ""}, {"Refer-To: " + good + ",\r\n " + evil, ""}, {"Refer-To: " + good + " " + evil, ""}, {"Refer-To: \r\nr: " + good, ""}, {"Refer-To: <sip:x@y\r\nr: " + good, ""},
+	} {
+		before := len(shared.door.asked(api.PathRefer, a.user))
+		if row.asked == "" {
+			if m := caller.asks("REFER", row.headers+"\r\n"); m.Code != 603 {
+				t.Errorf("%q: %s", row.headers, m.StartLine)
+			}
+			callee.quiet()
+			continue
+		}
+		cseq := caller.ask("REFER", row.headers+"\r\n")
+		m := callee.request("REFER")
+		asked := shared.door.asked(api.PathRefer, a.user)[before:]
+		if len(asked) != 1 || asked[0].form.Get("refer_to") != row.asked {
+			t.Errorf("%q: asked %+v", row.headers, asked)
+		}
+		if got := append(m.All("Refer-To"), m.All("r")...); !slices.Equal(got, []string{"<" + row.asked + ">"}) {
+			t.Errorf("%q passes as %q", row.headers, got)
+		}
+		callee.reply(m, 202, "Accepted")
+		caller.final(caller.callID, cseq)
+	}
+	hangUp(t, caller, callee)
+}
+
 // What the brain declines is declined, without an answer of a brain the phone is to try again; the other phone hears
 // nothing, and the call goes on.
 func TestRefer_IsTurnedAway(t *testing.T) {
@@ -105,22 +144,22 @@ func TestRefer_IsForPhonesAlone(t *testing.T) {
 	}
 }
 
-// A phone that was sent to another says by whom and which call it takes over; a trunk does not, nor does the media server
-// hear of a call to be taken over.
+// A phone that was sent to another says by whom and which call it takes over; a trunk does not, whatever form it writes,
+// nor does the media server hear of a call to be taken over or joined. Nobody vouches for himself (Identity).
 func TestRefer_TheNewCallSaysWhatItReplaces(t *testing.T) {
 	t.Parallel()
 	s := startSite(t, edge.Options{Children: 4}, nil)
 	s.trunks(t, "1 127.0.0.9")
 	media := newSetAt(t, s, "udp", "media", s.MediaSIP)
 	b := registered(t, s, "udp", user("b"))
-	const more = "Replaces: x@y;to-tag=1;from-tag=2\r\nReferred-By: <sip:1002@acme.test>\r\n"
-	check := func(what string, invite *message, replaces, by bool) {
+	const more = "Replaces: x@y;to-tag=1;from-tag=2\r\nReferred-By: <sip:1002@acme.test>\r\nb: <sip:1002@acme.test>\r\nB : <sip:1002@acme.test>\r\n" +
+		"Join: x@y;to-tag=1;from-tag=2\r\nIdentity: x;info=<https://x>\r\ny: x;info=<https://x>\r\nY : x;info=<https://x>\r\n"
+	check := func(what string, invite *message, calls, by bool) {
 		t.Helper()
-		if got := invite.Header("Replaces") != ""; got != replaces {
-			t.Errorf("%s: Replaces %v\n%s", what, got, invite.raw)
-		}
-		if got := invite.Header("Referred-By") != ""; got != by {
-			t.Errorf("%s: Referred-By %v\n%s", what, got, invite.raw)
+		for name, want := range map[string]bool{"Replaces": calls, "Join": calls, "Referred-By": by, "b": by, "Identity": false, "y": false} {
+			if got := invite.Header(name) != ""; got != want {
+				t.Errorf("%s: %s %v\n%s", what, name, got, invite.raw)
+			}
 		}
 		hears := b
 		if what == "to the media server" {
