@@ -104,6 +104,25 @@ func hangsUp(at time.Duration) map[time.Duration]func(*fakeSwitch) {
 	return map[time.Duration]func(*fakeSwitch){at: func(f *fakeSwitch) { f.hangup("USER_BUSY") }}
 }
 
+func TestGather_AKeyBeforeTheSoundBegan(t *testing.T) {
+	// Proves that a key which comes before FreeSWITCH has begun the sound counts as any other: the order to stop sweeps the sound away, and nobody
+	// tells its end.
+	inBubble(t, func(t *testing.T) {
+		menu := api.CommandParams{Files: refs("menu.wav"), BargeIn: "0123456789*#", MinDigits: 1, MaxDigits: 1, TimeoutMS: 3000}
+		n := newNode(t, command(api.CommandGather, menu))
+		n.fs.onStart = func(app, _ string) {
+			if app == "playback" {
+				n.fs.mu.Lock()
+				n.fs.running = nil
+				n.fs.mu.Unlock()
+				n.fs.press("1")
+			}
+		}
+		n.run(nil)
+		n.wantOutcomes("digits digits=1")
+	})
+}
+
 func TestRecord_SilenceEndsIt(t *testing.T) {
 	// Proves that FreeSWITCH's own silence detection is asked for, in whole seconds, and that its end is told as such, with its length.
 	inBubble(t, func(t *testing.T) {

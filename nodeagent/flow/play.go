@@ -138,11 +138,12 @@ func (k *call) playFile(ctx context.Context, path string, stop func() bool) (sto
 	if err != nil {
 		return false, err
 	}
-	for {
-		_, why := k.next(ctx, nil)
+	for began := false; ; {
+		event, why := k.next(ctx, nil)
 		if why == wakeGone {
 			return true, nil
 		}
+		began = began || event != nil && event.Name() == "CHANNEL_EXECUTE" && event.Get("Application-UUID") == id
 		if e, ok := k.over(id); ok {
 			if strings.Contains(e.Get("Application-Response"), "NOT FOUND") {
 				return false, errNoFile
@@ -153,15 +154,20 @@ func (k *call) playFile(ctx context.Context, path string, stop func() bool) (sto
 			return false, errAgain
 		}
 		if stop() {
-			return true, k.silence(ctx, id)
+			return true, k.silence(ctx, id, began)
 		}
 	}
 }
 
-// silence ends an application and waits until it has ended: what comes next would otherwise only interrupt it.
-func (k *call) silence(ctx context.Context, id string) error {
+// silence ends an application and waits until it has ended: what comes next would otherwise only interrupt it. Nothing tells
+// the end of one that had not begun: it is swept away with what is queued.
+func (k *call) silence(ctx context.Context, id string, began bool) error {
 	if err := k.breakOff(ctx); err != nil {
 		return err
+	}
+	if !began && !k.settleWithin(ctx, breakTime, func() bool { return k.ended[id] != nil || k.gone }) {
+		delete(k.ended, id)
+		return k.breakOff(ctx) // had it begun since
 	}
 	if !k.settle(ctx, func() bool { _, ok := k.over(id); return ok || k.gone }) && !k.gone && !k.stopping {
 		return fmt.Errorf("FreeSWITCH does not end a sound within %s", settleTimeout)

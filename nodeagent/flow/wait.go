@@ -107,7 +107,11 @@ func (k *call) resync(ctx context.Context, lost int) {
 
 // settle waits, also after the caller hung up, until something holds; false when it does not in time.
 func (k *call) settle(ctx context.Context, holds func() bool) bool {
-	limit := time.NewTimer(settleTimeout)
+	return k.settleWithin(ctx, settleTimeout, holds)
+}
+
+func (k *call) settleWithin(ctx context.Context, patience time.Duration, holds func() bool) bool {
+	limit := time.NewTimer(patience)
 	defer limit.Stop()
 	for !holds() {
 		if _, why := k.listen(ctx, limit.C); why != wakeEvent {
