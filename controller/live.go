@@ -67,7 +67,9 @@ func openLive(bus *journal.Bus, store *config.Store, log *slog.Logger, cluster b
 		return l, nil
 	}
 	l.presence.Live.Ask = l.ask
-	l.presence.Live.IsNoOwner = func(err error) bool { return errors.Is(err, journal.ErrNoOwner) }
+	l.presence.Live.IsNoOwner = func(err error) bool {
+		return errors.Is(err, journal.ErrNoOwner) || errors.Is(err, journal.ErrCutOff)
+	}
 	l.presence.Broadcast = func(report []byte) error { return bus.Publish(subjectReport, deflate(report)) }
 	stop, err := bus.Subscribe(subjectReport, func(data []byte) {
 		report, err := inflate(data)
@@ -102,30 +104,37 @@ func (l *live) subscribe(id string, fn func(api.Numbered)) (stop func(), err err
 	})
 }
 
-// movePause is the time between two tries to ask the owner of a shard that moves.
-const movePause = 10 * time.Millisecond
+const (
+	askPause      = 10 * time.Millisecond  // between two tries to ask the owner of a shard
+	reconnectTime = 200 * time.Millisecond // within which a connection to another NATS server is usually there
+)
 
-// ask passes a question on to the owner of a shard. While the shard is on its way from one brain to another it is asked
-// again, for a moment; a shard that nobody serves for longer is told at once.
+// ask passes a question on to the owner of a shard. While the shard is on its way from one brain to another, or this
+// brain on its way to another NATS server, it is asked again, for a moment; a shard that nobody serves for longer is
+// told at once.
 func (l *live) ask(ctx context.Context, shard int, data []byte) ([]byte, error) {
 	m := l.member.Load()
 	if m == nil {
 		return nil, journal.ErrNoOwner
 	}
+	began := time.Now()
 	for {
 		err := journal.ErrNoOwner
 		if owner, epoch := m.Owner(shard); owner != "" {
 			var reply []byte
-			if reply, err = l.bus.Ask(ctx, shard, epoch, data); !errors.Is(err, journal.ErrNoOwner) {
+			if reply, err = l.bus.Ask(ctx, shard, epoch, data); !l.presence.Live.IsNoOwner(err) {
 				return reply, err
 			}
 		}
-		m.Doubt(shard)
-		if !m.Moving(shard) {
+		if errors.Is(err, journal.ErrCutOff) {
+			if time.Since(began) > reconnectTime {
+				return nil, err
+			}
+		} else if m.Doubt(shard); !m.Moving(shard) {
 			return nil, err
 		}
 		select {
-		case <-time.After(movePause):
+		case <-time.After(askPause):
 		case <-ctx.Done():
 			return nil, err
 		}

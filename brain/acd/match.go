@@ -46,27 +46,23 @@ func (d *Desk) pace(e *entry) {
 // pair finds an agent's caller and offers him, unless that caller has a better agent who has no better
 // caller. False when there is nobody for the agent.
 func (d *Desk) pair(a *agent) bool {
-	const most = 8 // preferences may go round in a circle
-	for range most {
+	const most = 8 // preferences may go round in a circle: then the caller's choice alone counts
+	for round := 0; ; round++ {
 		e, own := d.bestEntry(a)
 		if e == nil {
 			return false
 		}
-		if e.queue.Strategy == RingAll && e.callback == nil {
+		if e.queue.Strategy == RingAll && e.callback == nil && d.stickyAgent(e) == nil {
 			d.ring(e)
 			return true
 		}
 		m, tried := d.bestAgent(e)
-		if m == own {
+		if m == own || round == most {
 			d.offer(e, m, tried)
 			return true
 		}
 		a = m.agent
 	}
-	e, _ := d.bestEntry(a)
-	m, tried := d.bestAgent(e)
-	d.offer(e, m, tried)
-	return true
 }
 
 // offer reserves one agent for an entry. When all were tried a new round begins.
@@ -172,12 +168,8 @@ func (d *Desk) stickyAgent(e *entry) *member {
 	return nil
 }
 
-// ring offers an entry to everybody at once; to the sticky agent alone at first.
+// ring offers an entry to everybody at once. A sticky agent is rung alone at first, as one of other strategies is.
 func (d *Desk) ring(e *entry) {
-	if m := d.stickyAgent(e); m != nil {
-		d.offer(e, m, false)
-		return
-	}
 	fresh, tried := d.everybody(e)
 	if len(fresh) == 0 {
 		fresh, e.skipped = tried, e.skipped[:0]

@@ -11,6 +11,15 @@ import (
 
 var events = flag.Int64("events", 0, "how many ops of desks TestSimQueues plays instead of -seeds; 0 means -seeds")
 
+// Proves that the faults which long runs by hand have found stay mended: each seed was red once.
+func TestSimQueues_SeedsThatWereRed(t *testing.T) {
+	for _, seed := range []uint64{3132, 1008024} {
+		if _, err := RunQueues(seed, QueueOptions{}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // Proves the invariants of queues over many seeds, see queueBooks, each a few queues with their callers, agents, nodes and
 // brains, and every fault there is. A failure names its seed: -run TestSimQueues -seed N -seeds 1 plays it again.
 // With -events it plays seed after seed until the desks have had so many ops.

@@ -115,8 +115,9 @@ func (p *posts) refuse(m *nats.Msg, why string) {
 }
 
 // Ask asks the owner of a shard under an epoch and waits for its answer until ctx ends, at most 10 s. ErrNoOwner: nobody
-// serves the shard under that epoch, told at once. brain.EUnavailable: its owner is busy, or cannot be reached. After the end of the context it is unknown
-// whether the question was taken.
+// serves the shard under that epoch, told at once. ErrCutOff: this brain cannot ask now, told at once.
+// brain.EUnavailable: its owner is busy, or this Bus is closed. After the end of the context it is unknown whether the
+// question was taken.
 func (p *posts) Ask(ctx context.Context, shard int, epoch uint64, data []byte) ([]byte, error) {
 	if err := checkShard(shard); err != nil {
 		return nil, err
@@ -130,7 +131,9 @@ func (p *posts) Ask(ctx context.Context, shard int, epoch uint64, data []byte) (
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return nil, fmt.Errorf("ask shard %d: %w", shard, ErrNoOwner)
-	case errors.Is(err, nats.ErrReconnectBufExceeded), errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrDisconnected):
+	case errors.Is(err, nats.ErrReconnectBufExceeded): // there is no buffer: it is not sent
+		return nil, fmt.Errorf("ask the owner of shard %d: %w", shard, ErrCutOff)
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrDisconnected):
 		return nil, brain.Errorf(brain.EUnavailable, "ask the owner of shard %d: %v", shard, err)
 	case err != nil:
 		return nil, fmt.Errorf("ask the owner of shard %d: %w", shard, err)

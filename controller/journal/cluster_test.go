@@ -98,6 +98,25 @@ func (c *testCluster) open(t *testing.T) *Bus {
 	return b
 }
 
+// TestAsk_SaysThatItCannotAsk proves that a brain without a connection hears at once, and each time, that nothing was asked:
+// it then judges by itself, as where nobody owns the shard.
+func TestAsk_SaysThatItCannotAsk(t *testing.T) {
+	c := startCluster(t)
+	b := c.open(t)
+	for i := range c.members {
+		c.stop[i]()
+		if err := <-c.done[i]; err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitFor(t, func() bool { return !b.nc.IsConnected() })
+	for range 100 {
+		if _, err := b.Ask(t.Context(), 4, 7, nil); !errors.Is(err, ErrCutOff) {
+			t.Fatalf("asked without a connection: %v", err)
+		}
+	}
+}
+
 // TestMigrate_MovesAStoreIntoACluster proves that after a migration a cluster of three holds every record, change, snapshot and
 // key of the store of one machine with the same sequences, that logs go on and fence as before, and that the old folder and
 // a second migration are refused.

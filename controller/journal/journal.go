@@ -24,6 +24,8 @@ var (
 	ErrUnknown = errors.New("whether it was written is unknown")
 	// ErrNoOwner means that nobody serves the shard now. Nothing was asked of anybody.
 	ErrNoOwner = errors.New("no brain owns the shard")
+	// ErrCutOff means that this brain has no connection to the NATS cluster now. Nothing was asked of anybody.
+	ErrCutOff = errors.New("no connection to the NATS cluster")
 	// ErrStale means that the change log has moved on past the version that the change was made for. Nothing is stored.
 	ErrStale = errors.New("the change log has moved on")
 	// ErrDamaged means that acknowledged messages are missing or altered. The text says which, and what to do.
