@@ -83,6 +83,15 @@ const (
 	OutcomeLost     = "lost"      // any: the media server is gone [reason]
 )
 
+// Data of an answered dial and of the exit "answered" of enqueue when whom OpConsult rang is there and waits for the caller:
+// his leg, and of the Consult the target and who asked.
+const (
+	DataConsulted     = "consulted"
+	DataConsultedKind = "consulted_kind"
+	DataConsultedID   = "consulted_id"
+	DataConsultedBy   = "consulted_by"
+)
+
 // MediaRef names an object of the media store.
 type MediaRef struct {
 	Key    string `json:"key"`
@@ -104,6 +113,7 @@ type CommandParams struct {
 
 	DestKind     string `json:"dest_kind,omitempty"` // [dial] user, extension, ring_group, number
 	DestID       string `json:"dest_id,omitempty"`
+	Join         string `json:"join,omitempty"`          // [dial] the leg DataConsulted: it is connected, nobody is called
 	CallerNumber string `json:"caller_number,omitempty"` // [dial] "" = the caller's own
 	CallerName   string `json:"caller_name,omitempty"`
 
@@ -161,7 +171,9 @@ type Op struct {
 	Files    []MediaRef `json:"files,omitempty"`    // position: what he hears
 	Outcome  string     `json:"outcome,omitempty"`  // exit: of the command enqueue
 	UserID   string     `json:"user_id,omitempty"`  // listen, whisper, barge, leave: the supervisor
-	Seq      int64      `json:"seq,omitempty"`      // transfer: of the command in which the caller talks
+	Seq      int64      `json:"seq,omitempty"`      // transfer, consult, 3way, return: of the command in which the caller talks
+	Asked    bool       `json:"asked,omitempty"`    // transfer: only if whom consult rang has answered
+	Consult  *Consult   `json:"consult,omitempty"`  // consult
 
 	Callback *CallbackCall `json:"callback,omitempty"` // callback; Token is of the call to be made, EntryID the place
 }
@@ -179,8 +191,19 @@ type OpReply struct {
 	ID      string             `json:"id"`
 	OK      bool               `json:"ok"`
 	Error   string             `json:"error,omitempty"`
+	State   string             `json:"state,omitempty"`   // consult, 3way: a Consult constant
 	Members []ConferenceMember `json:"members,omitempty"` // conference list
 	Locked  bool               `json:"locked,omitempty"`  // conference list
+}
+
+// Consult is whom the other side of a caller's talk is to talk to before he gets the caller.
+type Consult struct {
+	DestKind string     `json:"dest_kind"` // as CommandParams has it
+	DestID   string     `json:"dest_id"`
+	UserID   string     `json:"user_id"` // who asks him
+	Number   string     `json:"number"`  // what the phone shows
+	Name     string     `json:"name,omitempty"`
+	Music    []MediaRef `json:"music,omitempty"` // what the caller hears meanwhile, one file over and over; none = the platform's
 }
 
 // ConferenceMember is one party of a conference.

@@ -17,6 +17,9 @@ const (
 	OpExit     = "exit"     // end his waiting, with an outcome
 	OpCallback = "callback" // call somebody who keeps his place; when he takes the call, it is a call in the queue
 	OpTransfer = "transfer" // end his talk on the other side: he goes where his session says
+	OpConsult  = "consult"  // ring somebody who then talks to the other side, while he hears music
+	OpThreeWay = "3way"     // let the three of them hear each other
+	OpReturn   = "return"   // let go who was rung: the two talk as before
 
 	// A supervisor, UserID, is rung and then hears a talk: only that; and the agent hears him; and both hear him.
 	OpListen  = "listen"

@@ -6,8 +6,22 @@ const (
 	PathRefer    = "/refer"    // POST ReferRequest, node agents: may a phone send the other one elsewhere?
 )
 
-// TransferBlind is the mode of a transfer in which nobody is asked first whether he takes the call.
-const TransferBlind = "blind"
+// Modes of a TransferRequest. In an attended transfer whoever transfers talks to the target first, while the caller hears
+// music; it ends by one of the last three, or when one of them hangs up.
+const (
+	TransferBlind    = "blind"    // nobody is asked first whether he takes the call
+	TransferAttended = "attended" // ring the target; again: how far that is
+	TransferComplete = "complete" // the caller and the target talk, who transfers is let go
+	TransferCancel   = "cancel"   // the target is let go, the caller is back
+	TransferThreeWay = "3way"     // all three hear each other
+)
+
+// States of a TransferReply in the modes attended and 3way.
+const (
+	ConsultRinging = "ringing" // the target's phone
+	ConsultTalking = "talking" // who transfers and the target; the caller hears music
+	ConsultJoined  = "joined"  // all three
+)
 
 // Kinds of a TransferTarget. An id of users and queues may be their name.
 const (
@@ -19,13 +33,13 @@ const (
 )
 
 // TransferRequest sends the caller of a talk elsewhere. The media server must have the call: somebody of a queue, or of
-// a flow's dial, is on the other side. The same request again within 15 seconds is answered alike and done once.
+// a flow's dial, is on the other side. The same blind request again within 15 seconds is answered alike and done once.
 type TransferRequest struct {
 	Token      string         `json:"token,omitempty"`   // of the caller's call, as GET /calls and GET /queues have it; or
 	CallID     string         `json:"call_id,omitempty"` // of it
 	FromUserID string         `json:"from_user_id"`      // who transfers: the user on the other side; his phone is hung up
-	Target     TransferTarget `json:"target"`
-	Mode       string         `json:"mode"` // blind
+	Target     TransferTarget `json:"target"`            // [blind, attended]
+	Mode       string         `json:"mode"`              // blind, attended, complete, cancel, 3way
 }
 
 // TransferTarget is whom the caller gets.
@@ -38,11 +52,18 @@ type TransferTarget struct {
 type TransferReply struct {
 	Token      string         `json:"token"`
 	FromUserID string         `json:"from_user_id"`
-	Target     TransferTarget `json:"target"` // where he gets: kind and id of the resource
+	Target     TransferTarget `json:"target"`          // [blind, attended] where he gets: kind and id of the resource
+	Mode       string         `json:"mode"`            // as asked
+	State      string         `json:"state,omitempty"` // [attended, 3way] ringing, talking, joined
 }
 
-// NobodyTalks is what a node refuses an OpTransfer with when the caller talks to nobody (yet).
-const NobodyTalks = "the caller talks to nobody"
+// Refusals of a node that are conflicts (409) for whoever asked.
+const (
+	NobodyTalks  = "the caller talks to nobody"
+	NobodyAsked  = "nobody is asked to take the caller"
+	AskedAlready = "somebody else is asked to take the caller already: cancel that first"
+	NotAnswered  = "whom you asked to take the caller has not answered yet"
+)
 
 // ReferRequest asks whether a phone may send the other phone of its call elsewhere (REFER, RFC 3515). Both are phones of the
 // account: the edge declines all others by itself.
