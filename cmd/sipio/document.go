@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,6 +23,7 @@ const maxDocument = 8 << 20
 type document struct {
 	text  []byte
 	files []fileStart
+	read  []os.FileInfo // so that none is read twice
 	lines int
 }
 
@@ -93,6 +95,14 @@ func (d *document) addFile(name string) error {
 		return fmt.Errorf("read the configuration: %w", err)
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("read the configuration: %w", err)
+	}
+	if slices.ContainsFunc(d.read, func(before os.FileInfo) bool { return os.SameFile(before, info) }) {
+		return nil // named by itself and by its directory
+	}
+	d.read = append(d.read, info)
 	return d.add(name, f)
 }
 

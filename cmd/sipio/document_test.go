@@ -8,7 +8,8 @@ import (
 )
 
 // Files joined into one text keep their own lines: each line of the joined text is found at its file
-// and line, whether a file ends without a newline, begins with a divider, is empty or has a byte order mark.
+// and line, whether a file ends without a newline, begins with a divider, is empty or has a byte order mark. One that is
+// named twice is read once.
 func TestDocument_KnowsWhereEachLineWas(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{"a.yaml": "a1\na2", "b.yml": "---\nb2\n", "c.yaml": "", "d.yaml": "\ufeffd1\n", "e.txt": "no"} {
@@ -16,9 +17,12 @@ func TestDocument_KnowsWhereEachLineWas(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d, err := load([]string{dir, "-"}, strings.NewReader("s1\ns2\n"))
+	d, err := load([]string{dir, filepath.Join(dir, "a.yaml"), "-"}, strings.NewReader("s1\ns2\n"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if n := strings.Count(string(d.text), "a1"); n != 1 {
+		t.Errorf("a.yaml was read %d times", n)
 	}
 	want := map[string]string{"a1": "a.yaml:1", "a2": "a.yaml:2", "b2": "b.yml:2", "d1": "d.yaml:1", "s1": "stdin:1", "s2": "stdin:2"}
 	for i, line := range strings.Split(string(d.text), "\n") {

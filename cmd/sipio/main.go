@@ -91,5 +91,21 @@ func newRoot() *cobra.Command {
 		newGet(s), newDelete(s), newKey(s), newCall(s), newCAC(s), newPresence(s), newConference(s), newQueue(s), newAgent(s), newRecording(s), newJournal(s), newCluster(s),
 		newRoute(), newFlow(s), newStir(), newVersion(), newDocs(),
 	)
+	showUse(root)
 	return root
+}
+
+// showUse has a command that is given too few or too many words say how it is used.
+func showUse(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		showUse(sub)
+	}
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return fmt.Errorf("%w\nUsage: %s", err, cmd.UseLine())
+			}
+			return nil
+		}
+	}
 }
