@@ -91,7 +91,7 @@ func NewResource(k Kind) Resource {
 	return r
 }
 
-// ApplyDefaults fills the fields whose zero value is not legal, and gives domains and empty lists their
+// ApplyDefaults fills the fields whose zero value is not legal, and gives domains, countries and empty lists their
 // one spelling, so that equal resources compare equal. It leaves RingOnFork, Weight, Hard, AllowAnonymous and
 // AnnounceIntervalSec alone: false and 0 mean something there, their defaults come from NewResource only.
 func ApplyDefaults(r Resource) {
@@ -100,6 +100,7 @@ func ApplyDefaults(r Resource) {
 		fill(&r.Status, StatusActive)
 		fill(&r.Timezone, defaultTimezone)
 		fill(&r.Language, defaultLanguage)
+		r.Country = strings.ToUpper(r.Country)
 		fill(&r.AdmissionPolicy, AdmissionLocalShare)
 		fill(&r.VoiceGender, defaultVoiceGender)
 	case *SIPDomain:

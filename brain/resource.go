@@ -146,6 +146,7 @@ type Account struct {
 	Status   Status  `json:"status,omitempty" default:"active" enum:"active,suspended,closed"`
 	Timezone string  `json:"timezone,omitempty" default:"UTC" doc:"IANA zone name"`
 	Language string  `json:"language,omitempty" default:"en-US" doc:"BCP 47 tag"`
+	Country  string  `json:"country,omitempty" doc:"ISO 3166 alpha-2 code such as DE, whose dial plan national numbers are read by; absent: numbers are international"`
 
 	MaxIn           int             `json:"max_in,omitempty" minimum:"0" maximum:"100000" doc:"simultaneous calls from outside; 0 = no limit"`
 	MaxOut          int             `json:"max_out,omitempty" minimum:"0" maximum:"100000" doc:"simultaneous calls to outside; 0 = no limit"`

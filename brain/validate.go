@@ -89,6 +89,7 @@ func (c *checker) account(r *Account) {
 	oneOf(c, "status", r.Status, StatusActive, StatusSuspended, StatusClosed)
 	c.timezone("timezone", r.Timezone)
 	c.language("language", r.Language)
+	c.country("country", r.Country)
 	between(c, "max_in", r.MaxIn, 0, maxCalls)
 	between(c, "max_out", r.MaxOut, 0, maxCalls)
 	between(c, "max_internal", r.MaxInternal, 0, maxCalls)
@@ -291,6 +292,13 @@ func (c *checker) language(path, s string) {
 	}
 	if !ok {
 		c.add(path, "must be a language tag such as en-US, not %s", quote(s))
+	}
+}
+
+// country looks at the form only; whether it has a dial plan, the store checks.
+func (c *checker) country(path, s string) {
+	if s != "" && (len(s) != 2 || strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "") {
+		c.add(path, "must be an ISO 3166 code of two letters such as DE, not %s", quote(s))
 	}
 }
 

@@ -72,7 +72,7 @@ func Takes(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest) []cac.T
 	case caller.Media:
 	case caller.Trunk != nil:
 		takes = append(takes, cac.Take{Kind: cac.In, Limit: acct.Account.MaxIn})
-		if did := acct.DIDByE164[E164(req.RURIUser)]; did != nil {
+		if _, did := called(acct, req.RURIUser); did != nil {
 			takes = append(takes, cac.Take{Kind: cac.DID, ID: did.ID, Limit: did.MaxChannels})
 		}
 		takes = append(takes, cac.Take{Kind: cac.Trunk, ID: caller.Trunk.ID, Limit: caller.Trunk.MaxChannels})
@@ -87,7 +87,7 @@ func Takes(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest) []cac.T
 }
 
 // Adopted lists what a call takes that is up at the edge and that nobody remembers admitting, as far as both its
-// ends tell.
+// ends tell: what the directive called from and to, so a number is E.164 already, however it was dialed.
 func Adopted(acct *brain.AccountConfig, from, to string) []cac.Take {
 	req := api.RouteRequest{RURIUser: to, RURIDomain: acct.PrimaryDomain}
 	caller := Caller{Account: acct, User: acct.UserByName[from], Media: true}
@@ -115,7 +115,7 @@ func Windows(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest) []cac
 		to = callee.ID
 	}
 	if caller.Trunk != nil {
-		number = E164(number)
+		number, _ = called(caller.Account, number)
 	}
 	var windows []cac.Window
 	for _, l := range caller.Account.Limits {

@@ -3,7 +3,6 @@ package route
 import (
 	"cmp"
 	"maps"
-	"strings"
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
@@ -165,14 +164,13 @@ func (p *plan) state(scheduleID string) schedule.Status {
 
 // inbound finds the number of the account that a trunk's call is for.
 func (p *plan) inbound(req *api.RouteRequest) destination {
-	number := E164(req.RURIUser)
-	did := p.acct.DIDByE164[number]
+	number, did := called(p.acct, req.RURIUser)
 	switch {
 	case did == nil:
 		return destination{code: 404, why: "no number " + cmp.Or(number, "that can be read") + " in the account of trunk " + p.caller.Trunk.Name}
 	case did.Status != brain.StatusActive:
 		return destination{code: 404, why: "number " + number + " is " + string(did.Status)}
-	case !did.AllowAnonymous && callerNumber(&p.caller, req) == "":
+	case !did.AllowAnonymous && p.shown(req) == "":
 		return destination{code: 433, why: "number " + number + " takes no anonymous calls"}
 	}
 	target := did.Dest()
@@ -189,17 +187,4 @@ func (p *plan) inbound(req *api.RouteRequest) destination {
 		p.say(via, ": ")
 	}
 	return destination{number: number, target: target}
-}
-
-// E164 is a dialed number without + or 00 in front, "" when it is not 3 to 15 digits.
-func E164(s string) string {
-	if rest, ok := strings.CutPrefix(s, "+"); ok {
-		s = rest
-	} else if rest, ok := strings.CutPrefix(s, "00"); ok {
-		s = rest
-	}
-	if len(s) < 3 || len(s) > 15 || strings.Trim(s, "0123456789") != "" {
-		return ""
-	}
-	return s
 }

@@ -47,6 +47,24 @@ var answerScenarios = platform([]scenario{
 		from: func(r *api.RouteRequest) { r.FromName = "\"x\\\"&record=1\r\nX-Evil: %26\u202e é\"" }},
 	{name: "caller-without-name", about: "without a name the number is shown", dial: "4930100", trunk: true, from: func(r *api.RouteRequest) { r.FromName = "" }},
 
+	// Numbers in national form, in an account of a country.
+	{name: "national-germany", about: "the carrier writes both numbers as they are dialed in Germany", dial: "030100", trunk: true,
+		from: func(r *api.RouteRequest) { r.FromUser, r.FromName = "0405551234", "" }, change: in("DE", "4930100")},
+	{name: "national-france", about: "the carrier leaves the 0 out", dial: "142685300", trunk: true,
+		from: func(r *api.RouteRequest) { r.Asserted, r.FromUser = "612345678", "0" }, change: in("FR", "33142685300")},
+	{name: "national-italy", about: "the leading 0 is part of an Italian number", dial: "0669812345", trunk: true,
+		from: func(r *api.RouteRequest) { r.FromUser = "0669876543" }, change: in("IT", "390669812345")},
+	{name: "national-us", about: "ten digits are a number in the US; the caller is abroad", dial: "4155552671", trunk: true,
+		from: func(r *api.RouteRequest) { r.FromUser = "01149405551234" }, change: in("US", "14155552671")},
+	{name: "national-russia", about: "8 is the trunk prefix, 810 the way out", dial: "84951234567", trunk: true,
+		from: func(r *api.RouteRequest) { r.FromUser = "81049405551234" }, change: in("RU", "74951234567")},
+	{name: "national-unknown-caller", about: "an extension of the PBX behind the trunk is no number and stands as it came", dial: "+4930100", trunk: true,
+		from: func(r *api.RouteRequest) { r.FromUser = "214" }, change: in("DE", "4930100")},
+	{name: "national-withheld", about: "who withholds his number is not known by it", dial: "0049 30100", trunk: true,
+		from: func(r *api.RouteRequest) { r.Asserted, r.FromUser = "0405551234", "anonymous" }, change: in("DE", "4930100")},
+	{name: "national-of-nobody", about: "a number of the country that the account does not have", dial: "03099999999", trunk: true, change: in("DE", "4930100")},
+	{name: "national-without-country", about: "without a country 030100 is no number of the account", dial: "030100", trunk: true},
+
 	// Hours of numbers.
 	{name: "hours-open", about: "open: the number's own target", dial: "4930100", trunk: true, at: "2026-11-23 09:00",
 		change: func(o *office) { o.keeps("sch_hours", "voicemail vm_reception", "hangup 480") }},
@@ -207,6 +225,14 @@ func platform(list []scenario) []scenario {
 		list[i].name, list[i].office = "answer/"+list[i].name, newPlatform
 	}
 	return list
+}
+
+// in puts the office into a country and makes Main a number of it that rings Bob.
+func in(country, e164 string) func(o *office) {
+	return func(o *office) {
+		o.Account.Country, o.did().E164 = country, e164
+		o.leads("user us_1002")
+	}
 }
 
 // extensionHours gives extension 300 hours and targets outside them.

@@ -21,7 +21,7 @@ func (p *plan) identity(req *api.RouteRequest) *api.RouteHeaders {
 	if p.caller.User != nil {
 		return forcedFrom(p.caller, req)
 	}
-	number := callerNumber(&p.caller, req)
+	number := p.shown(req)
 	name := sanitize(unquote(req.FromName))
 	if number == "" {
 		return &api.RouteHeaders{From: &api.NameAddr{Display: `"Anonymous"`, URI: "sip:anonymous@anonymous.invalid"}}
@@ -37,7 +37,7 @@ func (p *plan) from(req *api.RouteRequest) string {
 	if p.caller.User != nil {
 		return p.caller.User.Username
 	}
-	if n := callerNumber(&p.caller, req); n != "" {
+	if n := p.shown(req); n != "" {
 		return n
 	}
 	return "anonymous"

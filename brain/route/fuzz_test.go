@@ -94,8 +94,9 @@ func (c *choices) platform(rows *brain.AccountRows) {
 		{ID: "sch_2", Rules: []brain.ScheduleRule{{Kind: "?"}}},
 	}
 	rows.Account.DIDDefaultDestKind, rows.Account.DIDDefaultDestID = c.dest()
+	rows.Account.Country = []string{"", "DE", "US", "IT"}[c.n(4)]
 	for i := range 3 {
-		d := brain.DID{ID: fmt.Sprint("did_", i), E164: fmt.Sprint(100 + i), Label: strings.Repeat("é", c.n(65)), AllowAnonymous: c.n(2) == 0,
+		d := brain.DID{ID: fmt.Sprint("did_", i), E164: []string{"100", "4930101", "14155552671"}[i], Label: strings.Repeat("é", c.n(65)), AllowAnonymous: c.n(2) == 0,
 			Status: []brain.Status{brain.StatusActive, brain.StatusActive, brain.StatusDisabled, brain.StatusVirtual}[c.n(4)], DestXform: c.vars()}
 		d.DestKind, d.DestID = c.dest()
 		id, closed, holiday := c.hours()
@@ -191,6 +192,7 @@ func FuzzDecide(f *testing.F) {
 	f.Add([]byte("a sequence of bytes that makes up a configuration of some sort, long enough for users and phones"), "104", "F.EXAMPLE", "x", "\"A\"", "")
 	f.Add([]byte(strings.Repeat("\x03\x09\x14\x1e\x02\x05\x01", 60)), "106", "f.example", "101", "", "c")
 	f.Add([]byte(strings.Repeat("\x02\x01\x04\x00\x1f", 90)), "110", "f.example", "\r\n", "\xff", "c")
+	f.Add([]byte(strings.Repeat("\x02", 900)), "030101", "f.example", "0405551234", "", "c")
 	f.Fuzz(func(t *testing.T, config []byte, dialed, domain, fromUser, fromName, callID string) {
 		c := choices(config)
 		acct := c.account()

@@ -16,7 +16,7 @@ import (
 // ring phones, so it is put together only when it is wanted.
 func (p *plan) handed() brain.Vars {
 	vars := brain.Vars{
-		"caller_number": callerNumber(&p.caller, p.req), "called_number": p.req.RURIUser,
+		"caller_number": p.shown(p.req), "called_number": p.req.RURIUser,
 		"account_name": p.acct.Account.Name, "direction": p.caller.direction(),
 	}
 	if u := p.caller.User; u != nil {
@@ -25,7 +25,7 @@ func (p *plan) handed() brain.Vars {
 		vars["caller_name"] = sanitize(unquote(p.req.FromName))
 	}
 	if p.caller.Trunk != nil {
-		vars["called_number"] = E164(p.req.RURIUser)
+		vars["called_number"], _ = called(p.acct, p.req.RURIUser)
 	}
 	maps.Copy(vars, p.vars)
 	return vars

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/number"
 )
 
 // check looks at a draft with the ops applied: the fields of every resource that changes, the references
@@ -47,7 +48,7 @@ func check(d *draft, ops []op) []brain.RowError {
 	return faults
 }
 
-// checkFields is brain.Validate, and what takes a table of time zones or the language of flows.
+// checkFields is brain.Validate, and what takes a table of time zones or dial plans or the language of flows.
 func checkFields(r brain.Resource) []brain.RowError {
 	var faults []brain.RowError
 	for _, m := range brain.Validate(r) {
@@ -59,7 +60,16 @@ func checkFields(r brain.Resource) []brain.RowError {
 	if flow, ok := r.(*brain.CallFlow); ok {
 		return checkGraph(flow)
 	}
-	return checkZone(r)
+	return append(checkZone(r), checkCountry(r)...)
+}
+
+// checkCountry finds out whether the country that an account names has a dial plan.
+func checkCountry(r brain.Resource) []brain.RowError {
+	a, ok := r.(*brain.Account)
+	if !ok || a.Country == "" || number.Known(a.Country) {
+		return nil
+	}
+	return []brain.RowError{{Resource: r, FieldError: brain.FieldError{Path: "country", Text: fmt.Sprintf("no dial plan is known for %q", a.Country)}}}
 }
 
 // leftBehind finds the resources of an account that is gone.

@@ -78,7 +78,7 @@ func TestOpen_BringsAFileOfTheFirstSchemaUpToDate(t *testing.T) {
 		t.Errorf("targets and defaults: %+v, %+v, %+v", u, c.RingGroups["rg_1"], c.Extensions["600"])
 	}
 	a, u := c.Account, *c.UserByName["1001"]
-	a.MaxIn, u.MaxSimultaneous = 5, 2
+	a.MaxIn, a.Country, u.MaxSimultaneous = 5, "DE", 2
 	mustChange(t, s, brain.OpUpdate, &a, &u)
 	mustChange(t, s, brain.OpCreate, &brain.CallLimit{AccountID: "acc_1", Name: "all", ScopeKind: brain.LimitAccount, PeriodSec: 1, MaxCount: 1})
 	box := &brain.Voicemail{AccountID: "acc_1", Name: "box"}
@@ -92,13 +92,13 @@ func TestOpen_BringsAFileOfTheFirstSchemaUpToDate(t *testing.T) {
 	if c.UserByName["1001"].FwdAlways() != u.FwdAlways() || c.Voicemails[box.ID].QuotaMB != 200 {
 		t.Errorf("the mailbox is %+v", c.Voicemails[box.ID])
 	}
-	if c.Account.MaxIn != 5 || c.UserByName["1001"].MaxSimultaneous != 2 || len(c.Limits) != 1 {
+	if c.Account.MaxIn != 5 || c.Account.Country != "DE" || c.UserByName["1001"].MaxSimultaneous != 2 || len(c.Limits) != 1 {
 		t.Errorf("read back: %+v", c)
 	}
 	if _, _, err := s.Rollback(ctx, "test", 1, false); err != nil {
 		t.Fatal(err)
 	}
-	if c = s.Directory().ByAccount("acc_1"); c.Account.Name != "old" || c.Account.MaxIn != 0 || len(c.Limits) != 0 || len(c.Voicemails) != 0 || c.UserByName["1001"].FwdAlways().IsSet() {
+	if c = s.Directory().ByAccount("acc_1"); c.Account.Name != "old" || c.Account.MaxIn != 0 || c.Account.Country != "" || len(c.Limits) != 0 || len(c.Voicemails) != 0 || c.UserByName["1001"].FwdAlways().IsSet() {
 		t.Errorf("after going back to the first revision: %+v, %d limits", c.Account, len(c.Limits))
 	}
 }
