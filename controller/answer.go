@@ -80,7 +80,8 @@ func openAnswering(ctx context.Context, cfg Config, store *config.Store, l *live
 	l.host.Env = a.calls.Env
 	a.queues = queue.New(&actor.Desks{Live: l.presence.Live}, store.Directory, a.nodes, a.library, log)
 	a.calls.Queues, a.calls.Agents, a.queues.Callers = a.queues, a.queues, a.calls
-	a.transfers = &calls.Transfers{Owner: a.calls.Owner, Directory: store.Directory, Desk: a.queues, Live: l.presence, Nodes: a.nodes}
+	a.queues.Sessions = a.calls.Owner
+	a.transfers = &calls.Transfers{Owner: a.calls.Owner, Directory: store.Directory, Desk: a.queues, Live: l.presence, Nodes: a.nodes, Sounds: a.library}
 	l.host.Effects = a.queues.Effects
 	a.left = newLeftovers(objects{a.store}, store, a.boxes.Lamp, log)
 	store.Changed = func(actor string, changes []brain.Change) {

@@ -164,6 +164,7 @@ const (
 	LeftAbandoned = "abandoned"
 	LeftOption    = "option"
 	LeftFailed    = "failed" // the call was lost, or its node
+	LeftSent      = "sent"   // a supervisor has sent him elsewhere
 
 	LeftCallbackFailed  = "callback_failed"  // he was called as often as he was to be, or could not be called MostFaults times in a row
 	LeftCallbackExpired = "callback_expired" // its window is over
@@ -205,7 +206,7 @@ const (
 	OrderCallback = "callback" // Token is that of the call to be made, Offer the reservation: its agent is rung when that call has joined
 )
 
-// Verdict is the reply to a claim, confirm, miss or callback.
+// Verdict is the reply to a claim, confirm, miss, callback or send.
 type Verdict struct {
 	Granted bool
 	Why     string // when not: one of the Why values
@@ -219,6 +220,8 @@ const (
 	WhyCallerGone = "caller_gone" // hung up, or left the queue
 	WhyLost       = "lost"        // another agent was first
 	WhyAgentGone  = "agent_gone"  // logged out, unreachable
+	WhyLeaving    = "leaving"     // of a move or send: he was told to leave already
+	WhyHungUp     = "hung_up"     // of a send: he has, and keeps his place
 	WhyCallback   = "callback"    // of a callback: the queue calls that number back already, for another place
 )
 
@@ -279,6 +282,7 @@ type Record struct {
 type Figures struct {
 	Offered, Answered, Abandoned, ShortAbandoned, TimedOut, Overflowed, OptionOut int64
 	CallbackFailed                                                                int64 // called in vain, or not any more
+	Sent                                                                          int64 // elsewhere, by a supervisor
 	InLevel                                                                       int64 // answered within the service level
 	WaitMS                                                                        int64 // of the answered
 	TalkMS                                                                        int64

@@ -46,10 +46,7 @@ func (d *Desk) keep(c *Callback) (reply []byte, changed bool) {
 		return appendVerdict(nil, Verdict{Why: WhyCallback}), false
 	}
 	d.shut(e)
-	for len(e.offers) > 0 {
-		d.order(Order{Kind: OrderRescind, Why: WhyCallerGone}, e.offers[0])
-		d.part(e.offers[0], WhyCallerGone)
-	}
+	d.callOff(e)
 	if e.state == entryLeaving {
 		e.outcome = ""
 		e.queue.place(e)

@@ -88,6 +88,10 @@ func (d *Desk) Apply(nowMS int64, op []byte) (reply []byte, changed bool, err er
 		reply, changed = d.wish(o.Agent, o.SetupVersion)
 	case kindCallback:
 		reply, changed = d.keep(o.Callback)
+	case kindMove:
+		reply, changed = d.move(o.EntryID, o.Place)
+	case kindSend:
+		reply, changed = d.send(o.EntryID)
 	}
 	changed = d.end(changed)
 	if e := d.joining; e != nil {

@@ -27,6 +27,7 @@ type entry struct {
 	number, name, label     string
 	queue                   *queue
 	priority                int
+	rank                    rank    // what its place rests on
 	skills                  []Skill // needed at first, sorted
 	exitNoAgents            bool    // beside the queue's own
 	sinceMS                 int64   // what its wait counts from
@@ -105,6 +106,9 @@ func (d *Desk) join(j *Join, setupVersion int64) (reply []byte, changed bool) {
 		return appendJoined(nil, &Joined{Outcome: LeftFailed, EWTMS: -1}, false), false
 	}
 	e := d.newEntry(q, j, since)
+	if past != nil && past.moved {
+		e.rank = past.rank
+	}
 	q.figures.at(d.nowMS).Offered++
 	d.counts(d.nowMS)
 	delete(d.pastEntries.known, e.id)
@@ -131,6 +135,7 @@ func (d *Desk) newEntry(q *queue, j *Join, sinceMS int64) *entry {
 	if q.Announce {
 		e.announceMS = d.nowMS + q.AnnounceFirstMS
 	}
+	e.rank = e.natural()
 	e.alarm.entry = e
 	e.look()
 	return e
@@ -205,7 +210,7 @@ func (d *Desk) classify(e *entry) {
 }
 
 func (d *Desk) enclass(e *entry) {
-	c := e.queue.classOf(kind{e.priority, e.stage, needsName(e.needs)}, e.needs)
+	c := e.queue.classOf(kind{e.rank.priority, e.stage, needsName(e.needs)}, e.needs)
 	c.insert(&e.spot, e)
 	e.class = c
 }

@@ -94,15 +94,15 @@ func (f *Figures) add(o *Figures) {
 }
 
 // sums lists the fields that add up, in the order in which a snapshot has them.
-func (f *Figures) sums() [16]*int64 {
+func (f *Figures) sums() [17]*int64 {
 	return [...]*int64{&f.Offered, &f.Answered, &f.Abandoned, &f.ShortAbandoned, &f.TimedOut, &f.Overflowed, &f.OptionOut, &f.InLevel,
-		&f.WaitMS, &f.TalkMS, &f.WrapMS, &f.Missed, &f.SignedMS, &f.ReadyMS, &f.BreakMS, &f.CallbackFailed}
+		&f.WaitMS, &f.TalkMS, &f.WrapMS, &f.Missed, &f.SignedMS, &f.ReadyMS, &f.BreakMS, &f.CallbackFailed, &f.Sent}
 }
 
 // shown makes the ratios of a queue's sums, or an agent's.
 func (f *Figures) shown(agent bool) api.Figures {
 	out := api.Figures{Offered: f.Offered, Answered: f.Answered, Abandoned: f.Abandoned, ShortAbandon: f.ShortAbandoned, TimedOut: f.TimedOut,
-		Overflowed: f.Overflowed, OptionOut: f.OptionOut, CallbackFailed: f.CallbackFailed, Missed: f.Missed,
+		Overflowed: f.Overflowed, OptionOut: f.OptionOut, CallbackFailed: f.CallbackFailed, Sent: f.Sent, Missed: f.Missed,
 		ASAMS: ratio(f.WaitMS, f.Answered), AHTMS: ratio(f.TalkMS+f.WrapMS, f.Answered)}
 	if agent {
 		busy := f.TalkMS + f.WrapMS

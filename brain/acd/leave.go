@@ -130,7 +130,7 @@ func (d *Desk) leftBefore(entryID, outcome string) bool {
 // known tells whether an entry that was not served can leave so.
 func known(outcome string) bool {
 	switch outcome {
-	case LeftAbandoned, LeftOption, ExitTimeout, ExitNoAgents, ExitQueueFull, ExitEWT:
+	case LeftAbandoned, LeftOption, LeftSent, ExitTimeout, ExitNoAgents, ExitQueueFull, ExitEWT:
 		return true
 	}
 	return false
@@ -173,11 +173,16 @@ func (d *Desk) over(e *entry, outcome string) {
 		f.Overflowed++
 	case LeftOption:
 		f.OptionOut++
+	case LeftSent:
+		f.Sent++
 	case LeftCallbackFailed, LeftCallbackExpired:
 		f.CallbackFailed++
 	}
 	d.counts(d.nowMS)
-	past := &pastEntry{id: e.id, outcome: outcome, sinceMS: e.sinceMS}
+	past := &pastEntry{id: e.id, outcome: outcome, sinceMS: e.sinceMS, moved: e.moved()}
+	if past.moved {
+		past.rank = e.rank
+	}
 	if e.callback == nil {
 		past.called = e.called
 	}

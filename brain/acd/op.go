@@ -38,18 +38,19 @@ type AgentOp struct {
 
 // Op is an operation as read; which fields are set depends on Kind.
 type Op struct {
-	Kind          string    `json:"op"` // setup, join, leave, claim, confirm, miss, agent, callback
+	Kind          string    `json:"op"` // setup, join, leave, claim, confirm, miss, agent, callback, move, send
 	Setup         *Setup    `json:"setup,omitempty"`
 	Join          *Join     `json:"join,omitempty"`
 	Agent         *AgentOp  `json:"agent,omitempty"`
 	Callback      *Callback `json:"callback,omitempty"`
 	SetupVersion  int64     `json:"setup_version,omitempty"`  // join, agent: what the reply is to rest on at least
-	EntryID       string    `json:"entry_id,omitempty"`       // leave
+	EntryID       string    `json:"entry_id,omitempty"`       // leave, move, send
 	Token         string    `json:"token,omitempty"`          // leave
 	Outcome       string    `json:"outcome,omitempty"`        // leave
 	ReservationID string    `json:"reservation_id,omitempty"` // claim, confirm, miss
 	Fence         int64     `json:"fence,omitempty"`          // claim, confirm, miss
 	Cause         string    `json:"cause,omitempty"`          // miss
+	Place         int       `json:"place,omitempty"`          // move: 1 = next
 }
 
 // Kinds of an op.
@@ -62,9 +63,11 @@ const (
 	kindMiss
 	kindAgent
 	kindCallback
+	kindMove
+	kindSend
 )
 
-var kindNames = [...]string{"", "setup", "join", "leave", "claim", "confirm", "miss", "agent", "callback"}
+var kindNames = [...]string{"", "setup", "join", "leave", "claim", "confirm", "miss", "agent", "callback", "move", "send"}
 
 // Bounds of one op, and of what a snapshot holds.
 const (
@@ -173,6 +176,10 @@ func (o *Op) read(b []byte) error {
 		o.Agent = &AgentOp{UserID: r.Text(), Action: r.Text(), Reason: r.Text(), QueueID: r.Text()}
 	case kindCallback:
 		o.Callback = readCallback(&r)
+	case kindMove:
+		o.EntryID, o.Place = r.Text(), readSmall(&r)
+	case kindSend:
+		o.EntryID = r.Text()
 	}
 	if fault := r.End(); fault != nil {
 		err = fault
@@ -195,6 +202,9 @@ func (o *Op) bounded() bool {
 		return false
 	}
 	if c := o.Callback; c != nil && !c.bounded() {
+		return false
+	}
+	if o.Kind == kindNames[kindMove] && o.Place < 1 {
 		return false
 	}
 	return texts(o.EntryID, o.Token, o.ReservationID)
@@ -241,6 +251,10 @@ func AppendOp(b []byte, o *Op) ([]byte, error) {
 		return AppendAgent(b, o.Agent, o.SetupVersion), nil
 	case code == kindCallback && o.Callback != nil:
 		return AppendCallback(b, o.Callback), nil
+	case code == kindMove:
+		return AppendMove(b, o.EntryID, o.Place), nil
+	case code == kindSend:
+		return AppendSend(b, o.EntryID), nil
 	}
 	return nil, fmt.Errorf("op %q: %w", o.Kind, errOp)
 }

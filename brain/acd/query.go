@@ -43,10 +43,8 @@ func (d *Desk) Queues(nowMS, fromMS, toMS int64, entries bool) []api.QueueState 
 	for _, id := range slices.Sorted(maps.Keys(d.queues)) {
 		q := d.queues[id]
 		sum := q.figures.sum(first, last)
-		s := api.QueueState{QueueID: id, Name: q.Name, Waiting: q.waiting, Served: q.served, EWTMS: q.ewt(q.waiting), Figures: sum.shown(false)}
-		if e := q.longest(); e != nil {
-			s.LongestMS = e.wait(nowMS)
-		}
+		s := api.QueueState{QueueID: id, Name: q.Name, Waiting: q.waiting, Served: q.served, EWTMS: q.ewt(q.waiting),
+			LongestMS: q.longest(nowMS), Figures: sum.shown(false)}
 		s.AgentsSigned = signed[q]
 		for _, t := range q.tiers {
 			s.AgentsReady += t.ready.len()

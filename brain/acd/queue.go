@@ -33,7 +33,7 @@ type tier struct {
 	ready   tree[*member]
 }
 
-// line is the places of one priority: longer waits first.
+// line is the places of one priority, by rank: longer waits first.
 type line struct {
 	priority int
 	tree[*entry]
@@ -112,19 +112,22 @@ func (q *queue) stage(waitMS int64) int {
 	return int(min(1+waitMS/q.TierEscalationMS, int64(max(1, len(q.tiers)))))
 }
 
-// level is the priority that an entry has by now, with what its wait is worth.
+// level is the priority that an entry has by now, with what its wait is worth; of one who was moved those of his rank.
 func (q *queue) level(e *entry, nowMS int64) int64 {
-	level := int64(e.priority)
+	level := int64(e.rank.priority)
 	if q.PriorityAgeMS > 0 {
-		level += e.wait(nowMS) / q.PriorityAgeMS
+		level += max(0, nowMS-e.rank.sinceMS) / q.PriorityAgeMS
 	}
 	return level
 }
 
-// longer tells whether a has waited longer than b.
+// longer tells whether a has waited longer than b, by their ranks.
 func longer(a, b *entry) bool {
-	if a.sinceMS != b.sinceMS {
-		return a.sinceMS < b.sinceMS
+	switch {
+	case a.rank.sinceMS != b.rank.sinceMS:
+		return a.rank.sinceMS < b.rank.sinceMS
+	case a.rank.order != b.rank.order:
+		return a.rank.order < b.rank.order
 	}
 	return a.id < b.id
 }
@@ -173,25 +176,26 @@ func (q *queue) handled(ms int64) {
 	q.ahtMS = max(1, q.ahtMS+(ms-q.ahtMS)/8)
 }
 
-// longest is who has waited longest of those that wait; nil = nobody.
-func (q *queue) longest() (first *entry) {
+// longest is how long those wait at most who do, wherever they stand.
+func (q *queue) longest(nowMS int64) (ms int64) {
 	for _, l := range q.lines {
-		if e := l.first(); e != nil && (first == nil || longer(e, first)) {
-			first = e
-		}
+		l.each(func(e *entry) bool {
+			ms = max(ms, e.wait(nowMS))
+			return true
+		})
 	}
-	return first
+	return ms
 }
 
 // place gives an entry its place in the line, displace takes it.
 func (q *queue) place(e *entry) {
-	q.line(e.priority).insert(&e.place, e)
+	q.line(e.rank.priority).insert(&e.place, e)
 	q.waiting++
 }
 
 func (q *queue) displace(e *entry) {
 	if e.place.in {
-		q.line(e.priority).remove(&e.place)
+		q.line(e.rank.priority).remove(&e.place)
 		q.waiting--
 	}
 }

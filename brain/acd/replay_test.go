@@ -97,7 +97,9 @@ func (s *story) next(desk *Desk) act {
 		return s.op(AppendSetup(nil, s.setup()))
 	case n < 20:
 		return s.join()
-	case n < 30 && len(s.entries) > 0:
+	case n < 24 && len(s.entries) > 0:
+		return s.boss()
+	case n < 32 && len(s.entries) > 0:
 		return s.op(AppendLeave(nil, s.pick(s.entries...), s.pick("", "t", "strange"), s.pick(LeftAbandoned, LeftAnswered, LeftOption, LeftFailed, ExitTimeout, "strange")))
 	case n < 50 && len(s.offers) > 0:
 		return s.answer()
@@ -118,6 +120,15 @@ func (s *story) next(desk *Desk) act {
 		d.Expire(now, lapsed)
 		return nil, true
 	}
+}
+
+// boss is a supervisor who moves somebody, or sends him elsewhere.
+func (s *story) boss() act {
+	id := s.entries[len(s.entries)-1-s.rng.IntN(min(8, len(s.entries)))]
+	if s.rng.IntN(5) == 0 {
+		return s.op(AppendSend(nil, id))
+	}
+	return s.op(AppendMove(nil, id, 1+s.rng.IntN(4)))
 }
 
 func (s *story) join() act {

@@ -199,8 +199,13 @@ func (d *Desk) restoreEntry(e *entry, r *pack.Reader) error {
 		}
 	}
 	e.called = r.Int()
+	stood, moved, right := restoreRank(r)
+	if e.rank = e.natural(); moved {
+		right = right && stood != e.rank
+		e.rank = stood
+	}
 	c, ok := restoreCallback(r)
-	if e.callback = c; !ok {
+	if e.callback = c; !ok || !right {
 		return errSnapshot
 	}
 	if err := r.End(); err != nil {
@@ -252,8 +257,9 @@ func (d *Desk) restoreSignals(r *pack.Reader) error {
 
 func (d *Desk) restoreMemory(r *pack.Reader) error {
 	for range r.Count(maxPast + 1) {
-		p := &pastEntry{string(r.Bytes()), string(r.Bytes()), r.Int(), r.Int(), r.Int()}
-		if d.pastEntries.known[p.id] != nil || d.entries[p.id] != nil || !inTime(p.sinceMS, p.overMS) {
+		p := &pastEntry{id: string(r.Bytes()), outcome: string(r.Bytes()), sinceMS: r.Int(), overMS: r.Int(), called: r.Int()}
+		var right bool
+		if p.rank, p.moved, right = restoreRank(r); !right || d.pastEntries.known[p.id] != nil || d.entries[p.id] != nil || !inTime(p.sinceMS, p.overMS) {
 			return fmt.Errorf("past entry %q: %w", p.id, errSnapshot)
 		}
 		d.pastEntries.add(p.id, p)

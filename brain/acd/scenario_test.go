@@ -277,6 +277,8 @@ func (s *stage) act(who, what string, words []string) error {
 		return s.ask(who)
 	case s.entries[who] != nil && len(words) > 3 && words[3] == "asks":
 		return s.keep(who, what)
+	case s.entries[who] != nil && len(words) > 3 && words[3] == "is" && what != "is lost":
+		return s.ordered(who, what)
 	case s.entries[who] != nil && strings.HasSuffix(what, " the call"):
 		return s.called(who, what)
 	case s.entries[who] != nil:

@@ -178,7 +178,7 @@ func (d *Desk) rebuild() {
 func (d *Desk) shift(ms int64) {
 	d.clockMS += ms
 	for _, e := range d.entries {
-		for _, t := range [...]*int64{&e.sinceMS, &e.joinedMS, &e.holdUntilMS, &e.viewMS, &e.connectedMS, &e.exitMS} {
+		for _, t := range [...]*int64{&e.sinceMS, &e.rank.sinceMS, &e.joinedMS, &e.holdUntilMS, &e.viewMS, &e.connectedMS, &e.exitMS} {
 			move(t, ms)
 		}
 		if e.announceMS != never {
@@ -210,6 +210,9 @@ func (d *Desk) shift(ms int64) {
 	}
 	for _, p := range d.pastEntries.order[d.pastEntries.head:] {
 		p.sinceMS, p.overMS = p.sinceMS+ms, p.overMS+ms
+		if p.moved {
+			p.rank.sinceMS += ms
+		}
 	}
 	for _, p := range d.pastReservations.order[d.pastReservations.head:] {
 		p.overMS += ms

@@ -8,7 +8,7 @@ import (
 )
 
 // snapshotVersion is that of the form of a snapshot.
-const snapshotVersion = 3
+const snapshotVersion = 4
 
 // AppendSnapshot writes the desk without the ends of its leases. Desks that went through the same changes write the
 // same bytes.
@@ -54,7 +54,7 @@ func (d *Desk) appendMemory(b []byte) []byte {
 	b = pack.AppendUint(b, uint64(len(entries)))
 	for _, p := range entries {
 		b = pack.AppendInt(pack.AppendInt(pack.AppendText(pack.AppendText(b, p.id), p.outcome), p.sinceMS), p.overMS)
-		b = pack.AppendInt(b, p.called)
+		b = appendRank(pack.AppendInt(b, p.called), p.rank, p.moved)
 	}
 	reservations := d.pastReservations.live((*pastReservation).key)
 	b = pack.AppendUint(b, uint64(len(reservations)))
@@ -145,5 +145,5 @@ func (e *entry) append(b []byte) []byte {
 	for _, v := range e.times() {
 		b = pack.AppendInt(b, *v)
 	}
-	return e.callback.append(pack.AppendInt(b, e.called))
+	return e.callback.append(appendRank(pack.AppendInt(b, e.called), e.rank, e.moved()))
 }

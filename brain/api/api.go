@@ -64,6 +64,7 @@ const (
 	ActionAccept = "accept" // /auth: save the contact
 	ActionProxy  = "proxy"  // /route: ring the routes
 	ActionReject = "reject" // both: answer sip_code
+	ActionDone   = "done"   // /refer: carried out here, answer 202
 )
 
 // AuthReply is the answer to AuthRequest: ActionAccept with the context the edge stores, or ActionReject.

@@ -139,6 +139,7 @@ type Figures struct {
 	TimedOut       int64    `json:"timed_out"`
 	Overflowed     int64    `json:"overflowed"`
 	OptionOut      int64    `json:"option"`
+	Sent           int64    `json:"sent"`            // elsewhere, by a supervisor
 	CallbackFailed int64    `json:"callback_failed"` // who kept their place and could not be served: called in vain, or their window was over
 	Missed         int64    `json:"missed"`
 	AbandonRate    *float64 `json:"abandon_rate,omitempty"`  // abandoned ÷ offered

@@ -65,20 +65,31 @@ const (
 	NotAnswered  = "whom you asked to take the caller has not answered yet"
 )
 
-// ReferRequest asks whether a phone may send the other phone of its call elsewhere (REFER, RFC 3515). Both are phones of the
-// account: the edge declines all others by itself.
+// Sides of a ReferRequest.
+const (
+	ReferCallee = "callee" // the phone that the media server has called
+	ReferCaller = "caller" // the phone whose call the media server has answered
+)
+
+// ReferRequest asks whether a phone may send the other side of its call elsewhere (REFER, RFC 3515): the other phone of the
+// account, or the caller to whom the media server has connected it. The edge declines all others by itself.
 type ReferRequest struct {
 	Origin
-	FromUser   string `json:"from_user"` // user part of From: who sends the REFER
+	FromUser   string `json:"from_user"` // user part of From: who sends the REFER, by his own word
 	FromDomain string `json:"from_domain"`
 	ToUser     string `json:"to_user"`
 	ToDomain   string `json:"to_domain"`
 	AccountID  string `json:"account_id"` // as the edge has signed it, with the next
 	Token      string `json:"token"`
-	ReferTo    string `json:"refer_to"` // URI of Refer-To, with what is escaped in it
+	ReferTo    string `json:"refer_to"`       // URI of Refer-To, with what is escaped in it
+	Side       string `json:"side,omitempty"` // callee, caller: the media server is on the other side; "" = two phones
+	Call       string `json:"call,omitempty"` // [callee] token of the caller's call
+	Dial       string `json:"dial,omitempty"` // [callee] KIND/ID that the media server has called
+	AOR        string `json:"aor,omitempty"`  // [callee] of the device that has answered; "" = the edge does not know
 }
 
-// ReferReply is ActionAccept, the REFER passes, or ActionReject.
+// ReferReply is ActionAccept, the REFER passes; ActionDone, the caller is on his way and the phone that sent it is hung up;
+// or ActionReject.
 type ReferReply struct {
 	Action    string `json:"action"`
 	AccountID string `json:"account_id,omitempty"`

@@ -29,6 +29,9 @@ type plan struct {
 	vars    brain.Vars        // what the configuration hands on to what the platform answers
 	offline bool              // planned for a node without a brain: nothing that the platform must answer
 
+	knowsCaller bool // callerShown is found
+	callerShown string
+
 	routes []api.Route
 	steps  int
 	exits  []exit

@@ -17,20 +17,25 @@ func Refer(dir brain.Directory, acct *brain.AccountConfig, req *api.ReferRequest
 		return decline(acct, "account "+acct.Account.ID+" is "+string(acct.Account.Status))
 	}
 	to, why := readReferTo(req.ReferTo)
+	if why == "" {
+		why = unreachable(dir, acct, &to, sender(acct, req.FromUser), req.FromUser)
+	}
 	if why != "" {
 		return decline(acct, why)
 	}
-	_, why = dialed(dir, acct, to.user, to.host)
-	switch from := sender(acct, req.FromUser); {
-	case why == "":
-		return api.ReferReply{Action: api.ActionAccept, AccountID: acct.Account.ID}
-	case !outside(acct, &to):
+	return api.ReferReply{Action: api.ActionAccept, AccountID: acct.Account.ID}
+}
+
+// unreachable says why a user may not send anybody to a target, "" when he may. from is nil when he is not known.
+func unreachable(dir brain.Directory, acct *brain.AccountConfig, to *referTo, from *brain.SIPUser, name string) string {
+	_, why := dialed(dir, acct, to.user, to.host)
+	switch {
+	case why == "" || !outside(acct, to):
+		return why
 	case !to.replaces && (from == nil || !from.AllowPSTNBlindTransfer):
-		why += ", and " + strconv.QuoteToASCII(shorten(req.FromUser)) + " may not transfer blindly to numbers outside"
-	default:
-		why += ", and no trunk leads outside"
+		return why + ", and " + strconv.QuoteToASCII(shorten(name)) + " may not transfer blindly to numbers outside"
 	}
-	return decline(acct, why)
+	return why + ", and no trunk leads outside"
 }
 
 // outside tells whether a target is a number that nobody in the account has.

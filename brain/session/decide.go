@@ -54,6 +54,10 @@ func (t *turn) take(req *Request) (moved bool, refused *Reply) {
 		return t.done(req.Done), nil
 	case req.Transfer != nil:
 		return t.transferAsked(req.Transfer), nil
+	case req.Send != nil:
+		return t.sendAsked(req.Send), nil
+	case req.Consult != nil:
+		t.said = t.consultAsked(req.Consult)
 	}
 	return false, nil
 }
@@ -185,7 +189,7 @@ func (t *turn) input(in flow.Input) {
 		t.application(in)
 	case im.Flow != nil:
 		t.recorded(in.Data)
-		if in.Outcome != api.OutcomeAnswered || !t.passedOn() {
+		if in.Outcome != api.OutcomeAnswered || !t.passedOn(in.Data) {
 			t.step(in)
 		}
 	default:

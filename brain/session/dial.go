@@ -62,7 +62,7 @@ func (d *dial) input(t *turn, in flow.Input) {
 	t.recorded(in.Data)
 	switch in.Outcome {
 	case api.OutcomeAnswered:
-		if t.passedOn() {
+		if t.passedOn(in.Data) {
 			return
 		}
 		t.finish(in.Outcome, flow.End{Why: "the called side hung up"})

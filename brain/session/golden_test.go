@@ -63,7 +63,7 @@ func perform(t *testing.T, events string) string {
 		for _, w := range words[1:] {
 			if name, value, ok := strings.Cut(w, "="); ok {
 				data[name] = strings.ReplaceAll(value, "_", " ")
-				if slices.Contains([]string{"caller_user_id", "account_id", "action", "exit"}, name) {
+				if slices.Contains([]string{"caller_user_id", "account_id", "action", "exit"}, name) || strings.HasPrefix(name, "consulted") {
 					data[name] = value
 				}
 			}

@@ -44,7 +44,8 @@ type image struct {
 	Flow *flow.State `json:"flow,omitempty"` // runs, or waits for App
 	App  *running    `json:"app,omitempty"`  // runs
 
-	Transfer *handover `json:"transfer,omitempty"` // was asked for
+	Transfer *handover    `json:"transfer,omitempty"` // was asked for
+	Sent     *destination `json:"sent,omitempty"`     // as Transfer, while he waited
 }
 
 // running is an application. Exactly one of the pointers is set.

@@ -34,7 +34,7 @@ const (
 //
 // Outcomes: answered, timeout, no_agents, queue_full, ewt, option:x, closed, holiday, failed. A flow's step goes on
 // with them, but a queue that is closed and says where calls go then sends them there. Without a flow the queue's own
-// exits are entered, and with none the call ends.
+// exits are entered, and with none the call ends. Whom a supervisor has sent elsewhere goes there, also out of a flow.
 type enqueue struct {
 	ID       string      `json:"id"`
 	State    string      `json:"state"`
@@ -122,14 +122,19 @@ func (e *enqueue) wait(t *turn) {
 	}
 	e.State = stateWaiting
 	p := api.CommandParams{EntryID: e.Entry, Loops: -1, BargeIn: e.keys(t)}
-	switch {
-	case q.MOHMediaID != "":
-		t.command(api.CommandEnqueue, p, brain.Sound{MediaID: q.MOHMediaID, Language: q.Language})
-	case q.MOHPlaylistID != "":
-		t.command(api.CommandEnqueue, p, brain.Sound{PlaylistID: q.MOHPlaylistID, Language: q.Language})
-	default: // the platform's music
-		t.command(api.CommandEnqueue, p)
+	if m := music(q); m != (brain.Sound{}) {
+		t.command(api.CommandEnqueue, p, m)
+		return
 	}
+	t.command(api.CommandEnqueue, p)
+}
+
+// music is what callers of a queue hear; none: the platform's.
+func music(q *brain.Queue) brain.Sound {
+	if q.MOHMediaID == "" && q.MOHPlaylistID == "" {
+		return brain.Sound{}
+	}
+	return brain.Sound{MediaID: q.MOHMediaID, PlaylistID: q.MOHPlaylistID, Language: q.Language}
 }
 
 // join is what asks for the caller's place; nil when he is not to have one now.
@@ -173,7 +178,7 @@ func (e *enqueue) input(t *turn, in flow.Input) {
 	switch in.Outcome {
 	case api.OutcomeAnswered:
 		e.left(t, acd.LeftAnswered)
-		if t.passedOn() {
+		if t.passedOn(in.Data) {
 			return
 		}
 		t.finish(in.Outcome, flow.End{Why: "the talk with the agent is over"})
@@ -188,6 +193,10 @@ func (e *enqueue) input(t *turn, in flow.Input) {
 
 // exit ends the waiting as the desk has decided.
 func (e *enqueue) exit(t *turn, exit string) {
+	if exit == acd.LeftSent {
+		e.goes(t)
+		return
+	}
 	q := t.env.Account.Queues[e.ID]
 	if q == nil {
 		e.fail(t, "the queue was deleted")

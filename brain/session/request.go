@@ -22,6 +22,8 @@ type Request struct {
 	Done    int64            `json:"done,omitempty"`    // the effects of this turn are performed
 
 	Transfer *Transfer `json:"transfer,omitempty"` // somebody transfers the caller
+	Consult  *Consult  `json:"consult,omitempty"`  // somebody asks a third before he does
+	Send     *Send     `json:"send,omitempty"`     // a supervisor sends the caller elsewhere who waits
 }
 
 // looks tells that nothing has happened: somebody wants to know how the session stands.
@@ -62,7 +64,8 @@ type Reply struct {
 	Unknown bool              `json:"unknown,omitempty"` // there is no session, and the question does not begin one
 	Refused string            `json:"refused,omitempty"` // the question is out of bounds
 
-	Transfer *Transferred `json:"transfer,omitempty"` // what became of Request.Transfer
+	Transfer *Transferred `json:"transfer,omitempty"` // what became of Request.Transfer or Request.Consult
+	Sent     *Sent        `json:"sent,omitempty"`     // what became of Request.Send
 }
 
 // Need is what the session waits for before it can say the next command. One of the pointers is set.

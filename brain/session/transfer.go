@@ -26,11 +26,12 @@ type Transfer struct {
 	Withdraw   bool              `json:"withdraw,omitempty"` // nobody was parted: forget it
 }
 
-// Transferred is what a Transfer came to.
+// Transferred is what a Transfer or a Consult came to.
 type Transferred struct {
-	Seq  int64      `json:"seq,omitempty"`  // of the command that is the talk, in which the two are to be parted; 0 = they are
-	Code brain.Code `json:"code,omitempty"` // it was refused: ENotFound, EForbidden or EConflict
-	Why  string     `json:"why,omitempty"`
+	Seq   int64       `json:"seq,omitempty"`  // of the command that is the talk, in which the two are to be parted; 0 = they are
+	Code  brain.Code  `json:"code,omitempty"` // it was refused: ENotFound, EForbidden, EConflict, or EInvalid: the target of a Consult
+	Why   string      `json:"why,omitempty"`  // for people
+	Music brain.Sound `json:"music,omitzero"` // [attended] the caller hears it meanwhile; none = the platform's
 }
 
 // handover is a transfer that was asked for, and is remembered for TransferMS when it is done.
@@ -64,7 +65,7 @@ func (t *turn) transferAsked(r *Transfer) (moved bool) {
 	case same:
 		t.said = &Transferred{Seq: h.Seq}
 	case h != nil && !h.Done:
-		t.said = &Transferred{Code: brain.EConflict, Why: "the caller is being transferred already"}
+		t.said = underWay()
 	default:
 		return t.accept(r)
 	}
@@ -74,12 +75,7 @@ func (t *turn) transferAsked(r *Transfer) (moved bool) {
 // accept keeps a new Transfer when who asks for it is on the other side of a talk.
 func (t *turn) accept(r *Transfer) (moved bool) {
 	im := &t.im
-	switch talks, is := t.across(r); {
-	case im.EndMS != 0 || im.waits() || im.Then != nil || !talks: // between two commands nobody talks
-		t.said = &Transferred{Code: brain.EConflict, Why: api.NobodyTalks}
-		return false
-	case !is:
-		t.said = &Transferred{Code: brain.EForbidden, Why: "the user is not on the other side of this call"}
+	if t.said = t.apart(r.FromUserID, r.Serves); t.said != nil {
 		return false
 	}
 	im.Turn++
@@ -88,15 +84,32 @@ func (t *turn) accept(r *Transfer) (moved bool) {
 	return true
 }
 
-// across tells whether the caller may talk to somebody now, and whether it is the one who transfers. Whether a dial was
-// answered only the node knows.
-func (t *turn) across(r *Transfer) (talks, is bool) {
+// underWay refuses what would get in the way of a transfer.
+func underWay() *Transferred {
+	return &Transferred{Code: brain.EConflict, Why: "the caller is being transferred already: ask again in 15 s if he is not"}
+}
+
+// apart refuses who is not on the other side of the caller's talk; nil: he may be.
+func (t *turn) apart(userID string, serves bool) *Transferred {
+	im := &t.im
+	switch talks, is := t.across(userID, serves); {
+	case im.EndMS != 0 || im.waits() || im.Then != nil || !talks: // between two commands nobody talks
+		return &Transferred{Code: brain.EConflict, Why: api.NobodyTalks}
+	case !is:
+		return &Transferred{Code: brain.EForbidden, Why: "the user is not on the other side of this call: from_user_id must be who talks to the caller now"}
+	}
+	return nil
+}
+
+// across tells whether the caller may talk to somebody now, and whether it is that user, who serves him as his queue says.
+// Whether a dial was answered only the node knows.
+func (t *turn) across(userID string, serves bool) (talks, is bool) {
 	im := &t.im
 	switch im.Command {
 	case api.CommandEnqueue:
-		return true, r.Serves
+		return true, serves
 	case api.CommandDial:
-		return true, t.reaches(brain.RouteTarget{Kind: brain.DestKind(im.Params.DestKind), ID: im.Params.DestID}, r.FromUserID)
+		return true, t.reaches(brain.RouteTarget{Kind: brain.DestKind(im.Params.DestKind), ID: im.Params.DestID}, userID)
 	}
 	return false, false
 }
@@ -107,13 +120,7 @@ func (t *turn) reaches(target brain.RouteTarget, userID string) bool {
 	if target.Kind == "number" {
 		target = acct.Dialed(target.ID)
 	}
-	for range MaxHops {
-		e := acct.ExtensionByID[target.ID]
-		if target.Kind != brain.DestExtension || e == nil {
-			break
-		}
-		target, _ = t.leads(e)
-	}
+	target, _ = t.reached(target)
 	if g := acct.RingGroups[target.ID]; target.Kind == brain.DestRingGroup && g != nil {
 		return slices.ContainsFunc(g.Members, func(m brain.RingGroupMember) bool { return m.UserID == userID })
 	}
@@ -175,30 +182,54 @@ func field(code brain.Code, path, text string) error {
 	return &brain.Error{Code: code, Fields: []brain.FieldError{{Path: path, Text: text}}}
 }
 
-// passedOn does, at the end of a talk, the transfer that was asked for in time. False: none was.
-func (t *turn) passedOn() bool {
-	im := &t.im
-	h := im.Transfer
-	if h == nil || h.Done || h.Seq != im.Seq || t.now >= h.AtMS+TransferMS {
-		return false
+// passedOn does, at the end of a talk whose outcome had data, the transfer that was asked for in time; else it connects the
+// caller with whom the other side had asked. False: he goes nowhere.
+func (t *turn) passedOn(data map[string]string) bool {
+	h := t.im.Transfer
+	if h == nil || h.Done || h.Seq != t.im.Seq || t.now >= h.AtMS+TransferMS {
+		return t.takenOver(data)
 	}
-	done := *h
-	done.Done = true
-	im.Transfer = &done
+	t.land(h.Target, h.FromUserID, t.handed(*h, ""))
+	return true
+}
+
+// handed notes that a transfer is done, and gives the variables that tell of it.
+func (t *turn) handed(h handover, how string) map[string]string {
+	im := &t.im
+	h.Done = true
+	im.Transfer = &h
 	im.Hops = 0 // people have talked: it goes in no circle
 	vars := map[string]string{}
 	if u := t.env.Account.Users[h.FromUserID]; u != nil {
 		vars[varTransferredBy] = u.Username
 	}
-	t.note("transfer", "by user "+h.FromUserID+" to "+string(h.Target.Kind)+"/"+h.Target.ID)
-	t.land(h.Target, h.FromUserID, vars)
-	return true
+	t.note("transfer", "by user "+h.FromUserID+" to "+string(h.Target.Kind)+"/"+h.Target.ID+how)
+	return vars
 }
 
 // land brings the caller where he was transferred to. What the platform answers begins as for any call; everybody else is
 // rung by the application refer.
 func (t *turn) land(target brain.RouteTarget, from string, vars map[string]string) {
-	at := target
+	at, more := t.reached(target)
+	maps.Copy(vars, more)
+	switch at.Kind {
+	case brain.DestFlow, brain.DestQueue, brain.DestVoicemail, brain.DestConference:
+		t.enter(at, vars, false)
+		return
+	}
+	t.refers(target, from, vars, "")
+}
+
+// refers begins the application refer, with the leg to join.
+func (t *turn) refers(target brain.RouteTarget, from string, vars map[string]string, join string) {
+	t.close(acd.LeftFailed)
+	t.im.Flow = nil
+	t.run(&running{Refer: &refer{Target: target, FromUserID: from}}).Refer.begin(t, t.vars(vars), join)
+}
+
+// reached follows extensions to where they lead now, with what they hand on.
+func (t *turn) reached(target brain.RouteTarget) (at brain.RouteTarget, vars brain.Vars) {
+	at, vars = target, brain.Vars{}
 	for range MaxHops {
 		e := t.env.Account.ExtensionByID[at.ID]
 		if at.Kind != brain.DestExtension || e == nil {
@@ -208,17 +239,10 @@ func (t *turn) land(target brain.RouteTarget, from string, vars map[string]strin
 		at, more = t.leads(e)
 		maps.Copy(vars, more)
 	}
-	switch at.Kind {
-	case brain.DestFlow, brain.DestQueue, brain.DestVoicemail, brain.DestConference:
-		t.enter(at, vars, false)
-		return
-	}
-	t.close(acd.LeftFailed)
-	t.im.Flow = nil
-	t.run(&running{Refer: &refer{Target: target, FromUserID: from}}).Refer.begin(t, t.vars(vars))
+	return at, vars
 }
 
-// refer rings whom a caller was transferred to. When he is not there, the one who transferred is rung, once; when he is
+// refer rings whom a caller was transferred to, or connects him with who was asked before and is there. When he is not there, the one who transferred is rung, once; when he is
 // not there either, the call ends.
 type refer struct {
 	Target     brain.RouteTarget `json:"target"`
@@ -226,15 +250,15 @@ type refer struct {
 	Recall     bool              `json:"recall,omitempty"`
 }
 
-func (r *refer) begin(t *turn, vars map[string]string) {
-	t.dialed(api.CommandParams{DestKind: string(r.Target.Kind), DestID: r.Target.ID, TimeoutMS: ringMS}, vars["record"] == "1")
+func (r *refer) begin(t *turn, vars map[string]string, join string) {
+	t.dialed(api.CommandParams{DestKind: string(r.Target.Kind), DestID: r.Target.ID, Join: join, TimeoutMS: ringMS}, vars["record"] == "1")
 }
 
 func (r *refer) input(t *turn, in flow.Input) {
 	t.recorded(in.Data)
 	switch {
 	case in.Outcome == api.OutcomeAnswered:
-		if !t.passedOn() {
+		if !t.passedOn(in.Data) {
 			t.finish(in.Outcome, flow.End{Why: "the talk after a transfer is over"})
 		}
 	case !r.Recall && t.env.Account.Users[r.FromUserID] != nil:

@@ -40,6 +40,7 @@ type turn struct {
 	trace   []Trace
 	wrong   string
 	said    *Transferred
+	sent    *Sent
 	revived bool // the session had lapsed: its effects may not have been performed
 	unsaid  bool // nor those of a reply that may not have left
 	entries int
@@ -95,7 +96,7 @@ func (t *turn) text() []byte {
 func (t *turn) reply() Reply {
 	im := &t.im
 	r := Reply{Seq: im.Seq, Turn: im.Turn, Token: im.Token, CallID: im.CallID, Node: im.Node, Effects: im.Effects,
-		Over: im.EndMS != 0, Trace: t.trace, Wrong: t.wrong, Transfer: t.said}
+		Over: im.EndMS != 0, Trace: t.trace, Wrong: t.wrong, Transfer: t.said, Sent: t.sent}
 	if im.App != nil && im.App.Enqueue != nil && !r.Over { // a lapsed one has given it back
 		r.Entry = im.App.Enqueue.Entry
 	}

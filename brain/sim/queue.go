@@ -27,6 +27,7 @@ type Desk interface {
 // QueueOptions of a run of queues.
 type QueueOptions struct {
 	Events int             // ops of the desk with faults; 0 means DefaultQueueEvents. Then follows a calm, in which all must come to its end
+	Calm   bool            // no supervisor moves callers, as in the worlds of before there were any
 	Wrap   func(Desk) Desk // nil, or what is put between the world and each desk: a fault on purpose
 }
 
@@ -90,6 +91,9 @@ func newLobby(seed uint64, opt QueueOptions) *lobby {
 	w.after(w.between(1, 10*second), w.arrivals)
 	w.after(w.between(5*second, 40*second), w.trouble)
 	w.after(w.between(10*second, minute), w.reconfigure)
+	if !opt.Calm {
+		w.after(w.between(second, 20*second), w.boss)
+	}
 	return w
 }
 

@@ -101,13 +101,15 @@ type bookEntry struct {
 	back      *bookBack  // nil = his call is there
 	kept      bool       // he had hung up at some time
 	called    int64      // fence of the call that was made to him last; 0 = none that may join
+	rank      bookRank
 }
 
 type bookLeft struct {
 	outcome string
 	since   int64
 	at      int64
-	called  int64 // fence of the call made to him that had the place
+	called  int64     // fence of the call made to him that had the place
+	rank    *bookRank // nil = by his own priority and time
 }
 
 // States of an offer.

@@ -85,6 +85,9 @@ func (b *queueBooks) remove(e *bookEntry, outcome string) {
 	delete(b.entries, e.EntryID)
 	b.order = slices.Delete(slices.Clone(b.order), b.place(e.EntryID), b.place(e.EntryID)+1)
 	left := bookLeft{outcome: outcome, since: e.SinceMS, at: b.now}
+	if e.rank != ownRank(e.Priority, e.SinceMS) {
+		left.rank = &e.rank
+	}
 	if e.back == nil {
 		left.called = e.called
 	}

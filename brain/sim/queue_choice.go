@@ -151,18 +151,19 @@ func (b *queueBooks) bestAgents(e *bookEntry, some []*bookAgent) (best []*bookAg
 	})}, false
 }
 
-// level is the priority of an entry with what its wait is worth.
+// level is the priority of an entry with what its wait is worth, by its rank.
 func (b *queueBooks) level(e *bookEntry) int64 {
-	level := int64(e.Priority)
+	level := int64(e.rank.priority)
 	if age := b.queues[e.QueueID].PriorityAgeMS; age > 0 {
-		level += max(0, b.now-e.SinceMS) / age
+		level += max(0, b.now-e.rank.since) / age
 	}
 	return level
 }
 
 // ahead orders entries by priority and age, then by their wait, then by id.
 func (b *queueBooks) ahead(x, y *bookEntry) int {
-	return cmp.Or(cmp.Compare(b.level(y), b.level(x)), cmp.Compare(x.SinceMS, y.SinceMS), cmp.Compare(x.EntryID, y.EntryID))
+	return cmp.Or(cmp.Compare(b.level(y), b.level(x)), cmp.Compare(x.rank.since, y.rank.since), cmp.Compare(x.rank.order, y.rank.order),
+		cmp.Compare(x.EntryID, y.EntryID))
 }
 
 // bestEntry is whom of all callers an agent would serve next; nil = nobody. With again also those are looked at for

@@ -10,8 +10,8 @@ import (
 
 // sums is what a queue's or an agent's figures must come from: records and changes, added up one by one.
 type sums struct {
-	offered, answered, abandoned, short, timedOut, overflowed, option, missed, inLevel, called int64
-	waitMS, talkMS, wrapMS, signedMS, readyMS                                                  int64
+	offered, answered, abandoned, short, timedOut, overflowed, option, missed, inLevel, called, sent int64
+	waitMS, talkMS, wrapMS, signedMS, readyMS                                                        int64
 }
 
 func (b *queueBooks) sum(id string) *sums {
@@ -41,6 +41,8 @@ func (b *queueBooks) count(r acd.Record) {
 		q.overflowed++
 	case acd.LeftOption:
 		q.option++
+	case acd.LeftSent:
+		q.sent++
 	case acd.LeftCallbackFailed, acd.LeftCallbackExpired:
 		q.called++
 	}
@@ -83,7 +85,7 @@ func (h *host) checkFigures() {
 	for _, q := range h.desk.Queues(h.now(), begin-minute, h.now(), false) {
 		s, f := b.sum(q.QueueID), q.Figures
 		h.compareFigures(q.QueueID, f, api.Figures{Offered: s.offered, Answered: s.answered, Abandoned: s.abandoned, ShortAbandon: s.short, TimedOut: s.timedOut,
-			Overflowed: s.overflowed, OptionOut: s.option, CallbackFailed: s.called, AbandonRate: part(s.abandoned, s.offered), ServiceLevel: part(s.inLevel, s.offered),
+			Overflowed: s.overflowed, OptionOut: s.option, CallbackFailed: s.called, Sent: s.sent, AbandonRate: part(s.abandoned, s.offered), ServiceLevel: part(s.inLevel, s.offered),
 			ASAMS: part(s.waitMS, s.answered), AHTMS: part(s.talkMS+s.wrapMS, s.answered)})
 	}
 	for _, v := range h.desk.Agents(h.now(), begin-minute, h.now()) {

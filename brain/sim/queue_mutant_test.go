@@ -49,6 +49,11 @@ func TestMutantQueues_PlantedInTheProductionCode(t *testing.T) {
 		{"somebody is called before his line is free", "callback.go", "d.rest(e, c.DelayMS)", "d.rest(e, 0)"},
 		{"all agents are kept for one callback", "match.go", "e.queue.Strategy == RingAll && e.callback == nil", "e.queue.Strategy == RingAll"},
 		{"a snapshot forgets who is called", "snapshot.go", "pack.AppendInt(b, e.called)", "pack.AppendInt(b, 0)"},
+		{"who moves up stands behind", "move.go", "	if to < from {\n", "	if false {\n"},
+		{"those of one rank are not numbered", "move.go", "		o.rank.order = int64(i + 1)\n", "		_, _ = i, o\n"},
+		{"a snapshot forgets who was moved", "snapshot.go", "appendRank(pack.AppendInt(b, e.called), e.rank, e.moved())", "appendRank(pack.AppendInt(b, e.called), e.rank, false)"},
+		{"who was moved and comes back stands where he was", "entry.go", "	if past != nil && past.moved {\n", "	if false {\n"},
+		{"who is sent elsewhere is rung for", "move.go", "	d.callOff(e)\n	d.exit(e, LeftSent)\n", "	d.exit(e, LeftSent)\n"},
 		{"two records of one entry", "leave.go", "	d.record(r)\n", "	d.record(r)\n	d.record(r)\n"},
 	} {
 		t.Run(mutant.name, func(t *testing.T) {

@@ -43,7 +43,7 @@ func (b *queueBooks) takeJoin(op *queueOp, s *seen) []acd.Offer {
 		if wasHere {
 			since = min(since, left.since)
 		}
-		return b.enter(*op.join, since, got, s)
+		return b.enter(*op.join, since, left.rank, got, s)
 	}
 	return nil
 }
@@ -81,7 +81,7 @@ func (b *queueBooks) told(e *bookEntry, got acd.Joined, rung bool) {
 }
 
 // enter expects a new entry to be turned away or taken.
-func (b *queueBooks) enter(j acd.Join, since int64, got acd.Joined, s *seen) []acd.Offer {
+func (b *queueBooks) enter(j acd.Join, since int64, rank *bookRank, got acd.Joined, s *seen) []acd.Offer {
 	j.SinceMS = since
 	q := b.queues[j.QueueID]
 	if q == nil || !q.known {
@@ -91,6 +91,9 @@ func (b *queueBooks) enter(j acd.Join, since int64, got acd.Joined, s *seen) []a
 		return nil
 	}
 	e := &bookEntry{Join: j, joined: b.now, view: b.now, state: entryWaits, skipped: map[string]bool{}, announce: never, kept: j.CallbackFence != 0, called: j.CallbackFence}
+	if e.rank = ownRank(j.Priority, since); rank != nil {
+		e.rank = *rank
+	}
 	r := e.record(b.now)
 	late := q.MaxWaitMS > 0 && b.now >= e.patienceFrom()+q.MaxWaitMS // it keeps a place whose time is over: an order to leave follows
 	if r.Outcome = b.turnedAway(e, q); r.Outcome != got.Outcome && !(r.Outcome == "" && late && got.Outcome == acd.ExitTimeout) {
@@ -98,7 +101,7 @@ func (b *queueBooks) enter(j acd.Join, since int64, got acd.Joined, s *seen) []a
 		return nil
 	}
 	if r.Outcome != "" {
-		b.left[j.EntryID] = bookLeft{r.Outcome, since, b.now, e.called}
+		b.left[j.EntryID] = bookLeft{r.Outcome, since, b.now, e.called, rank}
 		b.expectRecord(r)
 		return nil
 	}

@@ -18,6 +18,8 @@ const (
 	opSignal
 	opExpire
 	opKeep
+	opMove
+	opSend
 	opResume // a new brain: the books alone must know of it again, leases are not written
 )
 
@@ -28,7 +30,8 @@ type queueOp struct {
 	join           *acd.Join
 	agent          *acd.AgentOp
 	version        int64  // join, agent
-	entry, outcome string // leave
+	entry, outcome string // leave; entry: move, send
+	place          int    // move
 	token          string // leave
 	reservation    string // claim, confirm, miss
 	fence          int64
@@ -151,6 +154,10 @@ func (op *queueOp) apply(d Desk, at int64) (reply []byte, changed bool, err erro
 		b = acd.AppendLeave(nil, op.entry, op.token, op.outcome)
 	case opKeep:
 		b = acd.AppendCallback(nil, op.back)
+	case opMove:
+		b = acd.AppendMove(nil, op.entry, op.place)
+	case opSend:
+		b = acd.AppendSend(nil, op.entry)
 	case opClaim:
 		b = acd.AppendClaim(nil, op.reservation, op.fence)
 	case opConfirm:

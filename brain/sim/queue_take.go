@@ -29,6 +29,10 @@ func (b *queueBooks) take(at int64, op *queueOp, s *seen) {
 		b.takeLeave(op, s)
 	case opKeep:
 		b.takeKeep(op, s)
+	case opMove:
+		b.takeMove(op, s)
+	case opSend:
+		b.takeSend(op, s)
 	case opClaim, opConfirm, opMiss:
 		b.takeVerdict(op, s)
 	case opAgent:
@@ -88,7 +92,7 @@ func (b *queueBooks) takeLeave(op *queueOp, s *seen) {
 			b.unchanged(s, "a leave of an entry that is over")
 			return
 		}
-		if b.left[id] = (bookLeft{outcome, b.now, b.now, 0}); !s.changed || len(s.orders)+len(s.changes)+len(s.records) > 0 {
+		if b.left[id] = (bookLeft{outcome: outcome, since: b.now, at: b.now}); !s.changed || len(s.orders)+len(s.changes)+len(s.records) > 0 {
 			b.wrong("a leave of %s, who never came: changed %v, %v %v %v", id, s.changed, s.orders, s.changes, s.records)
 		}
 		return

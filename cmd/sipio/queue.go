@@ -17,8 +17,8 @@ import (
 )
 
 func newQueue(s *server) *cobra.Command {
-	cmd := &cobra.Command{Use: "queue", Short: "Look into queues: who waits, who serves, figures"}
-	cmd.AddCommand(newQueueList(s), newQueueShow(s), newQueueWatch(s))
+	cmd := &cobra.Command{Use: "queue", Short: "Look into queues: who waits, who serves, figures; move callers, hear talks"}
+	cmd.AddCommand(newQueueList(s), newQueueShow(s), newQueueWatch(s), newQueueMove(s), newQueueSend(s))
 	cmd.AddCommand(newQueueSupervise(s)...)
 	return cmd
 }

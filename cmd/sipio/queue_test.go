@@ -64,6 +64,28 @@ func fakeQueues(mux *http.ServeMux) {
 			reply(w, api.SuperviseReply{EntryID: req.EntryID, UserID: "us_9", Mode: req.Mode, Node: "edge-" + req.Mode})
 		}
 	})
+	mux.HandleFunc("POST "+api.PathQueueMove, func(w http.ResponseWriter, r *http.Request) {
+		var req api.MoveRequest
+		switch err := json.NewDecoder(r.Body).Decode(&req); {
+		case err != nil:
+			problem(w, 400, brain.EInvalid, err.Error())
+		case req.EntryID != "t5-1":
+			problem(w, 409, brain.EConflict, "caller "+req.EntryID+" is with an agent")
+		default:
+			reply(w, api.MoveReply{EntryID: req.EntryID, QueueID: "q_1", Place: min(req.Place, 2)})
+		}
+	})
+	mux.HandleFunc("POST "+api.PathQueueSend, func(w http.ResponseWriter, r *http.Request) {
+		var req api.SendRequest
+		switch err := json.NewDecoder(r.Body).Decode(&req); {
+		case err != nil:
+			problem(w, 400, brain.EInvalid, err.Error())
+		case req.EntryID != "t5-1":
+			problem(w, 409, brain.EConflict, "caller "+req.EntryID+" is with an agent")
+		default:
+			reply(w, api.SendReply{EntryID: req.EntryID, Token: "t5", Target: req.Target})
+		}
+	})
 	agents := fakeAgents()
 	mux.HandleFunc("GET "+api.PathAgents, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Date", fakeNowDate)

@@ -9,7 +9,8 @@ import (
 	"github.com/sipio/sipio/brain/api"
 )
 
-// fakeTransfer has the fake brain transfer the call tok1 of agent 1001, and refuse every other.
+// fakeTransfer has the fake brain transfer the call tok1 of agent 1001, and refuse every other. User ben rings, all others who are asked have
+// answered; nobody is asked in the call tok3.
 func fakeTransfer(mux *http.ServeMux) {
 	mux.HandleFunc("POST "+api.PathTransfer, func(w http.ResponseWriter, r *http.Request) {
 		var req api.TransferRequest
@@ -18,6 +19,8 @@ func fakeTransfer(mux *http.ServeMux) {
 			return
 		}
 		switch {
+		case req.Token == "tok3":
+			problem(w, 409, brain.EConflict, "nobody is asked to take the caller: ask somebody first, with mode attended")
 		case req.Token != "tok1":
 			problem(w, 409, brain.EConflict, "the two phones are connected directly: transfer by the phone")
 		case req.FromUserID != "1001":
@@ -25,7 +28,11 @@ func fakeTransfer(mux *http.ServeMux) {
 		case req.Target.ID == "4711":
 			problem(w, 404, brain.ENotFound, "", brain.FieldError{Path: "target.id", Text: "the account has no such " + req.Target.Kind})
 		default:
-			reply(w, api.TransferReply{Token: req.Token, FromUserID: "us_1", Target: req.Target})
+			state := map[string]string{api.TransferAttended: api.ConsultTalking, api.TransferThreeWay: api.ConsultJoined}[req.Mode]
+			if req.Target.ID == "ben" {
+				state = api.ConsultRinging
+			}
+			reply(w, api.TransferReply{Token: req.Token, FromUserID: "us_1", Target: req.Target, Mode: req.Mode, State: state})
 		}
 	})
 }

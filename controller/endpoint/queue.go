@@ -25,6 +25,9 @@ type Queues interface {
 	States(ctx context.Context, accountID, queueID string, fromMS, toMS int64, entries bool) ([]api.QueueState, error)
 	// Supervise brings a supervisor into a talk, changes who hears him, or lets him go. A brain.Error says why not.
 	Supervise(ctx context.Context, accountID string, req *api.SuperviseRequest) (api.SuperviseReply, error)
+	// Move puts a caller who waits at another place, Send has his call go elsewhere. A brain.Error says why not.
+	Move(ctx context.Context, accountID string, req *api.MoveRequest) (api.MoveReply, error)
+	Send(ctx context.Context, accountID string, req *api.SendRequest) (api.SendReply, error)
 	// Counts are totals since the process began, by name, shown in /health.
 	Counts() map[string]int64
 }
@@ -36,6 +39,8 @@ func (s *Server) RegisterQueues(mux *http.ServeMux, queues Queues) {
 	mux.Handle(api.PathAgents, s.gate(http.MethodGet, forCalls, s.listAgents))
 	mux.Handle(api.PathQueues, s.gate(http.MethodGet, forCalls, s.listQueues))
 	mux.Handle(api.PathSupervise, s.gate(http.MethodPost, forCallsWrite, s.supervise))
+	mux.Handle(api.PathQueueMove, s.gate(http.MethodPost, forCallsWrite, s.moveCaller))
+	mux.Handle(api.PathQueueSend, s.gate(http.MethodPost, forCallsWrite, s.sendCaller))
 	mux.Handle(api.PathAgentClaim, s.gate(http.MethodPost, forNodes, s.claim(queues.Claim)))
 	mux.Handle(api.PathAgentConfirm, s.gate(http.MethodPost, forNodes, s.claim(queues.Confirm)))
 	mux.Handle(api.PathAgentMiss, s.gate(http.MethodPost, forNodes, s.claim(func(ctx context.Context, c *api.Claim) (api.ClaimReply, error) {

@@ -60,6 +60,16 @@ func (l *lines) Supervise(_ context.Context, id string, r *api.SuperviseRequest)
 	return api.SuperviseReply{EntryID: r.EntryID, UserID: r.UserID, Mode: r.Mode, Node: "edge1"}, l.fail
 }
 
+func (l *lines) Move(_ context.Context, id string, r *api.MoveRequest) (api.MoveReply, error) {
+	l.note("move %s %s %s %d", id, r.EntryID, r.Token, r.Place)
+	return api.MoveReply{EntryID: r.EntryID, QueueID: "q_1", Place: r.Place}, l.fail
+}
+
+func (l *lines) Send(_ context.Context, id string, r *api.SendRequest) (api.SendReply, error) {
+	l.note("send %s %s %s %s %s", id, r.EntryID, r.Token, r.Target.Kind, r.Target.ID)
+	return api.SendReply{EntryID: r.EntryID, Token: r.Token, Target: r.Target}, l.fail
+}
+
 func (l *lines) Counts() map[string]int64 { return map[string]int64{"queue_joins": 4} }
 
 // Each question of an operator about queues and agents, the status it gets, and what is asked of the queues: nothing unless
@@ -87,6 +97,19 @@ func TestQueues_QuestionsOfOperators(t *testing.T) {
 		{"POST", api.PathSupervise, `{"user_id":"us_1001","mode":"listen"}`, 400, ""},
 		{"POST", api.PathSupervise, `{"entry_id":"e_1","mode":"listen"}`, 400, ""},
 		{"POST", api.PathSupervise, `{"entry_id":"` + strings.Repeat("x", maxID+1) + `","user_id":"us_1001","mode":"listen"}`, 400, ""},
+		{"POST", api.PathQueueMove, `{"entry_id":"e_1","place":1}`, 200, "move acc_1 e_1  1"},
+		{"POST", api.PathQueueMove, `{"token":"t_1","place":1000000}`, 200, "move acc_1  t_1 1000000"},
+		{"POST", api.PathQueueMove, `{"entry_id":"e_1","token":"t_1","place":1}`, 400, ""},
+		{"POST", api.PathQueueMove, `{"place":1}`, 400, ""},
+		{"POST", api.PathQueueMove, `{"entry_id":"e_1"}`, 400, ""},
+		{"POST", api.PathQueueMove, `{"entry_id":"e_1","place":1000001}`, 400, ""},
+		{"POST", api.PathQueueSend, `{"entry_id":"e_1","target":{"kind":"user","id":"us_1"}}`, 200, "send acc_1 e_1  user us_1"},
+		{"POST", api.PathQueueSend, `{"token":"t_1","target":{"kind":"user","id":"us_1"}}`, 200, "send acc_1  t_1 user us_1"},
+		{"POST", api.PathQueueSend, `{"token":"t/1","target":{"kind":"user","id":"us_1"}}`, 400, ""},
+		{"POST", api.PathQueueSend, `{"entry_id":"e/1-1","target":{"kind":"user","id":"us_1"}}`, 400, ""},
+		{"POST", api.PathQueueSend, `{"target":{"kind":"user","id":"us_1"}}`, 400, ""},
+		{"POST", api.PathQueueSend, `{"entry_id":"e_1","target":{"kind":"user"}}`, 400, ""},
+		{"POST", api.PathQueueSend, `{"entry_id":"e_1","target":{"kind":"user","id":"` + strings.Repeat("x", maxID+1) + `"}}`, 400, ""},
 		{"GET", api.PathAgents, "", 200, "agents acc_1  0 0"},
 		{"GET", api.PathAgents + "?user_id=us_1001&from_ms=5&to_ms=9", "", 200, "agents acc_1 us_1001 5 9"},
 		{"GET", api.PathAgents + "?from_ms=yesterday", "", 400, ""},

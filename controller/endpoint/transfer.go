@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
-	"github.com/sipio/sipio/brain/route"
 )
 
 // Transfers sends callers elsewhere who talk to somebody.
@@ -17,6 +16,8 @@ type Transfers interface {
 	// Blind parts a caller from the one he talks to and brings him to the target. A brain.Error says why not by its code and,
 	// where one of the request is to blame, by its field. brain.EUnavailable: the same request again.
 	Blind(ctx context.Context, accountID string, req *api.TransferRequest) (api.TransferReply, error)
+	// Attended does one step of a transfer in which the target is asked first: each of the other modes. Errors are those of Blind.
+	Attended(ctx context.Context, accountID string, req *api.TransferRequest) (api.TransferReply, error)
 }
 
 // RegisterTransfers puts POST /transfer and /refer on a mux.
@@ -24,7 +25,9 @@ func (s *Server) RegisterTransfers(mux *http.ServeMux, transfers Transfers) {
 	mux.Handle(api.PathTransfer, s.gate(http.MethodPost, forCallsWrite, func(r *http.Request, key brain.APIKey) (any, error) {
 		return s.transfer(r, key, transfers)
 	}))
-	mux.Handle(api.PathRefer, s.gate(http.MethodPost, forNodes, s.refer))
+	mux.Handle(api.PathRefer, s.gate(http.MethodPost, forNodes, func(r *http.Request, _ brain.APIKey) (any, error) {
+		return s.refer(r, transfers)
+	}))
 }
 
 // transfer answers POST /transfer.
@@ -40,16 +43,21 @@ func (s *Server) transfer(r *http.Request, key brain.APIKey, transfers Transfers
 	if err := checkTransfer(&req); err != nil {
 		return nil, err
 	}
-	reply, err := transfers.Blind(r.Context(), id, &req)
+	do := transfers.Attended
+	if req.Mode == api.TransferBlind {
+		do = transfers.Blind
+	}
+	reply, err := do(r.Context(), id, &req)
 	if err != nil {
 		return nil, transferFault(err)
 	}
-	s.Log.Info("call transferred", "account", id, "key", key.ID, "key_name", key.Name, "token", reply.Token, "from_user", reply.FromUserID,
-		"target", reply.Target.Kind+"/"+reply.Target.ID)
+	s.Log.Info("transfer of a call", "account", id, "key", key.ID, "key_name", key.Name, "token", reply.Token, "from_user", reply.FromUserID,
+		"mode", reply.Mode, "target", reply.Target.Kind+"/"+reply.Target.ID, "state", reply.State)
 	return &reply, nil
 }
 
 func checkTransfer(req *api.TransferRequest) error {
+	asks := req.Mode == api.TransferBlind || req.Mode == api.TransferAttended
 	for _, f := range [...]struct{ name, value string }{{"token", req.Token}, {"call_id", req.CallID}, {"from_user_id", req.FromUserID},
 		{"target.kind", req.Target.Kind}, {"target.id", req.Target.ID}} {
 		if err := checkText(f.name, f.value, maxID); err != nil {
@@ -63,10 +71,12 @@ func checkTransfer(req *api.TransferRequest) error {
 		return badField(countBadType, "token", "is no token of a call")
 	case req.FromUserID == "":
 		return badField(countBadType, "from_user_id", "is missing")
-	case req.Target.ID == "":
-		return badField(countBadType, "target.id", "is missing")
-	case req.Mode != api.TransferBlind:
-		return badField(countBadType, "mode", "must be %s", api.TransferBlind)
+	case !asks && !slices.Contains([]string{api.TransferComplete, api.TransferCancel, api.TransferThreeWay}, req.Mode):
+		return badField(countBadType, "mode", "must be blind, attended, complete, cancel or 3way")
+	case !asks && req.Target != (api.TransferTarget{}):
+		return badField(countBadType, "target", "must be absent with mode %s: it is about whom mode attended has asked", req.Mode)
+	case asks && req.Target.ID == "":
+		return badField(countBadType, "target.id", "is missing: mode %s needs whom the caller gets", req.Mode)
 	}
 	return nil
 }
@@ -84,40 +94,3 @@ func transferFault(err error) error {
 	}
 	return badBody(status, countBadType, "%s", refused.Text)
 }
-
-// refer answers POST /refer: may a phone send the other phone of its call elsewhere?
-func (s *Server) refer(r *http.Request, _ brain.APIKey) (any, error) {
-	began := time.Now()
-	var req api.ReferRequest
-	if err := decode(r, &referFields, &req); err != nil {
-		return nil, err
-	}
-	acct := s.Config.Directory().ByAccount(req.AccountID)
-	if acct == nil {
-		return &api.ReferReply{Action: api.ActionReject, Refusal: forbidden("there is no account " + quote(req.AccountID))}, nil
-	}
-	reply := route.Refer(s.Config.Directory(), acct, &req)
-	s.logRefer(r.Context(), &req, &reply, began)
-	return &reply, nil
-}
-
-// logRefer writes the line of a phone's transfer.
-func (s *Server) logRefer(ctx context.Context, req *api.ReferRequest, rep *api.ReferReply, began time.Time) {
-	if level, wanted := s.decisionLevel(ctx); wanted {
-		s.logDecision(ctx, level, began, decision{"refer", rep.AccountID, req.FromUser + "@" + req.FromDomain, req.ReferTo, rep.Action, rep.Refusal,
-			req.CallID, req.SourceIP})
-	}
-}
-
-// referFields are the fields of the question, as Kamailio writes it. Of the digest it has none: the route of the call is signed.
-var referFields = newFieldSet(
-	originFields(func(r *api.ReferRequest) *api.Origin { return &r.Origin }),
-	[]field[api.ReferRequest]{
-		text("from_user", func(r *api.ReferRequest) *string { return &r.FromUser }),
-		text("from_domain", func(r *api.ReferRequest) *string { return &r.FromDomain }),
-		text("to_user", func(r *api.ReferRequest) *string { return &r.ToUser }),
-		text("to_domain", func(r *api.ReferRequest) *string { return &r.ToDomain }),
-		id("account_id", func(r *api.ReferRequest) *string { return &r.AccountID }),
-		id("token", func(r *api.ReferRequest) *string { return &r.Token }),
-		text("refer_to", func(r *api.ReferRequest) *string { return &r.ReferTo }),
-	})

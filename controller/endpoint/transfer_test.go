@@ -21,7 +21,12 @@ func (h *handovers) Blind(_ context.Context, accountID string, req *api.Transfer
 		return api.TransferReply{}, brain.Errorf(brain.EInternal, "account %s", accountID)
 	}
 	h.asked = append(h.asked, *req)
-	return api.TransferReply{Token: "t", FromUserID: req.FromUserID, Target: req.Target}, h.fail
+	return api.TransferReply{Token: "t", FromUserID: req.FromUserID, Target: req.Target, Mode: api.TransferBlind}, h.fail
+}
+
+func (h *handovers) Attended(_ context.Context, _ string, req *api.TransferRequest) (api.TransferReply, error) {
+	h.asked = append(h.asked, *req)
+	return api.TransferReply{Token: "t", FromUserID: req.FromUserID, Target: req.Target, Mode: req.Mode, State: "as asked"}, h.fail
 }
 
 func newTransferBench(t *testing.T) (*bench, *handovers) {
@@ -34,6 +39,10 @@ func newTransferBench(t *testing.T) (*bench, *handovers) {
 // What cannot be understood is refused with its field and asks nothing; what can is asked as it came.
 func TestTransfer_QuestionsOfOperators(t *testing.T) {
 	const good = `{"token":"t","from_user_id":"us_1001","target":{"kind":"user","id":"us_1002"},"mode":"blind"}`
+	mode := func(mode, target string) string {
+		return strings.Replace(strings.Replace(good, `"blind"`, `"`+mode+`"`, 1), `"target":{"kind":"user","id":"us_1002"},`, target, 1)
+	}
+	const whom = `"target":{"kind":"user","id":"us_1002"},`
 	for _, row := range []struct {
 		token, body string
 		code        int
@@ -47,7 +56,11 @@ func TestTransfer_QuestionsOfOperators(t *testing.T) {
 		{tokenWrite, strings.Replace(good, `"us_1001"`, `""`, 1), 400, "from_user_id"},
 		{tokenWrite, strings.Replace(good, `"us_1002"`, `""`, 1), 400, "target.id"},
 		{tokenWrite, strings.Replace(good, `"us_1002"`, `"\u0007"`, 1), 400, "target.id"},
-		{tokenWrite, strings.Replace(good, `blind`, `attended`, 1), 400, "mode"},
+		{tokenWrite, mode("attended", whom), 200, ""}, {tokenWrite, mode("attended", ``), 400, "target.id"},
+		{tokenWrite, mode("complete", ``), 200, ""}, {tokenWrite, mode("complete", whom), 400, "target"},
+		{tokenWrite, mode("cancel", `"target":{"kind":"","id":""},`), 200, ""}, {tokenWrite, mode("cancel", `"target":{"kind":"user"},`), 400, "target"},
+		{tokenWrite, mode("3way", ``), 200, ""}, {tokenWrite, mode("3way", whom), 400, "target"},
+		{tokenWrite, mode("warm", whom), 400, "mode"}, {tokenWrite, mode("warm", ``), 400, "mode"}, {tokenWrite, mode("", whom), 400, "mode"},
 		{tokenWrite, strings.Replace(good, `"mode"`, `"moon"`, 1), 400, "moon"},
 		{tokenWrite, ``, 400, ""},
 		{tokenAccount, good, 403, ""},
@@ -58,6 +71,9 @@ func TestTransfer_QuestionsOfOperators(t *testing.T) {
 		w := b.ask("POST", api.PathTransfer, typeJSON, row.body, withToken(row.token))
 		if w.Code != row.code || (len(h.asked) == 1) != (row.code == 200) || row.field != "" && !strings.Contains(w.Body.String(), row.field) {
 			t.Errorf("%s: %d %s, asked %+v", row.body, w.Code, w.Body, h.asked)
+		}
+		if blind := strings.Contains(row.body, `"blind"`); row.code == 200 && strings.Contains(w.Body.String(), "as asked") == blind {
+			t.Errorf("%s: %s", row.body, w.Body)
 		}
 	}
 }
@@ -77,11 +93,13 @@ func TestTransfer_RefusalsHaveTheirStatus(t *testing.T) {
 		{brain.Errorf(brain.EConflict, "transfer by the phone"), 409, "transfer by the phone"}, {brain.Errorf(brain.EUnavailable, "later"), 503, "later"},
 		{brain.Errorf(brain.EInternal, "a secret"), 500, "internal error"},
 	} {
-		b, h := newTransferBench(t)
-		h.fail = row.fail
-		w := b.ask("POST", api.PathTransfer, typeJSON, body, withToken(tokenWrite))
-		if w.Code != row.code || !strings.Contains(w.Body.String(), row.text) {
-			t.Errorf("%v: %d %s", row.fail, w.Code, w.Body)
+		for _, body := range []string{body, `{"token":"t","from_user_id":"us_1001","mode":"complete"}`} {
+			b, h := newTransferBench(t)
+			h.fail = row.fail
+			w := b.ask("POST", api.PathTransfer, typeJSON, body, withToken(tokenWrite))
+			if w.Code != row.code || !strings.Contains(w.Body.String(), row.text) {
+				t.Errorf("%s: %v: %d %s", body, row.fail, w.Code, w.Body)
+			}
 		}
 	}
 }

@@ -87,7 +87,8 @@ func (d *desk) apply(op []byte, kind string) ([]byte, error) {
 // kindOf names an op of brain/acd by how its writers begin.
 func kindOf(op []byte) string {
 	for name, like := range map[string][]byte{"setup": acd.AppendSetup(nil, &acd.Setup{}), "join": acd.AppendJoin(nil, &acd.Join{}, 0), "leave": acd.AppendLeave(nil, "", "", ""),
-		"claim": acd.AppendClaim(nil, "", 0), "confirm": acd.AppendConfirm(nil, "", 0), "miss": acd.AppendMiss(nil, "", 0, ""), "agent": acd.AppendAgent(nil, &acd.AgentOp{}, 0), "callback": acd.AppendCallback(nil, &acd.Callback{})} {
+		"claim": acd.AppendClaim(nil, "", 0), "confirm": acd.AppendConfirm(nil, "", 0), "miss": acd.AppendMiss(nil, "", 0, ""), "agent": acd.AppendAgent(nil, &acd.AgentOp{}, 0), "callback": acd.AppendCallback(nil, &acd.Callback{}),
+		"move": acd.AppendMove(nil, "", 0), "send": acd.AppendSend(nil, "")} {
 		if op[0] == like[0] {
 			return name
 		}

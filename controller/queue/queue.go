@@ -46,8 +46,9 @@ type Callers interface {
 // Queues serves the queues of all accounts. Make it with New, before the first shard is served; Run does what goes on
 // beside; Close ends what is on its way to nodes.
 type Queues struct {
-	Now     func() time.Time
-	Callers Callers // asked about callers whom their node does not have; nil: they leave as their session says, or never
+	Now      func() time.Time
+	Callers  Callers  // asked about callers whom their node does not have; nil: they leave as their session says, or never
+	Sessions Sessions // told where callers are sent; nil: nobody is
 
 	desks     Desks
 	directory func() brain.Directory

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 
@@ -35,7 +36,7 @@ func (q *Queues) Supervise(ctx context.Context, accountID string, req *api.Super
 	if user == nil {
 		return api.SuperviseReply{}, brain.Errorf(brain.ENotFound, "there is no user %q", req.UserID)
 	}
-	queueID, caller, err := q.caller(ctx, accountID, req.EntryID)
+	queueID, caller, err := q.caller(ctx, accountID, req.EntryID, "")
 	if err != nil {
 		return api.SuperviseReply{}, err
 	}
@@ -66,20 +67,20 @@ func supervisor(acct *brain.AccountConfig, name string) *brain.SIPUser {
 	return user
 }
 
-// caller finds somebody who is in a queue of the account.
-func (q *Queues) caller(ctx context.Context, accountID, entryID string) (queueID string, c api.QueueCaller, err error) {
+// caller finds somebody who is in a queue of the account, by his place or else by his call.
+func (q *Queues) caller(ctx context.Context, accountID, entryID, token string) (queueID string, c api.QueueCaller, err error) {
 	states, err := q.States(ctx, accountID, "", 0, 0, true)
 	if err != nil {
 		return "", c, err
 	}
 	for i := range states {
 		for j := range states[i].Entries {
-			if states[i].Entries[j].EntryID == entryID {
-				return states[i].QueueID, states[i].Entries[j], nil
+			if e := &states[i].Entries[j]; e.EntryID == entryID || entryID == "" && e.Token == token {
+				return states[i].QueueID, *e, nil
 			}
 		}
 	}
-	return "", c, brain.Errorf(brain.ENotFound, "there is no caller %q in a queue", entryID)
+	return "", c, brain.Errorf(brain.ENotFound, "there is no caller %q in a queue", cmp.Or(entryID, token))
 }
 
 // tell has a node carry out an op, once. What it refuses is a conflict.

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"strings"
@@ -36,6 +37,7 @@ type Transfers struct {
 	Desk      Desk
 	Live      Live
 	Nodes     Nodes
+	Sounds    Sounds // nil: a caller hears the platform's music while somebody else is asked
 }
 
 // pushTries is how often a node is told that does not answer.
@@ -44,54 +46,83 @@ const pushTries = 2
 // Blind transfers a caller. An error is a brain.Error whose code and field say what is wrong; after brain.EUnavailable the talk
 // goes on, or the transfer happens, and the same request is safe.
 func (t *Transfers) Blind(ctx context.Context, accountID string, req *api.TransferRequest) (reply api.TransferReply, err error) {
-	dir := t.Directory()
-	acct := dir.ByAccount(accountID)
-	if acct == nil {
-		return reply, brain.Errorf(brain.ENotFound, "there is no account %s", accountID)
-	}
-	from := acct.Users[req.FromUserID]
-	if from == nil {
-		from = acct.UserByName[req.FromUserID]
-	}
-	if from == nil {
-		return reply, &brain.Error{Code: brain.ENotFound, Fields: []brain.FieldError{{Path: "from_user_id", Text: "the account has no such user"}}}
+	acct, from, err := t.asker(accountID, req.FromUserID)
+	if err != nil {
+		return reply, err
 	}
 	target, err := session.TransferTarget(acct, from, req.Target)
 	if err != nil {
 		return reply, err
 	}
-	now, err := t.find(ctx, accountID, req)
+	now, serves, err := t.find(ctx, accountID, from.ID, req)
 	if err != nil {
 		return reply, err
 	}
-	ask := session.Transfer{FromUserID: from.ID, Target: target}
-	if now.Entry != "" {
-		if ask.Serves, err = t.serves(ctx, accountID, from.ID, now.Entry); err != nil {
-			return reply, err
-		}
-	}
-	if now, err = t.Owner.Step(ctx, accountID, now.Token, &session.Request{Transfer: &ask}); err != nil {
+	ask := session.Transfer{FromUserID: from.ID, Serves: serves, Target: target}
+	if now, err = t.step(ctx, accountID, now.Token, &session.Request{Transfer: &ask}); err != nil {
 		return reply, err
 	}
-	switch done := now.Transfer; {
-	case done == nil:
-		return reply, brain.Errorf(brain.ENotFound, "the call is over")
-	case done.Code != "":
-		return reply, brain.Errorf(done.Code, "%s", done.Why)
-	case done.Seq != 0:
+	if now.Transfer.Seq != 0 {
 		if err := t.part(ctx, accountID, &now, ask); err != nil {
 			return reply, err
 		}
 	}
-	return api.TransferReply{Token: now.Token, FromUserID: from.ID, Target: api.TransferTarget{Kind: string(target.Kind), ID: target.ID}}, nil
+	return api.TransferReply{Token: now.Token, FromUserID: from.ID, Target: named(target), Mode: api.TransferBlind}, nil
 }
 
-// find looks the session of the call up.
-func (t *Transfers) find(ctx context.Context, accountID string, req *api.TransferRequest) (session.Reply, error) {
+// asker finds who transfers, by id or name.
+func (t *Transfers) asker(accountID, userID string) (*brain.AccountConfig, *brain.SIPUser, error) {
+	acct := t.Directory().ByAccount(accountID)
+	if acct == nil {
+		return nil, nil, brain.Errorf(brain.ENotFound, "there is no account %s", accountID)
+	}
+	if from := cmp.Or(acct.Users[userID], acct.UserByName[userID]); from != nil {
+		return acct, from, nil
+	}
+	return nil, nil, &brain.Error{Code: brain.ENotFound, Fields: []brain.FieldError{{Path: "from_user_id", Text: "the account has no such user"}}}
+}
+
+// step asks the session about a transfer. What it refuses is an error that says what to do.
+func (t *Transfers) step(ctx context.Context, accountID, token string, req *session.Request) (session.Reply, error) {
+	now, err := t.Owner.Step(ctx, accountID, token, req)
+	switch {
+	case err != nil:
+		return now, err
+	case now.Transfer == nil:
+		return now, brain.Errorf(brain.ENotFound, "the call is over")
+	case now.Transfer.Code == brain.EInvalid:
+		return now, &brain.Error{Code: brain.EInvalid, Fields: []brain.FieldError{{Path: "target.id", Text: now.Transfer.Why}}}
+	case now.Transfer.Code != "":
+		return now, brain.Errorf(now.Transfer.Code, "%s", advised(now.Transfer.Why))
+	}
+	return now, nil
+}
+
+// remedies are what to do about a refusal that does not say so itself.
+var remedies = map[string]string{
+	api.NobodyTalks: "transfer him when somebody has answered him",
+	api.NobodyAsked: "ask somebody first, with mode attended",
+	api.NotAnswered: "mode attended again says how far that is, cancel lets him go",
+}
+
+// advised is a refusal with what to do about it.
+func advised(why string) string {
+	if remedy := remedies[why]; remedy != "" {
+		return why + ": " + remedy
+	}
+	return why
+}
+
+func named(target brain.RouteTarget) api.TransferTarget {
+	return api.TransferTarget{Kind: string(target.Kind), ID: target.ID}
+}
+
+// find looks the session of the call up, and whether a user serves its caller as an agent.
+func (t *Transfers) find(ctx context.Context, accountID, userID string, req *api.TransferRequest) (now session.Reply, serves bool, err error) {
 	token, live := req.Token, false
 	calls, err := t.Live.Calls(ctx, accountID)
 	if err != nil {
-		return session.Reply{}, err
+		return now, false, err
 	}
 	for i := range calls {
 		if c := &calls[i]; req.Token != "" && c.Token == req.Token || req.CallID != "" && c.CallID == req.CallID {
@@ -99,19 +130,24 @@ func (t *Transfers) find(ctx context.Context, accountID string, req *api.Transfe
 		}
 	}
 	if token == "" {
-		return session.Reply{}, brain.Errorf(brain.ENotFound, "the account has no such live call")
+		return now, false, errNoSuchCall
 	}
-	now, err := t.Owner.Step(ctx, accountID, token, &session.Request{})
-	switch {
+	now, err = t.Owner.Step(ctx, accountID, token, &session.Request{})
+	switch there := !now.Unknown && now.Token != ""; {
 	case err != nil:
-		return now, err
-	case !now.Unknown && now.Token != "":
-		return now, nil
+		return now, false, err
+	case there && now.Entry != "":
+		serves, err = t.serves(ctx, accountID, userID, now.Entry)
+		return now, serves, err
+	case there:
+		return now, false, nil
 	case live:
-		return now, brain.Errorf(brain.EConflict, "the two phones are connected directly: transfer by the phone")
+		return now, false, brain.Errorf(brain.EConflict, "the two phones are connected directly: transfer by the phone")
 	}
-	return now, brain.Errorf(brain.ENotFound, "the account has no such live call")
+	return now, false, errNoSuchCall
 }
+
+var errNoSuchCall = brain.Errorf(brain.ENotFound, "the account has no such live call: GET /calls lists them")
 
 // serves tells whether a user talks as an agent to the caller of that place.
 func (t *Transfers) serves(ctx context.Context, accountID, userID, entryID string) (bool, error) {
@@ -134,20 +170,25 @@ func (t *Transfers) part(ctx context.Context, accountID string, now *session.Rep
 	if n == nil {
 		return t.withdraw(ctx, accountID, now.Token, ask, "node "+now.Node+" of the call is not registered")
 	}
-	op := api.Op{ID: "transfer_" + strings.ToLower(rand.Text()), Kind: api.OpTransfer, Token: now.Token, Seq: now.Transfer.Seq}
+	done, err := t.push(ctx, n, api.Op{Kind: api.OpTransfer, Token: now.Token, Seq: now.Transfer.Seq})
+	switch {
+	case brain.CodeOf(err) == brain.EInvalid:
+		return t.withdraw(ctx, accountID, now.Token, ask, err.Error())
+	case err != nil || done.OK:
+		return err
+	case done.Error == api.NobodyTalks:
+		return t.withdraw(ctx, accountID, now.Token, ask, advised(done.Error))
+	}
+	return brain.Errorf(brain.EUnavailable, "node %s: %s", n.Name, done.Error)
+}
+
+// push has the node of a call do something, under one id however often it is told.
+func (t *Transfers) push(ctx context.Context, n *brain.Node, op api.Op) (done api.OpReply, err error) {
+	op.ID = op.Kind + "_" + strings.ToLower(rand.Text())
 	for try := 1; ; try++ {
-		done, err := t.Nodes.Push(ctx, n, op)
-		switch {
-		case err == nil && done.OK:
-			return nil
-		case brain.CodeOf(err) == brain.EInvalid:
-			return t.withdraw(ctx, accountID, now.Token, ask, err.Error())
-		case err == nil && done.Error == api.NobodyTalks:
-			return t.withdraw(ctx, accountID, now.Token, ask, api.NobodyTalks)
-		case err == nil:
-			return brain.Errorf(brain.EUnavailable, "node %s: %s", n.Name, done.Error)
-		case try == pushTries || ctx.Err() != nil:
-			return err
+		done, err = t.Nodes.Push(ctx, n, op)
+		if err == nil || brain.CodeOf(err) == brain.EInvalid || try == pushTries || ctx.Err() != nil {
+			return done, err
 		}
 	}
 }

@@ -53,18 +53,22 @@ type call struct {
 	seat     seat            // in a conference
 	kicked   <-chan struct{} // something has come for a caller in a queue
 
+	mayAsk    bool         // somebody may be asked to take the caller, since before he came
+	consulted *consultNote // who was asked and waits for the caller, until it is told
+
 	replace func()        // another runner has the channel now
 	done    chan struct{} // this one has left off
 	legs    sync.WaitGroup
 
 	mu        sync.Mutex
 	rec       recording
-	message   string        // file that record writes
-	released  string        // leg of the agent with whom the caller exchanges his media directly
-	takenBack func()        // called when it is taken back
-	watchers  int           // supervisors for whom the media of the talk stays here
-	spied     []string      // Call-IDs of their dialogs
-	unheld    chan struct{} // the media may go again; has room
+	message   string                             // file that record writes
+	released  string                             // leg of the agent with whom the caller exchanges his media directly
+	takenBack func()                             // called when it is taken back
+	watchers  int                                // supervisors for whom the media of the talk stays here
+	spied     []string                           // Call-IDs of their dialogs
+	unheld    chan struct{}                      // the media may go again; has room
+	aside     func(do func(ctx context.Context)) // begins something beside his talk; nil: he is in none
 }
 
 // arrival is an event with the time it came, or the end of the connection.
@@ -146,7 +150,7 @@ func newCall(c *Calls, ch Channel, connect Event) *call {
 		number: connect.Get("Caller-Caller-ID-Number"), name: connect.Get("Caller-Caller-ID-Name"),
 		start:  api.FlowStart{TargetKind: kind, TargetID: id, Vars: formVars(header(api.HeaderVars)), Channel: connect.UUID()},
 		events: make(chan arrival), ended: map[string]Event{}, stopped: map[string]Event{},
-		done: make(chan struct{}), unheld: make(chan struct{}, 1),
+		mayAsk: connect.Variable(consultVariable) != "", done: make(chan struct{}), unheld: make(chan struct{}, 1),
 	}
 	sdp := connect.Variable("switch_r_sdp")
 	k.laws = callersLaw(sdp)
@@ -207,6 +211,9 @@ func (k *call) prepare(ctx context.Context) error {
 		if err := k.order(ctx, func(ctx context.Context) error { return k.ch.Send(ctx, command) }); err != nil {
 			return err
 		}
+	}
+	if k.mayAsk { // a talk is over
+		k.consultEnds(ctx)
 	}
 	return k.set(ctx, "socket_resume=true", "playback_terminators=none", "RECORD_STEREO=true", "record_waste_resources=true",
 		"hangup_after_bridge=false", "continue_on_fail=true", "rtp_rewrite_timestamps=true", "sip_copy_custom_headers=false")

@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"cmp"
 	"context"
 	"encoding/base64"
 	"hash/fnv"
@@ -142,23 +141,16 @@ func (b *callback) dialString() string {
 			vars.Set(name, value)
 		}
 	}
-	list := []string{
-		"origination_uuid=" + b.uuid,
-		"originate_timeout=" + strconv.FormatInt((cb.RingMS+999)/1000+1, 10), // it may fire a second early
-		"ignore_early_media=true",
-		"sip_invite_call_id=" + newID() + "@sipio.invalid",
-		"absolute_codec_string=PCMA,PCMU",
-		"rtp_rewrite_timestamps=true",
-		"sip_h_" + api.HeaderDial + "=" + word("number/"+cb.Number),
-		"sip_h_" + api.HeaderCall + "=" + word(b.op.Token),
-		"sip_h_" + api.HeaderAccount + "=" + word(cb.AccountID),
-		"sip_h_" + api.HeaderApp + "=" + word("queue/"+cb.QueueID),
-		"sip_h_" + api.HeaderVars + "=" + base64.RawURLEncoding.EncodeToString([]byte(vars.Encode())),
-		"origination_caller_id_number=" + word(cmp.Or(cb.FromNumber, withheld)),
-		"origination_caller_id_name=" + word(cb.FromName),
+	o := outgoing{
+		uuid: b.uuid, callID: newID() + "@sipio.invalid", laws: "PCMA,PCMU", limit: int((cb.RingMS+999)/1000) + 1, // it may fire a second early
+		kind: "number", id: cb.Number, token: b.op.Token, account: cb.AccountID, number: cb.FromNumber, name: cb.FromName,
+		more: []string{
+			"sip_h_" + api.HeaderApp + "=" + word("queue/"+cb.QueueID),
+			"sip_h_" + api.HeaderVars + "=" + base64.RawURLEncoding.EncodeToString([]byte(vars.Encode())),
+		},
+		then: "call XML sipio",
 	}
-	user := userPart(api.CommandParams{DestID: cb.Number})
-	return "{^^;" + strings.Join(list, ";") + "}sofia/sipio/sip:" + user + "@" + b.of.cfg.Proxy + " call XML sipio"
+	return o.dialString(b.of.cfg.Proxy)
 }
 
 // miss tells the desk that nobody took the call. When no brain can be told, the lease of its agent says it.

@@ -67,7 +67,7 @@ func TestCallback_IsDialedOnce(t *testing.T) {
 			t.Errorf("%d calls, the desk heard %q, %d go on:\n%s", got, desk.heard(), len(n.callbacks), n.fs.orders())
 		}
 		n.wantOrders("job originate {^^;origination_uuid=cb-r1-", ";originate_timeout=31;ignore_early_media=true;sip_invite_call_id=", "@sipio.invalid;absolute_codec_string=PCMA,PCMU;",
-			"sip_h_X-Sipio-Dial='number/1002';sip_h_X-Sipio-Call='cbr1';sip_h_X-Sipio-Account='acc';sip_h_X-Sipio-App='queue/q_1';sip_h_X-Sipio-Vars=",
+			"sip_h_X-Sipio-App='queue/q_1';sip_h_X-Sipio-Vars=", ";sip_h_X-Sipio-Dial='number/1002';sip_h_X-Sipio-Call='cbr1';sip_h_X-Sipio-Account='acc'",
 			";origination_caller_id_number='3490';origination_caller_id_name='Sales'}sofia/sipio/sip:1002@127.0.0.1:5060 call XML sipio")
 		_, coded, _ := strings.Cut(n.fs.orders(), "sip_h_X-Sipio-Vars=")
 		coded, _, _ = strings.Cut(coded, ";")

@@ -25,6 +25,9 @@ func (k *call) dial(ctx context.Context, seq int64, p api.CommandParams) (result
 	if p.DestKind == "" {
 		return failed("no destination"), nil
 	}
+	if p.Join != "" {
+		return k.join(ctx, seq, p)
+	}
 	if done, ok := k.dialedBefore(ctx, seq); ok {
 		return done, nil
 	}
@@ -48,7 +51,9 @@ func (k *call) dial(ctx context.Context, seq int64, p api.CommandParams) (result
 	if err != nil {
 		return result{}, err
 	}
+	end := k.besideTalk(ctx)
 	last := k.dialEnd(ctx, id)
+	end()
 	if k.stopping {
 		return result{}, nil
 	}
@@ -58,6 +63,7 @@ func (k *call) dial(ctx context.Context, seq int64, p api.CommandParams) (result
 	}
 	k.keys.clear()
 	done := dialResult(last, !k.bridged.IsZero(), talked)
+	k.tellConsulted(seq, done)
 	k.keepRecording(ctx, done.data)
 	if !k.closed {
 		k.leg = ""
@@ -98,6 +104,7 @@ func (k *call) dialedBefore(ctx context.Context, seq int64) (result, bool) {
 		return result{}, false
 	}
 	done := dialResult(before, false, 0)
+	k.tellConsulted(seq, done)
 	k.keepRecording(ctx, done.data)
 	return done, true
 }

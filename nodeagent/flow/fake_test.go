@@ -80,7 +80,7 @@ func (b *fakeBrain) outcomes() string {
 	var lines []string
 	for _, req := range b.told[1:] {
 		line := req.Outcome
-		for _, name := range []string{"digit", "digits", "terminator", "reason", "cause", "ended_by", "key", "sip_code", "missing", "duration_ms", "talk_ms"} {
+		for _, name := range []string{"digit", "digits", "terminator", "reason", "cause", "ended_by", "key", "sip_code", "missing", "duration_ms", "talk_ms", "consulted_kind", "consulted_id", "consulted_by"} {
 			if v := req.Data[name]; v != "" {
 				line += " " + name + "=" + v
 			}

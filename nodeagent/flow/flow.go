@@ -116,6 +116,7 @@ type Calls struct {
 	rescinded map[string][]string  // reservations, by the id of a caller who is not here yet
 	legs      map[string]*leg      // of agents, by channel, until they talk
 	spies     map[string]*spy      // supervisors who listen, by channel
+	asked     map[string]*asked    // who is asked to take a caller, by the caller's channel
 	strays    map[string]time.Time // legs of nobody, by channel, since when
 	away      bool                 // the brain could not be told of the calls that live here
 	orphans   map[string]orphan    // by channel
@@ -141,7 +142,7 @@ func New(cfg Config) *Calls {
 	if cfg.SilenceThreshold == 0 {
 		cfg.SilenceThreshold = 200
 	}
-	return &Calls{cfg: cfg, log: cfg.Log, live: map[string]*call{}, entries: map[string]*entry{}, rescinded: map[string][]string{}, legs: map[string]*leg{}, spies: map[string]*spy{}, strays: map[string]time.Time{}, orphans: map[string]orphan{}, parting: map[string]orphan{}, callbacks: map[string]*callback{}, back: map[string]bool{}, rooms: rooms{byName: map[string]*room{}}}
+	return &Calls{cfg: cfg, log: cfg.Log, live: map[string]*call{}, entries: map[string]*entry{}, rescinded: map[string][]string{}, legs: map[string]*leg{}, spies: map[string]*spy{}, asked: map[string]*asked{}, strays: map[string]time.Time{}, orphans: map[string]orphan{}, parting: map[string]orphan{}, callbacks: map[string]*callback{}, back: map[string]bool{}, rooms: rooms{byName: map[string]*room{}}}
 }
 
 // Count returns how many calls are served.

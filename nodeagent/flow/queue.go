@@ -28,12 +28,11 @@ type entry struct {
 	start func(*leg)
 
 	mu     sync.Mutex
-	legs   map[string]*leg                    // by reservation, until they have ended
-	past   map[string]bool                    // reservations that are over
-	won    *leg                               // the one whose agent may talk to the caller
-	spying func(do func(ctx context.Context)) // begins something beside their talk; nil: they do not talk
-	over   bool                               // he waits no more
-	exit   string                             // so he is to leave
+	legs   map[string]*leg // by reservation, until they have ended
+	past   map[string]bool // reservations that are over
+	won    *leg            // the one whose agent may talk to the caller
+	over   bool            // he waits no more
+	exit   string          // so he is to leave
 	say    [][]api.MediaRef
 	ask    bool           // the brain was away: what is to be done now?
 	answer *api.FlowReply // that

@@ -1,14 +1,12 @@
 package flow
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -166,30 +164,12 @@ func (l *leg) run(ctx context.Context) {
 	}
 	c.mu.Unlock()
 	if end.cause != "" {
-		l.kill(ctx, end.cause)
+		l.e.of.hangUp(ctx, l.uuid, end.cause, l.job)
 	}
 	l.e.ended(l)
 	if end.miss != "" {
 		l.miss(ctx, end.miss)
 	}
-}
-
-// dialing is an originate under way. err is set before done is closed: why nobody answered, nil when somebody did.
-type dialing struct {
-	done chan struct{}
-	err  error
-}
-
-// originate has FreeSWITCH dial the agent through Kamailio and bring the leg here when it is answered.
-func (l *leg) originate(ctx context.Context) *dialing {
-	job := &dialing{done: make(chan struct{})}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.ringTime()+orderTimeout)
-	go func() {
-		defer cancel()
-		_, job.err = l.e.of.cfg.Switch.Job(ctx, "originate "+l.dialString())
-		close(job.done)
-	}()
-	return job
 }
 
 // ringTime is how long the agent's phone rings: never longer than the reservation holds.
@@ -201,32 +181,21 @@ func (l *leg) ringTime() time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
-// dialString are the arguments of originate. FreeSWITCH's own limit may fire a second early, and only catches what ours
-// misses.
-func (l *leg) dialString() string {
-	k := l.e.k
-	number := cmp.Or(l.d.CallerNumber, withheld) // not what the channel says of him: the queue's label is in the name
-	vars := []string{
-		"origination_uuid=" + l.uuid,
-		"originate_timeout=" + strconv.Itoa(int(l.ringTime()/time.Second)+3),
-		"ignore_early_media=true",
-		"sip_invite_call_id=" + l.callID,
-		"absolute_codec_string=" + l.e.laws,
-		"rtp_rewrite_timestamps=true",
-		"playback_terminators=none",
-		"send_silence_when_idle=-1",
-		"sip_h_" + api.HeaderDial + "=" + word("agent/"+l.d.UserID),
-		"sip_h_" + api.HeaderCall + "=" + word(k.token),
-		"sip_h_" + api.HeaderAccount + "=" + word(k.account),
-		"origination_caller_id_number=" + word(number),
-		"origination_caller_id_name=" + word(l.d.CallerName),
-	}
-	user := userPart(api.CommandParams{DestID: l.d.UserID})
-	return "{^^;" + strings.Join(vars, ";") + "}sofia/sipio/sip:" + user + "@" + l.e.of.cfg.Proxy + " '&socket(" + l.e.of.cfg.Listen + " async full)'"
+// originate has FreeSWITCH dial the agent and bring the leg here when it is answered.
+func (l *leg) originate(ctx context.Context) *dialing {
+	return l.e.of.originate(ctx, l.outgoing(), l.ringTime())
 }
 
-// word makes text harmless as one value in an order whose words are separated by spaces, which a dial string alone is not.
-func word(text string) string { return "'" + plain(text) + "'" }
+// outgoing is the leg to be made. FreeSWITCH's own limit may fire a second early, and only catches what ours misses. The number
+// is not what the channel says of the caller: the queue's label is in the name.
+func (l *leg) outgoing() outgoing {
+	k := l.e.k
+	return outgoing{
+		uuid: l.uuid, callID: l.callID, laws: l.e.laws, limit: int(l.ringTime()/time.Second) + 3, kind: "agent", id: l.d.UserID,
+		token: k.token, account: k.account, number: l.d.CallerNumber, name: l.d.CallerName, more: idle,
+		then: "'&socket(" + l.e.of.cfg.Listen + " async full)'",
+	}
+}
 
 // serve waits for the answer and does what comes then. It returns how the leg is to end.
 func (l *leg) serve(ctx context.Context) stop {
@@ -289,9 +258,6 @@ func (w *watch) over(there bool, err error) bool {
 	return !there
 }
 
-// isDouble tells that FreeSWITCH has a channel of that name.
-func isDouble(err error) bool { return said(err) == "DESTINATION_OUT_OF_ORDER" }
-
 // givesWay tells that the channel of that name is going. One that an agent answered for a process that has died since is
 // hung up, unless FreeSWITCH brings it in the time of a few tries. False: it rings, and may be answered yet.
 func (l *leg) givesWay(ctx context.Context, tries int) bool {
@@ -319,29 +285,6 @@ func (l *leg) notTaken(err error) stop {
 		l.log.Warn("an agent could not be rung", "cause", cause)
 	}
 	return stop{miss: miss}
-}
-
-// kill hangs the leg up, also one that FreeSWITCH is only about to make.
-func (l *leg) kill(ctx context.Context, cause string) {
-	ctx = context.WithoutCancel(ctx)
-	tick := time.NewTicker(killEvery)
-	defer tick.Stop()
-	for deadline := time.Now().Add(settleTimeout); time.Now().Before(deadline); {
-		made := false // there is nothing to come any more
-		select {
-		case <-l.job.done:
-			made = true
-		default:
-		}
-		if _, err := l.e.of.order(ctx, "uuid_kill "+l.uuid+" "+cause); err == nil || made {
-			return
-		}
-		select {
-		case <-l.job.done:
-		case <-tick.C:
-		}
-	}
-	l.log.Warn("an agent's leg could not be hung up", "channel", l.uuid)
 }
 
 // miss tells the desk that the agent was not reached, once also when the call has ended. When no brain can be told, the

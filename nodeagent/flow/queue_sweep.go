@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -17,6 +18,34 @@ func (r channelRow) talks() bool {
 // listens says that a supervisor's channel listens to a talk, which it ends with.
 func (r channelRow) listens() bool { return r.Application == "eavesdrop" }
 
+// ofOurs says that a channel is the leg of an agent, of a supervisor, or of somebody who is asked to take a caller.
+func (r channelRow) ofOurs() bool {
+	for _, prefix := range []string{legPrefix, spyPrefix, askedPrefix} {
+		if strings.HasPrefix(r.UUID, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// rings says that somebody is rung here to take a caller. c.mu is held.
+func (c *Calls) rings(uuid string) bool {
+	for _, a := range c.asked {
+		if a.out.uuid == uuid {
+			return true
+		}
+	}
+	return false
+}
+
+// keepAsked looks after who is asked to take a caller without a runner, and after the caller's hold, as the agent did that has
+// rung him.
+func (c *Calls) keepAsked(ctx context.Context, uuid string, o orphan) {
+	if _, err := c.askedBy(ctx, hereWithout(uuid, o.other, o)); err != nil {
+		c.log.Warn("nobody looks after who is asked to take a caller", "channel", uuid, "error", err)
+	}
+}
+
 // list asks FreeSWITCH for its channels. It takes a while when there are many: orders to ring an agent do not wait for it.
 func (c *Calls) list(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
@@ -30,7 +59,7 @@ func (c *Calls) lookLeg(ctx context.Context, row channelRow, now time.Time) {
 	c.mu.Lock()
 	since, known := c.strays[row.UUID]
 	switch {
-	case c.legs[row.UUID] != nil || c.spies[row.UUID] != nil || row.talks() || row.listens():
+	case c.legs[row.UUID] != nil || c.spies[row.UUID] != nil || c.rings(row.UUID) || row.talks() || row.listens():
 		delete(c.strays, row.UUID)
 		since = now
 	case !known:

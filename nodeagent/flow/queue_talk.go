@@ -26,7 +26,7 @@ func (k *call) serveBy(ctx context.Context, seq int64, e *entry, l *leg) (done r
 	granted := time.Now()
 	s := service{seq: seq, claim: l.claim(), leg: l.uuid, sinceMS: granted.UnixMilli()}
 	err := k.connect(ctx, s, l.d.RecordKey)
-	if err != nil || !k.awaitBridge(ctx, l) {
+	if err != nil || !k.awaitBridge(ctx, l.uuid, l.hasHung) {
 		if k.gone || k.stopping {
 			return result{}, true
 		}
@@ -82,8 +82,8 @@ func (k *call) forgetService(ctx context.Context) {
 	}
 }
 
-// awaitBridge waits until the two are connected. False: they are not.
-func (k *call) awaitBridge(ctx context.Context, l *leg) bool {
+// awaitBridge waits until the caller is connected with a leg. False: he is not, or that one has hung up before.
+func (k *call) awaitBridge(ctx context.Context, leg string, hung func() bool) bool {
 	limit := time.NewTimer(bridgeTime)
 	defer limit.Stop()
 	parted := false
@@ -97,13 +97,13 @@ func (k *call) awaitBridge(ctx context.Context, l *leg) bool {
 			k.gap = false
 			to, err := k.of.variable(ctx, k.uuid, lastBridgeTo)
 			switch {
-			case err == nil && to == l.uuid: // the event was lost
+			case err == nil && to == leg: // the event was lost
 				k.bridged = time.Now()
 				k.startRecording(ctx)
 			case why == wakeTimer:
 				return false
 			}
-		case l.hasHung() && !parted:
+		case hung() && !parted:
 			parted = true
 			limit.Reset(partedTime)
 		}
@@ -121,13 +121,14 @@ func (k *call) talk(ctx context.Context, s service, l *leg) time.Duration {
 	if l.d.Release && l.d.RecordKey == "" {
 		meanwhile.Go(func() { k.keepReleased(talking, l) })
 	}
-	l.e.whileTalking(func(do func(context.Context)) { meanwhile.Go(func() { do(talking) }) })
+	k.whileTalking(func(do func(context.Context)) { meanwhile.Go(func() { do(talking) }) })
 	for why := wakeEvent; why != wakeGone; {
 		_, why = k.next(ctx, nil)
 		k.keys.clear() // they are for the agent
 	}
 	took := time.Since(k.bridged)
-	l.e.whileTalking(nil)
+	k.whileTalking(nil)
+	k.consultEnds(ctx) // of a caller who has gone; one who is back tells it by another runner
 	hush()
 	meanwhile.Wait()
 	k.stays()
@@ -185,6 +186,7 @@ func (k *call) servedBefore(ctx context.Context, seq int64) (result, bool) {
 		k.forgetService(ctx)
 	}
 	done := result{api.OutcomeAnswered, map[string]string{"talk_ms": fmt.Sprint(max(0, time.Now().UnixMilli()-s.sinceMS))}}
+	k.tellConsulted(seq, done)
 	k.keepRecording(ctx, done.data)
 	return done, true
 }

@@ -655,7 +655,7 @@ func TestDialString_OfAnAgentStaysInItsValue(t *testing.T) {
 	k := &call{of: New(Config{Proxy: "127.0.0.1:5060", Listen: "127.0.0.1:8484"}), token: evil, account: evil, laws: callersLaw("")}
 	k.log = k.of.log
 	l := newLeg(&entry{of: k.of, k: k, laws: k.laws}, api.Dispatch{ReservationID: "r1", UserID: evil, CallerNumber: evil, CallerName: evil})
-	got := l.dialString()
+	got := l.outgoing().dialString(k.of.cfg.Proxy)
 	if strings.Count(got, ";") != 13 || strings.Count(got, "{") != 1 || strings.Count(got, "}") != 1 || strings.Count(got, "'") != 12 || strings.ContainsAny(got, "\r\n$|\"<>[]") {
 		t.Error(got)
 	}

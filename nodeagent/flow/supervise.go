@@ -52,7 +52,7 @@ func (c *Calls) Supervise(ctx context.Context, op api.Op) (api.OpReply, error) {
 	case first != s:
 		return api.OpReply{}, first.change(ctx, op.Kind)
 	}
-	err = s.in.hold(ctx, c, s.callID)
+	err = s.in.hold(ctx, c, s.out.callID)
 	if err == nil && !s.in.begin(s.run) {
 		err = errNoTalk
 	}
@@ -95,10 +95,7 @@ func (c *Calls) talkOf(op api.Op) (talkHere, error) {
 		if o.token != op.Token || !ok || s.leg != o.other || !o.alone {
 			continue
 		}
-		return talkHere{uuid: uuid, leg: s.leg, account: o.acct, token: o.token, laws: "PCMA,PCMU", begin: func(do func(context.Context)) bool {
-			go do(context.Background()) // until his channel is gone
-			return true
-		}}, nil
+		return hereWithout(uuid, s.leg, o), nil
 	}
 	return talkHere{}, errNoCaller
 }
@@ -107,29 +104,48 @@ func (c *Calls) talkOf(op api.Op) (talkHere, error) {
 func (e *entry) talkHere() (talkHere, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.spying == nil || e.won == nil {
+	if e.won == nil || !e.k.talks() {
 		return talkHere{}, errNoTalk
 	}
-	k := e.k
-	return talkHere{k: k, uuid: k.uuid, leg: e.won.uuid, account: k.account, token: k.token, number: k.number, name: k.name, laws: e.laws, begin: e.beside}, nil
+	return e.k.here(e.won.uuid), nil
 }
 
 // whileTalking notes how something is begun beside the caller's talk; nil: it is over.
-func (e *entry) whileTalking(begin func(do func(ctx context.Context))) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.spying = begin
+func (k *call) whileTalking(begin func(do func(ctx context.Context))) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.aside = begin
 }
 
 // beside does something beside the caller's talk. False: it is over.
-func (e *entry) beside(do func(ctx context.Context)) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.spying == nil {
+func (k *call) beside(do func(ctx context.Context)) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.aside == nil {
 		return false
 	}
-	e.spying(do)
+	k.aside(do)
 	return true
+}
+
+// talks tells whether the caller is with somebody beside whom something can be begun.
+func (k *call) talks() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.aside != nil
+}
+
+// here is the caller's talk with whom that leg is of.
+func (k *call) here(leg string) talkHere {
+	return talkHere{k: k, uuid: k.uuid, leg: leg, account: k.account, token: k.token, number: k.number, name: k.name, laws: k.laws, begin: k.beside}
+}
+
+// hereWithout is a talk that goes on without a runner.
+func hereWithout(uuid, leg string, o orphan) talkHere {
+	return talkHere{uuid: uuid, leg: leg, account: o.acct, token: o.token, laws: "PCMA,PCMU", begin: func(do func(context.Context)) bool {
+		go do(context.Background()) // until his channel is gone
+		return true
+	}}
 }
 
 // hold has the media of the talk run through the media server.

@@ -33,7 +33,7 @@ type fakeSpy struct {
 	result chan error
 }
 
-var spyDialed = regexp.MustCompile(`origination_uuid=(sup-[0-9a-f]+);.*(eavesdrop_whisper_aleg=[a-z]+;eavesdrop_whisper_bleg=[a-z]+);sip_h`)
+var spyDialed = regexp.MustCompile(`origination_uuid=((?:sup|ask)-[0-9a-z]+);.*(eavesdrop_whisper_aleg=[a-z]+;eavesdrop_whisper_bleg=[a-z]+);sip_h`)
 
 // newGallery is a talk that has run past the media server for some seconds, of an agent whose leg begins leg-r1.
 func newGallery(t *testing.T) (*queueNode, *gallery) {
@@ -83,7 +83,7 @@ func (g *gallery) dial(command, uuid, mode string) (string, error) {
 
 func (g *gallery) API(ctx context.Context, command string) (string, error) {
 	words := strings.Fields(command)
-	if len(words) < 2 || !strings.HasPrefix(words[1], spyPrefix) {
+	if len(words) < 2 || !(channelRow{UUID: words[1]}).ofOurs() || strings.HasPrefix(words[1], legPrefix) {
 		return g.fakeSwitch.API(ctx, command)
 	}
 	g.note("api " + command)
@@ -105,7 +105,10 @@ func (g *gallery) API(ctx context.Context, command string) (string, error) {
 	case "uuid_setvar_multi":
 		p.mode = words[2]
 	case "uuid_getvar":
-		if p.up {
+		switch {
+		case words[2] == heardByCaller:
+			return fmt.Sprint(strings.Contains(p.mode, heardByCaller+"=true")), nil
+		case p.up:
 			return "ANSWER", nil
 		}
 		return notGiven, nil
@@ -195,7 +198,7 @@ func TestSupervise_TheMediaIsHereWhileSomebodyListens(t *testing.T) {
 					if got := g.releases(); got != "1 1" {
 						t.Errorf("while it rings: %s", got)
 					}
-					n.wantOrders("api uuid_media leg-r1-", "job originate {^^;origination_uuid=sup-", "eavesdrop_enable_dtmf=false;", "sip_h_X-Sipio-Dial='supervisor/us_9'", "&eavesdrop(leg-r1-")
+					n.wantOrders("api uuid_media leg-r1-", "job originate {^^;origination_uuid=sup-", "eavesdrop_enable_dtmf=false;", "sip_h_X-Sipio-Dial='supervisor/us_9'", "eavesdrop:leg-r1-")
 					ends(n, p)
 					time.Sleep(10 * time.Second)
 					if got := g.releases(); got != "1 1" {
@@ -387,7 +390,7 @@ func TestSupervise_ATalkWithoutARunner(t *testing.T) {
 		talk := service{seq: 1, claim: api.Claim{ReservationID: "r1", Fence: 7}, leg: "leg-r1-x", sinceMS: 1, confirmed: true}
 		n.orphans["chan-9"] = orphan{token: "tok", acct: "acc", alone: true, service: talk.String(), other: "leg-r1-x"}
 		n.must(n.supervise(api.OpWhisper, "us_9"))
-		n.wantOrders("api uuid_media leg-r1-x", "job originate {^^;origination_uuid=sup-", "&eavesdrop(leg-r1-x)")
+		n.wantOrders("api uuid_media leg-r1-x", "job originate {^^;origination_uuid=sup-", "eavesdrop:leg-r1-x inline")
 		p := g.one()
 		p.answers()
 		synctest.Wait()

@@ -1,13 +1,11 @@
 package flow
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
-	"strconv"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,15 +21,14 @@ const (
 	spyRingTime = 30 * time.Second // his phone
 )
 
-// spy is a supervisor's leg: FreeSWITCH has it listen to a talk from its answer on, and ends it with the talk. This agent
-// only keeps the media here meanwhile.
+// spy is the leg of a supervisor, or of whom somebody asks: FreeSWITCH has it listen to a talk from its answer on, and ends it
+// with the talk. This agent only keeps the media here meanwhile.
 type spy struct {
-	of     *Calls
-	in     talkHere
-	uuid   string // its channel: the same for the same place and supervisor
-	callID string // its dialog
-	userID string
-	log    *slog.Logger
+	of  *Calls
+	in  talkHere
+	out outgoing // then is left open
+	end string   // inline applications behind the talk, "" = it is hung up
+	log *slog.Logger
 
 	stopping chan struct{}
 	once     sync.Once
@@ -48,15 +45,23 @@ func spyName(op api.Op) string {
 }
 
 func (c *Calls) newSpy(in talkHere, op api.Op) *spy {
-	return &spy{of: c, in: in, uuid: spyName(op), callID: newID() + "@sipio.invalid", userID: op.UserID, mode: op.Kind, stopping: make(chan struct{}),
-		log: c.log.With("call", in.token, "account", in.account, "supervisor", op.UserID)}
+	s := c.listener(in, spyName(op), op.Kind)
+	s.out.kind, s.out.id, s.out.number, s.out.name = "supervisor", op.UserID, in.number, in.name
+	s.log = s.log.With("supervisor", op.UserID)
+	return s
+}
+
+// listener is the leg of somebody who is to listen to a talk. His keys change nothing: who hears him is the brain's to say.
+func (c *Calls) listener(in talkHere, uuid, mode string) *spy {
+	return &spy{of: c, in: in, mode: mode, stopping: make(chan struct{}), log: c.log.With("call", in.token, "account", in.account), out: outgoing{
+		uuid: uuid, callID: newID() + "@sipio.invalid", laws: in.laws, limit: int(spyRingTime / time.Second), token: in.token, account: in.account}}
 }
 
 // admit enters a supervisor, or returns the one who is there already.
 func (c *Calls) admit(s *spy) (*spy, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if old := c.spies[s.uuid]; old != nil {
+	if old := c.spies[s.out.uuid]; old != nil {
 		return old, nil
 	}
 	n := 0
@@ -68,15 +73,15 @@ func (c *Calls) admit(s *spy) (*spy, error) {
 	if n >= maxSpies {
 		return nil, errManySpy
 	}
-	c.spies[s.uuid] = s
+	c.spies[s.out.uuid] = s
 	return s, nil
 }
 
 // forget takes a supervisor out. The media may go again when he was the last.
 func (s *spy) forget() {
 	s.of.mu.Lock()
-	if s.of.spies[s.uuid] == s {
-		delete(s.of.spies, s.uuid)
+	if s.of.spies[s.out.uuid] == s {
+		delete(s.of.spies, s.out.uuid)
 	}
 	s.of.mu.Unlock()
 	if s.in.k != nil {
@@ -101,16 +106,16 @@ func (s *spy) change(ctx context.Context, mode string) error {
 // apply sets the mode on his channel. One that is not there yet gets it when it has answered.
 func (s *spy) apply(ctx context.Context, mode string) error {
 	c := s.of
-	if _, err := c.order(ctx, "uuid_setvar_multi "+s.uuid+" "+heardBy[mode]); isRefusal(err) {
+	if _, err := c.order(ctx, "uuid_setvar_multi "+s.out.uuid+" "+heardBy[mode]); isRefusal(err) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	how, err := c.variable(ctx, s.uuid, "endpoint_disposition")
+	how, err := c.variable(ctx, s.out.uuid, "endpoint_disposition")
 	if err != nil || how != "ANSWER" {
 		return err
 	}
-	_, err = c.order(ctx, "uuid_transfer "+s.uuid+" eavesdrop:"+s.in.leg+" inline")
+	_, err = c.order(ctx, "uuid_transfer "+s.out.uuid+" "+s.listens())
 	return err
 }
 
@@ -143,16 +148,16 @@ func (s *spy) ring(ctx context.Context) (job *dialing, mode string) {
 		select {
 		case <-job.done:
 		case <-s.stopping:
-			s.kill(ctx, job)
+			s.of.hangUp(ctx, s.out.uuid, "NORMAL_CLEARING", job)
 			return nil, ""
 		case <-ctx.Done():
-			s.kill(ctx, job)
+			s.of.hangUp(ctx, s.out.uuid, "NORMAL_CLEARING", job)
 			return nil, ""
 		}
 		if job.err == nil || !isDouble(job.err) || tries == maxTries {
 			return job, mode
 		}
-		if there, err := s.of.exists(ctx, s.uuid); err != nil || there { // he was rung by an agent before this one
+		if there, err := s.of.exists(ctx, s.out.uuid); err != nil || there { // he was rung by an agent before this one
 			return job, mode
 		}
 		select {
@@ -165,38 +170,15 @@ func (s *spy) ring(ctx context.Context) (job *dialing, mode string) {
 	}
 }
 
-// originate has FreeSWITCH dial the supervisor through Kamailio, and have him listen when he answers.
-func (s *spy) originate(ctx context.Context, mode string) *dialing {
-	job := &dialing{done: make(chan struct{})}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), spyRingTime+orderTimeout)
-	go func() {
-		defer cancel()
-		_, job.err = s.of.cfg.Switch.Job(ctx, "originate "+s.dialString(mode))
-		close(job.done)
-	}()
-	return job
-}
+// listens is what he does from his answer on.
+func (s *spy) listens() string { return "eavesdrop:" + s.in.leg + s.end + " inline" }
 
-// dialString are the arguments of originate. Keys change nothing: who hears him is the brain's to say.
-func (s *spy) dialString(mode string) string {
-	vars := []string{
-		"origination_uuid=" + s.uuid,
-		"originate_timeout=" + strconv.Itoa(int(spyRingTime/time.Second)),
-		"ignore_early_media=true",
-		"sip_invite_call_id=" + s.callID,
-		"absolute_codec_string=" + s.in.laws,
-		"rtp_rewrite_timestamps=true",
-		"playback_terminators=none",
-		"send_silence_when_idle=-1",
-		"eavesdrop_enable_dtmf=false",
-		heardBy[mode],
-		"sip_h_" + api.HeaderDial + "=" + word("supervisor/"+s.userID),
-		"sip_h_" + api.HeaderCall + "=" + word(s.in.token),
-		"sip_h_" + api.HeaderAccount + "=" + word(s.in.account),
-		"origination_caller_id_number=" + word(cmp.Or(s.in.number, withheld)),
-		"origination_caller_id_name=" + word(s.in.name),
-	}
-	return "{^^;" + strings.Join(vars, ";") + "}sofia/sipio/sip:" + userPart(api.CommandParams{DestID: s.userID}) + "@" + s.of.cfg.Proxy + " &eavesdrop(" + s.in.leg + ")"
+// originate has FreeSWITCH dial him, and have him listen when he answers.
+func (s *spy) originate(ctx context.Context, mode string) *dialing {
+	o := s.out
+	o.more = append(append(slices.Clone(idle), o.more...), "eavesdrop_enable_dtmf=false", heardBy[mode])
+	o.then = s.listens()
+	return s.of.originate(ctx, o, spyRingTime)
 }
 
 // stay waits until he has gone.
@@ -206,39 +188,16 @@ func (s *spy) stay(ctx context.Context, job *dialing) {
 	for {
 		select {
 		case <-look.C:
-			if there, err := s.of.exists(ctx, s.uuid); err == nil && !there {
+			if there, err := s.of.exists(ctx, s.out.uuid); err == nil && !there {
 				return
 			}
 		case <-s.stopping:
-			s.kill(ctx, job)
+			s.of.hangUp(ctx, s.out.uuid, "NORMAL_CLEARING", job)
 			return
 		case <-ctx.Done():
 			return
 		}
 	}
-}
-
-// kill hangs him up, also when FreeSWITCH is only about to make his leg.
-func (s *spy) kill(ctx context.Context, job *dialing) {
-	ctx = context.WithoutCancel(ctx)
-	tick := time.NewTicker(killEvery)
-	defer tick.Stop()
-	for deadline := time.Now().Add(settleTimeout); time.Now().Before(deadline); {
-		made := false // there is nothing to come any more
-		select {
-		case <-job.done:
-			made = true
-		default:
-		}
-		if _, err := s.of.order(ctx, "uuid_kill "+s.uuid+" NORMAL_CLEARING"); err == nil || made && isRefusal(err) {
-			return
-		}
-		select {
-		case <-job.done:
-		case <-tick.C:
-		}
-	}
-	s.log.Warn("a supervisor's leg could not be hung up", "channel", s.uuid)
 }
 
 // heard is who is to hear him, as last ordered.

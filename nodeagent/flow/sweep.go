@@ -27,6 +27,7 @@ type orphan struct {
 	callID, leg string // Call-ID of the caller's dialog, and of that of the one he talks to
 	recording   string // FILE|KEY of the conversation's
 	service     string // of an agent who talks to the caller
+	consult     string // who is asked to take the caller
 	other       string // channel that it was connected to last
 }
 
@@ -133,7 +134,7 @@ func (c *Calls) sweep(ctx context.Context, now time.Time) error {
 	}
 	seen := map[string]bool{}
 	for _, row := range list.Rows {
-		if strings.HasPrefix(row.UUID, legPrefix) || strings.HasPrefix(row.UUID, spyPrefix) {
+		if row.ofOurs() {
 			seen[row.UUID] = true
 			c.lookLeg(ctx, row, now)
 			continue
@@ -195,6 +196,9 @@ func (c *Calls) look(ctx context.Context, row channelRow, now time.Time) {
 		c.orphans[row.UUID] = o
 	}
 	c.mu.Unlock()
+	if o.consult != "" && o.alone && !served {
+		c.keepAsked(ctx, row.UUID, o)
+	}
 	if row.Application == "record" && !served {
 		if _, err := c.order(ctx, "uuid_break "+row.UUID+" all"); err != nil {
 			c.log.Warn("a recording for nobody could not be broken off", "channel", row.UUID, "error", err)
@@ -216,7 +220,7 @@ func (c *Calls) discover(ctx context.Context, uuid string, since time.Time) orph
 		to   *string
 		name string
 	}{{&o.token, "sip_h_" + api.HeaderCall}, {&o.acct, "sip_h_" + api.HeaderAccount}, {&o.callID, "sip_call_id"},
-		{&o.recording, recordingVariable}, {&o.service, serviceVariable}, {&o.other, lastBridgeTo}} {
+		{&o.recording, recordingVariable}, {&o.service, serviceVariable}, {&o.consult, consultVariable}, {&o.other, lastBridgeTo}} {
 		value, err := c.variable(ctx, uuid, v.name)
 		*v.to, o.whole = value, o.whole && err == nil
 	}

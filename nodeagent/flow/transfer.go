@@ -12,28 +12,24 @@ var errNobodyTalks = errors.New(api.NobodyTalks)
 
 // Transfer ends a caller's talk on the other side: that leg is hung up, and the caller comes back as after any talk, for
 // the brain to say where he goes. A talk that goes on without a runner is parted, too. When the other side has gone
-// already, or the caller talks in a later command than the order's, there is nothing to do.
+// already, or the caller talks in a later command than the order's, there is nothing to do. Who is asked to take the caller
+// waits for him then; if the order does not say so, he is let go.
 func (c *Calls) Transfer(ctx context.Context, op api.Op) (api.OpReply, error) {
-	channel := c.channelOf(op.Token)
-	if channel == "" {
-		return api.OpReply{}, errNoCall
-	}
-	begun, err := c.variable(ctx, channel, markVariable)
-	if err != nil {
+	channel, leg, over, err := c.talkIn(ctx, op)
+	if err != nil || over {
 		return api.OpReply{}, err
 	}
-	leg, err := c.variable(ctx, channel, lastBridgeTo) // cleared before each talk
-	if err != nil {
-		return api.OpReply{}, err
-	}
-	switch seq, _ := strconv.ParseInt(begun, 10, 64); {
-	case seq > op.Seq: // that talk is over
-		return api.OpReply{}, nil
-	case seq < op.Seq || leg == "":
-		return api.OpReply{}, errNobodyTalks
-	}
-	if there, err := c.exists(ctx, leg); err != nil || !there {
-		return api.OpReply{}, err
+	if op.Asked {
+		if _, err := c.answeredAsked(ctx, op); err != nil {
+			return api.OpReply{}, err
+		}
+	} else {
+		c.mu.Lock()
+		a := c.asked[channel]
+		c.mu.Unlock()
+		if a != nil {
+			a.stop()
+		}
 	}
 	_, err = c.order(ctx, "uuid_kill "+leg+" NORMAL_CLEARING")
 	if err == nil || !isRefusal(err) {
@@ -43,6 +39,29 @@ func (c *Calls) Transfer(ctx context.Context, op api.Op) (api.OpReply, error) {
 		return api.OpReply{}, nil
 	}
 	return api.OpReply{}, err
+}
+
+// talkIn finds the caller of an order and the leg to which he talks in its command. over: that leg has gone, or he is in a
+// later command.
+func (c *Calls) talkIn(ctx context.Context, op api.Op) (channel, leg string, over bool, err error) {
+	if channel = c.channelOf(op.Token); channel == "" {
+		return "", "", false, errNoCall
+	}
+	begun, err := c.variable(ctx, channel, markVariable)
+	if err != nil {
+		return "", "", false, err
+	}
+	if leg, err = c.variable(ctx, channel, lastBridgeTo); err != nil { // cleared before each talk
+		return "", "", false, err
+	}
+	switch seq, _ := strconv.ParseInt(begun, 10, 64); {
+	case seq > op.Seq: // that talk is over
+		return channel, leg, true, nil
+	case seq < op.Seq || leg == "":
+		return "", "", false, errNobodyTalks
+	}
+	there, err := c.exists(ctx, leg)
+	return channel, leg, !there, err
 }
 
 // channelOf finds the channel of a call that lives here, "" when it does not.

@@ -54,6 +54,7 @@ type channel struct {
 	partnerTo string        // what it had dialed when the two were joined: its own may change since
 	timers    map[*time.Timer]bool
 	recorders map[string]*recorder
+	displaced map[string]*displacer // by path
 	inband    *earDTMF
 	held      bool
 	music     *player // what the partner hears while this phone holds

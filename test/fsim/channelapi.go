@@ -29,6 +29,7 @@ func init() {
 		"uuid_answer":       (*Server).uuidAnswer,
 		"uuid_pre_answer":   (*Server).uuidAnswer,
 		"uuid_record":       (*Server).uuidRecord,
+		"uuid_displace":     (*Server).uuidDisplace,
 		"uuid_dump":         (*Server).uuidDump,
 		"uuid_media":        (*Server).uuidMedia,
 		"uuid_media_reneg":  (*Server).uuidReneg,

@@ -91,8 +91,13 @@ func (c *channel) transfer(data string) bool {
 }
 
 // park keeps the channel until it is diverted, ends, or until is closed. Messages are executed meanwhile. Nothing is
-// sent to a parked caller unless send_silence_when_idle asks for it.
+// sent to a parked caller unless send_silence_when_idle asks for it. park_timeout, in seconds, ends the channel of one park.
 func (c *channel) park(until <-chan struct{}) {
+	if limit := seconds(c.get("park_timeout"), 0); limit > 0 {
+		c.set("park_timeout", "")
+		guard := time.AfterFunc(limit, func() { c.end(normalClearing, false) })
+		defer guard.Stop()
+	}
 	c.fire("CHANNEL_PARK")
 	idle := &silence{wanted: &c.idleNoise}
 	c.s.studio.under(c.track, idle)

@@ -50,6 +50,11 @@ type overdubber interface {
 	overdub(k *track)
 }
 
+// redubber is a bug that puts something else in place of what a channel hears; false takes it away.
+type redubber interface {
+	redub(k *track) bool
+}
+
 // silence is what a channel hears while nothing plays and packets are to flow all the same.
 type silence struct{ wanted *atomic.Bool }
 
@@ -123,15 +128,21 @@ func (k *track) beat(n uint32) []byte {
 	if !k.any {
 		clear(k.out[:])
 	}
+	k.keep(func(b bug) bool { r, ok := b.(redubber); return !ok || r.redub(k) })
+	k.keep(func(b bug) bool { return b.hear(k) })
+	return k.port.packet(n, &k.out, k.any)
+}
+
+// keep takes away the bugs that are not to stay.
+func (k *track) keep(stays func(bug) bool) {
 	kept := k.bugs[:0]
 	for _, b := range k.bugs {
-		if b.hear(k) {
+		if stays(b) {
 			kept = append(kept, b)
 		}
 	}
 	clear(k.bugs[len(kept):])
 	k.bugs = kept
-	return k.port.packet(n, &k.out, k.any)
 }
 
 // push puts a source on top of what a channel hears.
@@ -159,15 +170,17 @@ func (t *studio) plant(k *track, b bug) {
 	k.bugs = append(k.bugs, b)
 }
 
-func (t *studio) pull(k *track, b bug) {
+// pull takes a bug away; false: it is not there any more.
+func (t *studio) pull(k *track, b bug) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i, one := range k.bugs {
 		if one == b {
 			k.bugs = append(k.bugs[:i:i], k.bugs[i+1:]...)
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // player plays a sound and says when it has ended. Below another source it waits.

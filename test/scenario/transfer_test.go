@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -59,7 +60,7 @@ func (n *lineNode) token(t *testing.T, ctx context.Context, number string) (toke
 
 // transfer asks for a transfer and returns what is said to it; an error is a refusal.
 func (n *lineNode) transfer(ctx context.Context, req api.TransferRequest) (api.TransferReply, error) {
-	req.Mode = api.TransferBlind
+	req.Mode = cmp.Or(req.Mode, api.TransferBlind)
 	var reply api.TransferReply
 	asked, err := json.Marshal(req)
 	if err != nil {

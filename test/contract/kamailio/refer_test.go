@@ -122,28 +122,6 @@ func TestRefer_IsTurnedAway(t *testing.T) {
 	hangUp(t, caller, callee)
 }
 
-// Where the media server or a trunk is on one side, neither may send the other elsewhere, and nobody is asked.
-func TestRefer_IsForPhonesAlone(t *testing.T) {
-	t.Parallel()
-	s, media := answeringSite(t)
-	a := registered(t, s, "udp", user("caller"))
-	s.door.obey(a.user, ring(answered(1)))
-	call := a.newCall("400")
-	call.dial()
-	callee := media.answer(media.request("INVITE"), "")
-	caller := call.up()
-	media.request("ACK")
-	for _, from := range []*leg{caller, callee} {
-		if m := from.asks("REFER", "Refer-To: <sip:1002@acme.test>\r\n"); m.Code != 603 {
-			t.Errorf("REFER beside the media server: %s", m.StartLine)
-		}
-	}
-	hangUp(t, caller, callee)
-	for _, asked := range s.door.asked(api.PathRefer, a.user) {
-		t.Errorf("asked: %s", asked.body)
-	}
-}
-
 // A phone that was sent to another says by whom and which call it takes over; a trunk does not, whatever form it writes,
 // nor does the media server hear of a call to be taken over or joined. Nobody vouches for himself (Identity).
 func TestRefer_TheNewCallSaysWhatItReplaces(t *testing.T) {

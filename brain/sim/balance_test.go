@@ -1,0 +1,30 @@
+package sim
+
+import (
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"testing"
+)
+
+// Proves the invariants of money over many seeds, see moneyBooks and checkTalk: 500 calls each, so 100,000 with the usual 200 seeds,
+// over accounts, resellers and price lists, with owners that die and orders, answers and words that are lost, late or repeated.
+// A failure names its seed: -run TestSimBalance -seed N -seeds 1 plays it again.
+func TestSimBalance(t *testing.T) {
+	workers := uint64(runtime.GOMAXPROCS(0))
+	var played atomic.Int64
+	t.Run("all", func(t *testing.T) {
+		for worker := range workers {
+			t.Run(fmt.Sprint("worker ", worker), func(t *testing.T) {
+				t.Parallel()
+				for i := worker; i < *seeds; i += workers {
+					n, err := RunBalance(*firstSeed+i, BalanceOptions{})
+					if played.Add(int64(n)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			})
+		}
+	})
+	t.Logf("%d calls, %d ops of wallets", *seeds*DefaultCalls, played.Load())
+}
