@@ -85,14 +85,13 @@ func startKamailio(t *testing.T) (socket string, p phone) {
 			t.Logf("kamailio said:\n%s", &log)
 		}
 	})
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if _, err := os.Stat(socket); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("kamailio's socket did not come up")
-		}
+	eventually(t, "kamailio's socket is there", func() bool { _, err := os.Stat(socket); return err == nil })
+	c, err := Open(socket, filepath.Join(dir, "start.sock"), time.Second)
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer c.Close()
+	eventually(t, "kamailio answers", func() bool { _, err := c.DialogStats(t.Context()); return err == nil }) // it has bound its port for SIP before
 	return socket, phone{callee, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}}
 }
 
@@ -134,7 +133,7 @@ func openClient(t *testing.T, server string, timeout time.Duration) *Client {
 // eventually calls ask until it says true; a daemon needs a moment to take what it was sent.
 func eventually(t *testing.T, what string, ask func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ask(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !ask(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("timed out waiting until %s", what)
 		}
