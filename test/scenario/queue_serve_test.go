@@ -23,25 +23,17 @@ var servers string
 // What a queue does beside bringing caller and agent together, on one node; each test has its own agents and queues.
 func TestQueueServes(t *testing.T) {
 	n := startLineWith(t, servers, edge.Options{})
-	t.Run("each", func(t *testing.T) {
-		for name, test := range map[string]func(*testing.T, context.Context, *lineNode){
-			"a whisper to the agent, who presses 1": whispers,
-			"the agent's phone holds the caller":    holdsTheCaller,
-			"skills choose the agent":               chooses,
-			"a flow goes on after the timeout":      timesOut,
-			"a key leads elsewhere":                 leaves,
-			"nobody is there any more":              deserts,
-			"the queue is full":                     fills,
-			"feature codes":                         codes,
-			"a talk is recorded":                    records,
-		} {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				test(t, within(t, 60*time.Second), n)
-			})
-		}
+	n.sideBySide(t, 60*time.Second, map[string]func(*testing.T, context.Context, *lineNode){
+		"a whisper to the agent, who presses 1": whispers,
+		"the agent's phone holds the caller":    holdsTheCaller,
+		"skills choose the agent":               chooses,
+		"a flow goes on after the timeout":      timesOut,
+		"a key leads elsewhere":                 leaves,
+		"nobody is there any more":              deserts,
+		"the queue is full":                     fills,
+		"feature codes":                         codes,
+		"a talk is recorded":                    records,
 	})
-	n.nothingLeft(t, within(t, 30*time.Second))
 }
 
 // desk registers an agent's phone and logs him in.

@@ -253,6 +253,20 @@ func TestQueue_OneCallerAfterTheOther(t *testing.T) {
 	n.nothingLeft(t, ctx)
 }
 
+// sideBySide plays stories that have a node in common at once, each within a time; nothing is left of them.
+func (n *lineNode) sideBySide(t *testing.T, limit time.Duration, stories map[string]func(*testing.T, context.Context, *lineNode)) {
+	t.Helper()
+	t.Run("each", func(t *testing.T) {
+		for name, story := range stories {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				story(t, within(t, limit), n)
+			})
+		}
+	})
+	n.nothingLeft(t, within(t, 30*time.Second))
+}
+
 // nothingLeft waits until no part has anything of a call.
 func (n *lineNode) nothingLeft(t *testing.T, ctx context.Context) {
 	t.Helper()

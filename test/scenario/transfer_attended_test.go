@@ -23,21 +23,13 @@ const askedHz = 1000
 // Callers who are transferred after somebody was asked, on one node; each test has its own people.
 func TestTransfer_Attended(t *testing.T) {
 	n := startLineWith(t, consultations, edge.Options{})
-	t.Run("each", func(t *testing.T) {
-		for name, test := range map[string]func(*testing.T, context.Context, *lineNode){
-			"an agent asks and completes":           completes,
-			"the caller comes back":                 comesBack,
-			"three talk, and who asked hangs up":    threeTalk,
-			"out of a flow's dial, and once more":   asksOn,
-			"the caller hangs up while he is asked": givesUp,
-		} {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				test(t, within(t, 90*time.Second), n)
-			})
-		}
+	n.sideBySide(t, 90*time.Second, map[string]func(*testing.T, context.Context, *lineNode){
+		"an agent asks and completes":           completes,
+		"the caller comes back":                 comesBack,
+		"three talk, and who asked hangs up":    threeTalk,
+		"out of a flow's dial, and once more":   asksOn,
+		"the caller hangs up while he is asked": givesUp,
 	})
-	n.nothingLeft(t, within(t, 30*time.Second))
 }
 
 // step does one step of an attended transfer, and wants a state.

@@ -22,20 +22,12 @@ var handovers string
 // Callers who are transferred by API, on one node; each test has its own agents.
 func TestTransfer(t *testing.T) {
 	n := startLineWith(t, handovers, edge.Options{})
-	t.Run("each", func(t *testing.T) {
-		for name, test := range map[string]func(*testing.T, context.Context, *lineNode){
-			"an agent's caller to a user":   handsOver,
-			"the target does not answer":    recalls,
-			"into another queue":            requeues,
-			"out of a flow's dial, onwards": handsOn,
-		} {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				test(t, within(t, 60*time.Second), n)
-			})
-		}
+	n.sideBySide(t, 60*time.Second, map[string]func(*testing.T, context.Context, *lineNode){
+		"an agent's caller to a user":   handsOver,
+		"the target does not answer":    recalls,
+		"into another queue":            requeues,
+		"out of a flow's dial, onwards": handsOn,
 	})
-	n.nothingLeft(t, within(t, 30*time.Second))
 }
 
 // token is the call of whoever has that number, as GET /calls shows it.
