@@ -237,7 +237,8 @@ func newOps(cfg Config, a *answering, kamailio *kam.Client, log *slog.Logger) (*
 	}}
 	if a != nil {
 		kinds[api.OpConference], kinds[api.OpRecording], kinds[api.OpHangup] = a.calls.Conference, a.calls.Recording, a.calls.Hangup
-		kinds[api.OpTransfer], kinds[api.OpConsult], kinds[api.OpThreeWay], kinds[api.OpReturn] = a.calls.Transfer, a.calls.Consult, a.calls.ThreeWay, a.calls.Return
+		kinds[api.OpTransfer], kinds[api.OpConsult], kinds[api.OpThreeWay] = a.calls.Transfer, a.calls.Consult, a.calls.ThreeWay
+		kinds[api.OpReturn], kinds[api.OpComplete] = a.calls.Return, a.calls.Complete
 		kinds[api.OpDispatch], kinds[api.OpRescind], kinds[api.OpPosition], kinds[api.OpExit] = a.calls.Dispatch, a.calls.Rescind, a.calls.Position, a.calls.Exit
 		kinds[api.OpListen], kinds[api.OpWhisper], kinds[api.OpBarge], kinds[api.OpLeave] = a.calls.Supervise, a.calls.Supervise, a.calls.Supervise, a.calls.StopSupervise
 		kinds[api.OpCallback] = a.calls.Callback

@@ -210,6 +210,7 @@ const (
 type Verdict struct {
 	Granted bool
 	Why     string // when not: one of the Why values
+	Token   string // of a send that is over: the call that has left by it; "" = not known
 }
 
 // Why a reservation does not hold (any more).

@@ -29,7 +29,8 @@ func (d *Desk) unback(e *entry) {
 	}
 }
 
-// keep lets a caller who waits hang up and have his place. Who was told to leave at the same moment keeps it too.
+// keep lets a caller who waits hang up and have his place. Who was told to leave at the same moment keeps it too, but for one
+// who is sent elsewhere.
 func (d *Desk) keep(c *Callback) (reply []byte, changed bool) {
 	e := d.entries[c.EntryID]
 	switch {
@@ -39,6 +40,8 @@ func (d *Desk) keep(c *Callback) (reply []byte, changed bool) {
 		return appendVerdict(nil, Verdict{Granted: true}), false
 	case e.taken():
 		return appendVerdict(nil, Verdict{Why: WhyLost}), false
+	case e.sent():
+		return appendVerdict(nil, Verdict{Why: WhyLeaving}), false
 	case e.queue.gone:
 		d.remove(e, LeftFailed)
 		return appendVerdict(nil, Verdict{Why: WhyUnknown}), true

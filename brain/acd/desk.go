@@ -91,7 +91,7 @@ func (d *Desk) Apply(nowMS int64, op []byte) (reply []byte, changed bool, err er
 	case kindMove:
 		reply, changed = d.move(o.EntryID, o.Place)
 	case kindSend:
-		reply, changed = d.send(o.EntryID)
+		reply, changed = d.send(o.EntryID, o.Look)
 	}
 	changed = d.end(changed)
 	if e := d.joining; e != nil {

@@ -2,6 +2,7 @@ package acd
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/sipio/sipio/brain/pack"
 )
@@ -82,6 +83,8 @@ func (d *Desk) leave(entryID, token, outcome string) bool {
 	switch {
 	case e.state == entryServed:
 		outcome = LeftAnswered
+	case e.sent() && !known(outcome): // that holds, also when his session comes back after a lapse
+		outcome = LeftSent
 	case !known(outcome):
 		outcome = LeftFailed
 	}
@@ -185,6 +188,9 @@ func (d *Desk) over(e *entry, outcome string) {
 	}
 	if e.callback == nil {
 		past.called = e.called
+	}
+	if outcome == LeftSent {
+		past.token = strings.Clone(e.token)
 	}
 	d.rememberEntry(past)
 	r := Record{EntryID: e.id, QueueID: q.ID, Token: e.token, CallID: e.callID, CallerNumber: e.number, CallerName: e.name, Label: e.label,

@@ -11,9 +11,10 @@ const (
 type pastEntry struct {
 	id, outcome     string
 	sinceMS, overMS int64
-	called          int64 // fence of the call made to him that had the place; 0 = he had called
-	rank            rank  // by which he stood …
-	moved           bool  // … when it was not his own
+	called          int64  // fence of the call made to him that had the place; 0 = he had called
+	rank            rank   // by which he stood …
+	moved           bool   // … when it was not his own
+	token           string // of the call that was sent elsewhere
 }
 
 // pastReservation is a reservation that is over. A claimed one whose lease ran out may still be confirmed.

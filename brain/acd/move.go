@@ -83,14 +83,20 @@ func (d *Desk) rerank(e, mate *entry, others []*entry, at int) {
 	}
 }
 
-// send tells somebody who waits to leave: his call gets elsewhere. Who rings for him does so no more.
-func (d *Desk) send(entryID string) (reply []byte, changed bool) {
+// sent tells whether an entry was told to leave by a send.
+func (e *entry) sent() bool { return e.state == entryLeaving && e.outcome == LeftSent }
+
+// send tells somebody who waits to leave: his call gets elsewhere. Who rings for him does so no more. With look it only tells
+// whether he has left so.
+func (d *Desk) send(entryID string, look bool) (reply []byte, changed bool) {
 	e, past := d.entries[entryID], d.pastEntries.known[entryID]
 	switch {
-	case e == nil && past != nil && past.outcome == LeftSent, e != nil && e.state == entryLeaving && e.outcome == LeftSent: // once more
-		return appendVerdict(nil, Verdict{Granted: true}), false
-	case e == nil:
+	case e == nil && past != nil && past.outcome == LeftSent: // once more
+		return appendVerdict(nil, Verdict{Granted: true, Token: past.token}), false
+	case e == nil || look:
 		return appendVerdict(nil, Verdict{Why: WhyUnknown}), false
+	case e.sent(): // once more
+		return appendVerdict(nil, Verdict{Granted: true}), false
 	case e.taken():
 		return appendVerdict(nil, Verdict{Why: WhyLost}), false
 	case e.state == entryLeaving:
@@ -119,9 +125,9 @@ func appendRank(b []byte, r rank, moved bool) []byte {
 	return pack.AppendInt(pack.AppendInt(pack.AppendInt(b, int64(r.priority)), r.sinceMS), r.order)
 }
 
-// restoreRank reads what appendRank wrote; ok is false when that cannot be.
-func restoreRank(r *pack.Reader) (out rank, moved, ok bool) {
-	if !r.Bool() {
+// restoreRank reads what appendRank wrote, nothing in a form that had no ranks; ok is false when that cannot be.
+func restoreRank(r *pack.Reader, form uint64) (out rank, moved, ok bool) {
+	if form == snapshotUnmoved || !r.Bool() {
 		return out, false, true
 	}
 	out = rank{readSmall(r), r.Int(), r.Int()}

@@ -13,8 +13,14 @@ func AppendMove(b []byte, entryID string, place int) []byte {
 
 // AppendSend appends the op that tells somebody who waits to leave by LeftSent; its reply is read by ReadVerdict: granted from
 // then on, also when it is repeated; WhyUnknown, WhyLost, WhyLeaving or WhyHungUp say why not.
-func AppendSend(b []byte, entryID string) []byte {
-	return pack.AppendText(append(b, kindSend), entryID)
+func AppendSend(b []byte, entryID string) []byte { return appendSend(b, entryID, false) }
+
+// AppendSent appends the op that changes nothing and tells whether somebody has left by LeftSent, and by which call; its reply is
+// read by ReadVerdict.
+func AppendSent(b []byte, entryID string) []byte { return appendSend(b, entryID, true) }
+
+func appendSend(b []byte, entryID string, look bool) []byte {
+	return pack.AppendBool(pack.AppendText(append(b, kindSend), entryID), look)
 }
 
 func appendMoved(b []byte, place int, why string) []byte {

@@ -119,6 +119,79 @@ func TestMove_OutlivesALapse(t *testing.T) {
 	}
 }
 
+// Proves that a send which was granted holds: he cannot keep his place for a callback, and one whose session lapses before he has
+// gone is told to go when he comes back, also by a desk that was restored and when his queue is deleted; he counts once, as sent.
+func TestSend_OutlivesALapse(t *testing.T) {
+	for _, outcome := range []string{LeftFailed, LeftAnswered} {
+		o := crowd(t, "a", "b")
+		if got := o.verdict(AppendSend(nil, "a")); got != "granted" {
+			t.Fatal(got)
+		}
+		if got := o.keep("a"); got != WhyLeaving {
+			t.Errorf("he is to be called back: %s", got)
+		}
+		o.leave("a", outcome)
+		o.leave("b", outcome)
+		again, err := Restore(o.d.AppendSnapshot(nil))
+		if err != nil || !bytes.Equal(again.AppendSnapshot(nil), o.d.AppendSnapshot(nil)) {
+			t.Fatal("restored: ", err)
+		}
+		o.d = again
+		o.pass(5)
+		if got := o.join("a"); got != "exit sent" {
+			t.Errorf("%s, he comes back: %s", outcome, got)
+		}
+		if got := o.join("b"); got != "1" {
+			t.Errorf("%s, who was not sent comes back: %s", outcome, got)
+		}
+		if f := o.d.Queues(o.now, 0, 0, false)[0].Figures; f.Sent != 1 || f.Offered != 3 {
+			t.Errorf("%+v", f)
+		}
+		o.apply(AppendSetup(nil, &Setup{Version: 2}))
+		if got := o.join("a"); got != "exit sent" {
+			t.Errorf("%s, his queue is deleted: %s", outcome, got)
+		}
+	}
+}
+
+// Proves that the desk tells by which call somebody has left who was sent, also after it was restored, that this changes nothing, and
+// that to look does not send who waits.
+func TestSend_TellsByWhichCall(t *testing.T) {
+	o := crowd(t, "a", "b")
+	look := func(id string) Verdict {
+		t.Helper()
+		reply, changed, err := o.d.Apply(o.now, AppendSent(nil, id))
+		v, fault := ReadVerdict(reply)
+		if err != nil || fault != nil || changed {
+			t.Fatal(err, fault, changed)
+		}
+		return v
+	}
+	if v := look("a"); v.Granted {
+		t.Errorf("he waits: %+v", v)
+	}
+	o.verdict(AppendSend(nil, "a"))
+	if v := look("a"); v.Granted {
+		t.Errorf("he is there yet: %+v", v)
+	}
+	o.d.entries["a"].token = "tback" // as of a call that was made to him
+	o.leave("a", LeftSent)
+	o.leave("b", LeftAbandoned)
+	for range 2 {
+		if v := look("a"); v != (Verdict{Granted: true, Token: "tback"}) {
+			t.Errorf("he has left: %+v", v)
+		}
+		if v := look("b"); v.Granted || v.Token != "" {
+			t.Errorf("who has hung up: %+v", v)
+		}
+		again, err := Restore(o.d.AppendSnapshot(nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.d = again
+	}
+}
+
 // Proves what a supervisor's logout of an agent ends, and what not: an answered call becomes a talk, which goes on without work
 // after it; work after a call is over at once.
 func TestLogout_LeavesNobodyStuck(t *testing.T) {

@@ -51,6 +51,7 @@ type Op struct {
 	Fence         int64     `json:"fence,omitempty"`          // claim, confirm, miss
 	Cause         string    `json:"cause,omitempty"`          // miss
 	Place         int       `json:"place,omitempty"`          // move: 1 = next
+	Look          bool      `json:"look,omitempty"`           // send: tell alone whether he has left so
 }
 
 // Kinds of an op.
@@ -179,7 +180,7 @@ func (o *Op) read(b []byte) error {
 	case kindMove:
 		o.EntryID, o.Place = r.Text(), readSmall(&r)
 	case kindSend:
-		o.EntryID = r.Text()
+		o.EntryID, o.Look = r.Text(), r.Bool()
 	}
 	if fault := r.End(); fault != nil {
 		err = fault
@@ -254,7 +255,7 @@ func AppendOp(b []byte, o *Op) ([]byte, error) {
 	case code == kindMove:
 		return AppendMove(b, o.EntryID, o.Place), nil
 	case code == kindSend:
-		return AppendSend(b, o.EntryID), nil
+		return appendSend(b, o.EntryID, o.Look), nil
 	}
 	return nil, fmt.Errorf("op %q: %w", o.Kind, errOp)
 }

@@ -45,13 +45,20 @@ func ReadJoined(reply []byte) (j Joined, stale bool, err error) {
 }
 
 func appendVerdict(b []byte, v Verdict) []byte {
-	return pack.AppendText(pack.AppendBool(b, v.Granted), v.Why)
+	b = pack.AppendText(pack.AppendBool(b, v.Granted), v.Why)
+	if v.Token == "" { // as those read it who know of no sends
+		return b
+	}
+	return pack.AppendText(b, v.Token)
 }
 
-// ReadVerdict reads the reply to a claim, confirm, miss or callback.
+// ReadVerdict reads the reply to a claim, confirm, miss, callback or send.
 func ReadVerdict(reply []byte) (Verdict, error) {
 	r := pack.NewReader(reply)
 	v := Verdict{Granted: r.Bool(), Why: r.Text()}
+	if r.Rest() > 0 {
+		v.Token = r.Text()
+	}
 	if err := r.End(); err != nil {
 		return Verdict{}, fmt.Errorf("read a verdict: %w: %w", errReply, err)
 	}

@@ -12,22 +12,23 @@ import (
 // errSnapshot: a snapshot that no desk wrote.
 var errSnapshot = errors.New("not a desk's snapshot")
 
-// Restore makes the desk of a snapshot. One that is cut off, contradicts itself or breaks a bound is refused. Before
+// Restore makes the desk of a snapshot, also of one in the form before. One that is cut off, contradicts itself or breaks a bound is refused. Before
 // it is used, Resume; until then it makes no orders, changes or records.
 func Restore(snapshot []byte) (*Desk, error) {
 	d := New()
 	d.live = false
 	r := pack.NewReader(snapshot)
-	if v := r.Uint(); v != snapshotVersion {
-		return nil, fmt.Errorf("version %d, not %d: %w", v, snapshotVersion, errSnapshot)
+	form := r.Uint()
+	if form != snapshotVersion && form != snapshotUnmoved {
+		return nil, fmt.Errorf("version %d, neither %d nor %d: %w", form, snapshotVersion, snapshotUnmoved, errSnapshot)
 	}
 	d.version, d.clockMS, d.fence, d.counted = r.Int(), readTime(r), r.Int(), r.Int()
 	if d.version < 0 || d.fence < 0 || d.fence > maxFence || d.counted < 0 || d.counted > number(maxTimeMS) {
 		return nil, fmt.Errorf("version, fence or figures: %w", errSnapshot)
 	}
-	for _, part := range [...]func(*pack.Reader) error{d.restoreQueues, d.restoreAgents, d.restoreEntries, d.restoreReservations,
+	for _, part := range [...]func(r *pack.Reader, form uint64) error{d.restoreQueues, d.restoreAgents, d.restoreEntries, d.restoreReservations,
 		d.restoreSignals, d.restoreMemory} {
-		if err := part(r); err != nil {
+		if err := part(r, form); err != nil {
 			return nil, err
 		}
 		if r.Err() != nil {
@@ -79,13 +80,13 @@ func (d *Desk) found() {
 	}
 }
 
-func (d *Desk) restoreQueues(r *pack.Reader) error {
+func (d *Desk) restoreQueues(r *pack.Reader, form uint64) error {
 	var one pack.Reader
 	for range r.Count(2 * MaxQueues) {
 		one.Reset(r.Bytes())
 		q := newQueue(readQueue(&one))
 		q.gone, q.ahtMS = one.Bool(), one.Int()
-		q.figures.read(&one)
+		q.figures.read(&one, form)
 		if err := one.End(); err != nil {
 			return fmt.Errorf("queue %q: %w", q.ID, err)
 		}
@@ -116,14 +117,14 @@ func (h history) right() bool {
 // maxSum is far from any overflow.
 const maxSum = int64(1) << 60
 
-func (d *Desk) restoreAgents(r *pack.Reader) error {
+func (d *Desk) restoreAgents(r *pack.Reader, form uint64) error {
 	var one pack.Reader
 	for range r.Count(2 * MaxAgents) {
 		one.Reset(r.Bytes())
 		conf := readAgent(&one)
 		conf.own()
 		a := newAgent(conf.UserID)
-		if err := d.restoreAgent(a, &conf, &one); err != nil {
+		if err := d.restoreAgent(a, &conf, &one, form); err != nil {
 			return fmt.Errorf("agent %q: %w", a.id, err)
 		}
 		d.agents[a.id] = a
@@ -131,7 +132,7 @@ func (d *Desk) restoreAgents(r *pack.Reader) error {
 	return nil
 }
 
-func (d *Desk) restoreAgent(a *agent, conf *Agent, r *pack.Reader) error {
+func (d *Desk) restoreAgent(a *agent, conf *Agent, r *pack.Reader, form uint64) error {
 	for _, ms := range conf.Memberships {
 		if d.queues[ms.QueueID] == nil || a.member(ms.QueueID) != nil {
 			return fmt.Errorf("queue %q: %w", ms.QueueID, errSnapshot)
@@ -149,7 +150,7 @@ func (d *Desk) restoreAgent(a *agent, conf *Agent, r *pack.Reader) error {
 			return errSnapshot
 		}
 	}
-	a.figures.read(r)
+	a.figures.read(r, form)
 	if err := r.End(); err != nil {
 		return err
 	}
@@ -160,12 +161,12 @@ func (d *Desk) restoreAgent(a *agent, conf *Agent, r *pack.Reader) error {
 	return nil
 }
 
-func (d *Desk) restoreEntries(r *pack.Reader) error {
+func (d *Desk) restoreEntries(r *pack.Reader, form uint64) error {
 	var one pack.Reader
 	for range r.Count(MaxEntries) {
 		one.Reset(r.Bytes())
 		e := &entry{}
-		if err := d.restoreEntry(e, &one); err != nil {
+		if err := d.restoreEntry(e, &one, form); err != nil {
 			return fmt.Errorf("entry %q: %w", e.id, err)
 		}
 		d.entries[e.id] = e
@@ -180,7 +181,7 @@ func (d *Desk) restoreEntries(r *pack.Reader) error {
 	return nil
 }
 
-func (d *Desk) restoreEntry(e *entry, r *pack.Reader) error {
+func (d *Desk) restoreEntry(e *entry, r *pack.Reader, form uint64) error {
 	e.alarm.entry = e
 	for _, s := range e.texts() {
 		*s = r.Text()
@@ -199,7 +200,7 @@ func (d *Desk) restoreEntry(e *entry, r *pack.Reader) error {
 		}
 	}
 	e.called = r.Int()
-	stood, moved, right := restoreRank(r)
+	stood, moved, right := restoreRank(r, form)
 	if e.rank = e.natural(); moved {
 		right = right && stood != e.rank
 		e.rank = stood
@@ -221,7 +222,7 @@ func (d *Desk) restoreEntry(e *entry, r *pack.Reader) error {
 	return nil
 }
 
-func (d *Desk) restoreReservations(r *pack.Reader) error {
+func (d *Desk) restoreReservations(r *pack.Reader, _ uint64) error {
 	var last int64
 	for range r.Count(MaxEntries * maxRing) {
 		x := &reservation{fence: r.Int(), state: readSmall(r)}
@@ -244,7 +245,7 @@ func (d *Desk) restoreReservations(r *pack.Reader) error {
 	return nil
 }
 
-func (d *Desk) restoreSignals(r *pack.Reader) error {
+func (d *Desk) restoreSignals(r *pack.Reader, _ uint64) error {
 	for range r.Count(1 << 20) {
 		id, s := string(r.Bytes()), signal{r.Bool(), readSmall(r)}
 		if _, twice := d.signals[id]; twice || d.agents[id] != nil {
@@ -255,11 +256,15 @@ func (d *Desk) restoreSignals(r *pack.Reader) error {
 	return nil
 }
 
-func (d *Desk) restoreMemory(r *pack.Reader) error {
+func (d *Desk) restoreMemory(r *pack.Reader, form uint64) error {
 	for range r.Count(maxPast + 1) {
 		p := &pastEntry{id: string(r.Bytes()), outcome: string(r.Bytes()), sinceMS: r.Int(), overMS: r.Int(), called: r.Int()}
 		var right bool
-		if p.rank, p.moved, right = restoreRank(r); !right || d.pastEntries.known[p.id] != nil || d.entries[p.id] != nil || !inTime(p.sinceMS, p.overMS) {
+		p.rank, p.moved, right = restoreRank(r, form)
+		if form != snapshotUnmoved {
+			p.token = string(r.Bytes())
+		}
+		if !right || d.pastEntries.known[p.id] != nil || d.entries[p.id] != nil || !inTime(p.sinceMS, p.overMS) {
 			return fmt.Errorf("past entry %q: %w", p.id, errSnapshot)
 		}
 		d.pastEntries.add(p.id, p)

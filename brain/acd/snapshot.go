@@ -7,8 +7,11 @@ import (
 	"github.com/sipio/sipio/brain/pack"
 )
 
-// snapshotVersion is that of the form of a snapshot.
-const snapshotVersion = 4
+// Versions of the form of a snapshot.
+const (
+	snapshotVersion = 4 // what is written
+	snapshotUnmoved = 3 // is read too: nobody was moved, and nobody sent elsewhere
+)
 
 // AppendSnapshot writes the desk without the ends of its leases. Desks that went through the same changes write the
 // same bytes.
@@ -54,7 +57,7 @@ func (d *Desk) appendMemory(b []byte) []byte {
 	b = pack.AppendUint(b, uint64(len(entries)))
 	for _, p := range entries {
 		b = pack.AppendInt(pack.AppendInt(pack.AppendText(pack.AppendText(b, p.id), p.outcome), p.sinceMS), p.overMS)
-		b = appendRank(pack.AppendInt(b, p.called), p.rank, p.moved)
+		b = pack.AppendText(appendRank(pack.AppendInt(b, p.called), p.rank, p.moved), p.token)
 	}
 	reservations := d.pastReservations.live((*pastReservation).key)
 	b = pack.AppendUint(b, uint64(len(reservations)))
@@ -81,10 +84,16 @@ func (h history) append(b []byte) []byte {
 	return b
 }
 
-func (h *history) read(r *pack.Reader) {
+// read reads what append wrote. Before anybody was sent elsewhere, the last sum was none.
+func (h *history) read(r *pack.Reader, form uint64) {
 	for range r.Count(Intervals) {
 		i := interval{number: r.Int()}
-		for _, v := range i.sums() {
+		sums := i.sums()
+		n := len(sums)
+		if form == snapshotUnmoved {
+			n--
+		}
+		for _, v := range sums[:n] {
 			*v = r.Int()
 		}
 		i.LongestWaitMS = r.Int()

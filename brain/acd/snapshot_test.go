@@ -104,7 +104,7 @@ func TestDescribe_IsExact(t *testing.T) {
 			CallerName: "x", Label: "l", ExitNoAgents: true, SinceMS: 5, CallbackFence: 6}, 7),
 		AppendLeave(nil, "e", "t", LeftOption), AppendClaim(nil, "r", 1), AppendConfirm(nil, "r", 2), AppendMiss(nil, "r", 3, MissBusy),
 		AppendAgent(nil, &AgentOp{"u", ActionBreak, "lunch", "q"}, 9), AppendCallback(nil, &Callback{"e", "t", "+491", 3, 4, 5, 6}),
-		AppendMove(nil, "e", 2), AppendSend(nil, "e"),
+		AppendMove(nil, "e", 2), AppendSend(nil, "e"), AppendSent(nil, "e"),
 	} {
 		o, err := Describe(op)
 		if err != nil {
@@ -137,7 +137,7 @@ func FuzzApply(f *testing.F) {
 		AppendJoin(nil, &Join{EntryID: "e", QueueID: "q0", Skills: []Skill{{"tax", 2}}}, 1), AppendLeave(nil, "e3", "", LeftAnswered),
 		AppendClaim(nil, "1", 1), AppendConfirm(nil, "", 0), AppendMiss(nil, "zz", 5, MissFailed),
 		AppendAgent(nil, &AgentOp{"a1", ActionAvailable, "", ""}, 0), AppendCallback(nil, &Callback{EntryID: "e3", Number: "1", Tries: 1, WindowMS: 60_000}),
-		AppendJoin(nil, &Join{EntryID: "e4", QueueID: "q0", CallbackFence: 7}, 1), AppendMove(nil, "e3", 1), AppendSend(nil, "e3"), nil} {
+		AppendJoin(nil, &Join{EntryID: "e4", QueueID: "q0", CallbackFence: 7}, 1), AppendMove(nil, "e3", 1), AppendSend(nil, "e3"), AppendSent(nil, "e3"), nil} {
 		f.Add(int64(5000), op)
 	}
 	middle, s := told(3, 150)

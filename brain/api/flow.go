@@ -171,8 +171,8 @@ type Op struct {
 	Files    []MediaRef `json:"files,omitempty"`    // position: what he hears
 	Outcome  string     `json:"outcome,omitempty"`  // exit: of the command enqueue
 	UserID   string     `json:"user_id,omitempty"`  // listen, whisper, barge, leave: the supervisor
-	Seq      int64      `json:"seq,omitempty"`      // transfer, consult, 3way, return: of the command in which the caller talks
-	Asked    bool       `json:"asked,omitempty"`    // transfer: only if whom consult rang has answered
+	Seq      int64      `json:"seq,omitempty"`      // transfer, consult, 3way, return, complete: of the command in which the caller talks
+	LegID    string     `json:"leg_id,omitempty"`   // transfer: Call-ID of the leg that is to be hung up; "" = whichever he talks to
 	Consult  *Consult   `json:"consult,omitempty"`  // consult
 
 	Callback *CallbackCall `json:"callback,omitempty"` // callback; Token is of the call to be made, EntryID the place

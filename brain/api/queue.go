@@ -20,6 +20,7 @@ const (
 	OpConsult  = "consult"  // ring somebody who then talks to the other side, while he hears music
 	OpThreeWay = "3way"     // let the three of them hear each other
 	OpReturn   = "return"   // let go who was rung: the two talk as before
+	OpComplete = "complete" // as transfer, but only if whom consult rang has answered: he waits for the caller then
 
 	// A supervisor, UserID, is rung and then hears a talk: only that; and the agent hears him; and both hear him.
 	OpListen  = "listen"

@@ -40,6 +40,8 @@ type TransferRequest struct {
 	FromUserID string         `json:"from_user_id"`      // who transfers: the user on the other side; his phone is hung up
 	Target     TransferTarget `json:"target"`            // [blind, attended]
 	Mode       string         `json:"mode"`              // blind, attended, complete, cancel, 3way
+
+	LegID string `json:"-"` // Call-ID of the phone that transfers by its own key: nothing is done unless the caller talks to that one
 }
 
 // TransferTarget is whom the caller gets.
@@ -63,6 +65,7 @@ const (
 	NobodyAsked  = "nobody is asked to take the caller"
 	AskedAlready = "somebody else is asked to take the caller already: cancel that first"
 	NotAnswered  = "whom you asked to take the caller has not answered yet"
+	AskedGone    = "whom you asked to take the caller has declined, did not answer or has gone"
 )
 
 // Sides of a ReferRequest.

@@ -46,8 +46,8 @@ import (
 // Bounds of one wallet. What lies beyond is refused with a reason.
 const (
 	MaxHolds     = 100_000
-	MaxEnded     = 200_000 // calls that are remembered as over
-	MaxHands     = 10_000  // top-ups, adjustments and limits that are remembered
+	MaxEnded     = 200_000 // calls that are remembered as over; twice as many while the oldest of them lies in the future
+	MaxHands     = 10_000  // top-ups, adjustments and limits that are remembered; twice as many likewise
 	MaxMovements = 50_000  // those before are folded into the opening balance
 	MaxPage      = 1000    // movements of one page of a statement
 	MaxExpire    = 10_000  // holds of one op of Due
@@ -77,8 +77,9 @@ const (
 	Remember = 24 * time.Hour
 	// Window is how long a movement stays in the statement by itself.
 	Window = 92 * 24 * time.Hour
-	// MaxAhead is how far the asker's clock may be ahead. Beyond it the answer is WhyClock, to be tried again later.
-	MaxAhead = time.Hour
+	// MaxAhead is how far the asker's clock may be ahead. Beyond it the answer is WhyClock, to be tried again later. It is also how long
+	// at most a call is remembered beyond MaxEnded, so it is short.
+	MaxAhead = time.Minute
 )
 
 // Why an operation was refused.
@@ -89,7 +90,7 @@ const (
 	WhyStale    = "stale"    // older than what is remembered: nobody can tell any more whether it was done
 	WhyClock    = "clock"    // its time lies in the future
 	WhyConflict = "conflict" // the id stands for something else
-	WhyFull     = "full"     // MaxHolds
+	WhyFull     = "full"     // MaxHolds; of an end: for a moment no more can be remembered, to be tried again
 	WhyBound    = "bound"    // the balance would leave its bounds
 )
 

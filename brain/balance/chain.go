@@ -32,7 +32,7 @@ type Pay struct {
 // was asked. At the end every level is settled, by its own rate. What makes it exactly once is not the chain but the wallets: each
 // order is an op of the call's token, so it may be given any number of times, also again after a crash, and also
 // when its answer was lost. So the rule for the owner is short: write the image down after each change, then give the order of
-// Next, again and again until Heard takes its answer. After a crash nobody has told the caller anything while the chain was still
+// Next, again after a pause of a second or more until Heard takes its answer. After a crash nobody has told the caller anything while the chain was still
 // reserving: End(false, 0), then Next. An order of which nobody knows whether it was given is released too, which
 // also keeps a late copy of it from ever holding money.
 //
@@ -173,9 +173,11 @@ func (c *Chain) Heard(kind string, level int, y Reply) bool {
 			c.phase = granted
 		}
 	case ending:
-		if y.Why == WhyClock {
-			return false // once more, until the clocks agree
+		if y.Why == WhyFull || y.Why == WhyClock && c.answered {
+			return false // once more, when there is room again, or the clocks agree
 		}
+		// Not answered, and of the future: nothing is to be paid and nothing is held, for its hold was of the future too. A late copy of
+		// the hold runs out by its lease. A conflict: another call has the token there, nothing of this one is held.
 		c.gone[level], c.unpaid[level] = true, !y.Done
 	}
 	return true
@@ -233,7 +235,8 @@ func (c *Chain) Closed() bool {
 	return c.phase == ending && !slices.Contains(c.gone[:c.touched], false)
 }
 
-// Unpaid lists the accounts that could not be settled, for operators: their wallets had forgotten whether they were.
+// Unpaid lists the accounts that could not be settled, for operators: their wallets had forgotten whether they were, or
+// know another call by this token.
 func (c *Chain) Unpaid() []string {
 	var ids []string
 	for i, l := range c.Levels {

@@ -11,6 +11,12 @@ func (m *Machine) end(nowMS int64, o *Op) (Reply, bool) {
 		return m.again(nowMS, o, e)
 	}
 	h := m.holds[o.ID]
+	switch {
+	case h != nil && h.callID != o.CallID:
+		return Reply{Why: WhyConflict}, false
+	case m.calls.full(nowMS):
+		return Reply{Why: WhyFull}, false
+	}
 	if h == nil {
 		why := m.calls.timely(nowMS, o.AskedMS)
 		switch {
@@ -36,6 +42,9 @@ func (m *Machine) end(nowMS int64, o *Op) (Reply, bool) {
 
 // again hears of a call that is remembered as over.
 func (m *Machine) again(nowMS int64, o *Op, e *ended) (Reply, bool) {
+	if e.callID != o.CallID {
+		return Reply{Why: WhyConflict}, false
+	}
 	done := Reply{Done: true, Repeated: true, ChargedMicros: e.micros}
 	if e.was == nil || o.Kind == Release && !o.Answered {
 		return done, false
@@ -66,7 +75,7 @@ func (m *Machine) close(nowMS int64, h *hold, answered bool, talkMS int64, final
 		charged = h.terms.Charge(talkMS)
 		m.charge(nowMS, h, talkMS, charged)
 	}
-	e := &ended{id: h.id, kind: Settle, timeMS: nowMS, askedMS: h.askedMS, micros: charged}
+	e := &ended{id: h.id, callID: h.callID, kind: Settle, timeMS: nowMS, askedMS: h.askedMS, micros: charged}
 	if !final {
 		h.answered, h.talkMS, e.was = answered, talkMS, h
 	}
@@ -82,16 +91,17 @@ func (m *Machine) charge(nowMS int64, h *hold, talkMS, micros int64) {
 
 // ended is the memory of an op by hand, or of a call that is over.
 type ended struct {
-	id, kind string
-	timeMS   int64 // when it was done here
-	askedMS  int64
-	micros   int64 // as asked by hand, or charged for the call in all
-	was      *hold // of a call whose talk is not known for good
-	next     *ended
+	id, callID, kind string
+	timeMS           int64 // when it was done here
+	askedMS          int64
+	micros           int64 // as asked by hand, or charged for the call in all
+	was              *hold // of a call whose talk is not known for good
+	next             *ended
 }
 
 // memory keeps what was done, oldest first, so that it is not done again. It forgets by age and by number, and then
-// knows how young an op must be to be surely none of the forgotten.
+// knows how young an op must be to be surely none of the forgotten. What was asked for in the future is not forgotten before its
+// time has come: else everybody whose clock is right would be too old. So for at most MaxAhead it may keep up to twice the number.
 type memory struct {
 	byID        map[string]*ended
 	first, last *ended
@@ -112,6 +122,9 @@ func (m *memory) timely(nowMS, askedMS int64) string {
 	return ""
 }
 
+// full tells whether nothing more can be remembered until the oldest is no longer of the future.
+func (m *memory) full(nowMS int64) bool { return len(m.byID) >= 2*m.most && m.first.askedMS > nowMS }
+
 func (m *memory) remember(e *ended) {
 	m.byID[e.id] = e
 	if m.last == nil {
@@ -123,7 +136,7 @@ func (m *memory) remember(e *ended) {
 }
 
 func (m *memory) forget(nowMS int64) {
-	for e := m.first; e != nil && (len(m.byID) > m.most || e.timeMS+Remember.Milliseconds() <= nowMS); e = m.first {
+	for e := m.first; e != nil && e.askedMS <= nowMS && (len(m.byID) > m.most || e.timeMS+Remember.Milliseconds() <= nowMS); e = m.first {
 		m.horizonMS = max(m.horizonMS, e.askedMS)
 		delete(m.byID, e.id)
 		if m.first = e.next; m.first == nil {

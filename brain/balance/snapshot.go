@@ -10,7 +10,7 @@ import (
 )
 
 // snapshotVersion is the first byte of a snapshot. Another layout gets another number.
-const snapshotVersion = 1
+const snapshotVersion = 2
 
 // errSnapshot: a snapshot that no wallet wrote.
 var errSnapshot = errors.New("not a snapshot of a wallet")
@@ -59,6 +59,8 @@ func (m *memory) append(b []byte) []byte {
 		one = pack.AppendInt(pack.AppendInt(pack.AppendInt(one, e.timeMS), e.askedMS), e.micros)
 		if one = pack.AppendBool(one, e.was != nil); e.was != nil {
 			one = e.was.append(one)
+		} else {
+			one = pack.AppendText(one, e.callID)
 		}
 		b = pack.AppendBytes(b, one)
 	}
@@ -177,7 +179,7 @@ func (m *memory) restore(r *pack.Reader) error {
 		return fmt.Errorf("the horizon: %w", errSnapshot)
 	}
 	var one pack.Reader
-	for range r.Count(m.most) {
+	for range r.Count(2 * m.most) {
 		one.Reset(r.Bytes())
 		e := &ended{id: one.Text(), kind: readKind(&one), timeMS: one.Int(), askedMS: one.Int(), micros: one.Int()}
 		if one.Bool() {
@@ -188,11 +190,14 @@ func (m *memory) restore(r *pack.Reader) error {
 			if e.was = h; h.terms.Check() != nil || h.id != e.id {
 				return fmt.Errorf("call %q: %w", e.id, errSnapshot)
 			}
+			e.callID = h.callID
+		} else {
+			e.callID = one.Text()
 		}
 		if err := one.End(); err != nil {
 			return err
 		}
-		if e.id == "" || e.kind == "" || m.byID[e.id] != nil || !texts(maxField, e.id) || !inTime(e.timeMS) || !inTime(e.askedMS) || !inBounds(e.micros) {
+		if e.id == "" || e.kind == "" || m.byID[e.id] != nil || !texts(maxField, e.id, e.callID) || !inTime(e.timeMS) || !inTime(e.askedMS) || !inBounds(e.micros) {
 			return fmt.Errorf("%q is there twice or out of bounds: %w", e.id, errSnapshot)
 		}
 		m.remember(e)

@@ -68,7 +68,7 @@ func (m *Machine) Apply(nowMS int64, op []byte) (reply []byte, changed bool, err
 		y, changed = m.byHand(nowMS, o)
 	case Expire:
 		for _, id := range o.IDs {
-			if h := m.holds[id]; h != nil && m.bears(h.terms.Charge(h.talkMS)) {
+			if h := m.holds[id]; h != nil && m.bears(h.terms.Charge(h.talkMS)) && !m.calls.full(nowMS) {
 				m.close(nowMS, h, h.answered, h.talkMS, false)
 				changed = true
 			}
@@ -171,6 +171,9 @@ func (m *Machine) byHand(nowMS int64, o *Op) (Reply, bool) {
 	}
 	if why := m.hands.timely(nowMS, o.AskedMS); why != "" {
 		return Reply{Why: why}, false
+	}
+	if m.hands.full(nowMS) {
+		return Reply{Why: WhyFull}, false
 	}
 	id, text := o.ID, o.Text
 	pack.Own(&id, &text)

@@ -54,7 +54,7 @@ func check(t testing.TB, m *Machine) {
 	if b := m.Balance(); sum != b.BalanceMicros || held != b.HeldMicros || b.AvailableMicros != sum+b.LimitMicros-held {
 		t.Fatalf("%+v, the movements come to %d, the holds to %d", b, sum, held)
 	}
-	if len(m.leases)+len(m.over) != len(m.holds) || len(m.calls.byID) > MaxEnded || len(m.hands.byID) > MaxHands || len(m.moves)-m.head > MaxMovements {
+	if len(m.leases)+len(m.over) != len(m.holds) || len(m.calls.byID) > 2*m.calls.most || len(m.hands.byID) > 2*m.hands.most || len(m.moves)-m.head > MaxMovements {
 		t.Fatal("a list is not as long as it may be")
 	}
 }
@@ -67,7 +67,9 @@ func settle(id string, talkMS int64) *Op {
 	return &Op{Kind: Settle, ID: id, AskedMS: t0, CallID: "c" + id, To: "4930", Prefix: "49", Terms: &minute, TalkMS: talkMS}
 }
 
-func release(id string) *Op { return &Op{Kind: Release, ID: id, AskedMS: t0, Terms: &minute} }
+func release(id string) *Op {
+	return &Op{Kind: Release, ID: id, AskedMS: t0, CallID: "c" + id, Terms: &minute}
+}
 
 func topup(id string, micros int64) *Op {
 	return &Op{Kind: TopUp, ID: id, AskedMS: t0, Micros: micros, Text: "by hand"}
@@ -151,13 +153,13 @@ func TestMachine_WhatIsForgottenIsNotDoneAgain(t *testing.T) {
 	}
 	m.calls.most = 3
 	for i := range int64(5) {
-		do(t, m, late, &Op{Kind: Settle, ID: fmt.Sprint("n", i), AskedMS: late + 1 + i, Terms: &minute})
+		do(t, m, late+9, &Op{Kind: Settle, ID: fmt.Sprint("n", i), AskedMS: late + 1 + i, Terms: &minute})
 	}
-	if y := do(t, m, late, &Op{Kind: Settle, ID: "n1", AskedMS: late + 2, Terms: &minute}); y.Why != WhyStale || len(m.calls.byID) != 3 {
+	if y := do(t, m, late+9, &Op{Kind: Settle, ID: "n1", AskedMS: late + 2, Terms: &minute}); y.Why != WhyStale || len(m.calls.byID) != 3 {
 		t.Errorf("by number: %+v", y)
 	}
 	for _, o := range []*Op{settle("f", 1), take("f", 0, 60), release("f"), topup("f", 1)} {
-		if o.AskedMS = late + MaxAhead.Milliseconds() + 1; do(t, m, late, o).Why != WhyClock {
+		if o.AskedMS = late + 60_001; do(t, m, late, o).Why != WhyClock {
 			t.Errorf("%s of the future is done", o.Kind)
 		}
 	}

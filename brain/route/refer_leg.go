@@ -32,7 +32,7 @@ func ReferLeg(dir brain.Directory, acct *brain.AccountConfig, req *api.ReferRequ
 	if why = unreachable(dir, acct, &to, from, from.Username); why != "" {
 		return no(why)
 	}
-	return &api.TransferRequest{Token: req.Call, FromUserID: from.ID, Mode: api.TransferBlind,
+	return &api.TransferRequest{Token: req.Call, LegID: req.CallID, FromUserID: from.ID, Mode: api.TransferBlind,
 		Target: api.TransferTarget{Kind: api.TransferNumber, ID: to.user}}, nil
 }
 

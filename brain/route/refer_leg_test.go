@@ -11,7 +11,7 @@ import (
 
 // legRefer is the question about a REFER of whom the media server has called.
 func legRefer(dial, aor, to string) *api.ReferRequest {
-	return &api.ReferRequest{AccountID: "acc_acme", FromUser: "boss", ReferTo: to, Side: api.ReferCallee, Call: "tok", Dial: dial, AOR: aor}
+	return &api.ReferRequest{Origin: api.Origin{CallID: "leg@x"}, AccountID: "acc_acme", FromUser: "boss", ReferTo: to, Side: api.ReferCallee, Call: "tok", Dial: dial, AOR: aor}
 }
 
 func TestReferLeg_AsksForTheTransferOfTheCaller(t *testing.T) {
@@ -37,7 +37,7 @@ func TestReferLeg_AsksForTheTransferOfTheCaller(t *testing.T) {
 	} {
 		ask, refused := ReferLeg(dir, acct, legRefer(row.dial, row.aor, row.to))
 		switch {
-		case row.why == "" && (refused != nil || *ask != api.TransferRequest{Token: "tok", FromUserID: row.from, Mode: api.TransferBlind,
+		case row.why == "" && (refused != nil || *ask != api.TransferRequest{Token: "tok", LegID: "leg@x", FromUserID: row.from, Mode: api.TransferBlind,
 			Target: api.TransferTarget{Kind: api.TransferNumber, ID: row.number}}):
 			t.Errorf("%s at %s to %s: %+v %+v", row.dial, row.aor, row.to, ask, refused)
 		case row.why != "" && (ask != nil || refused.Action != api.ActionReject || refused.SIPCode != 603 || !strings.Contains(refused.Why, row.why)):

@@ -154,8 +154,8 @@ func (e *enqueue) asked(t *turn, in flow.Input) {
 // that he keeps (left).
 func (e *enqueue) agree(t *turn, number string) {
 	w := e.Wish
-	if w.Lapsed { // the place is asked for again first
-		t.note("queue", "he may have lost his place meanwhile, and waits on")
+	if w.Lapsed || e.sends(t) { // the place is asked for again first
+		t.note("queue", "he may have lost his place or be sent elsewhere meanwhile, and waits on")
 		e.Wish = nil
 		e.wait(t)
 		return

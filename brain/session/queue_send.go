@@ -8,12 +8,13 @@ import (
 	"github.com/sipio/sipio/brain/api"
 )
 
-// Send says where the caller goes when his queue tells him to leave by acd.LeftSent. Until then he waits on, and the last
-// word counts.
+// Send says where the caller goes when his queue tells him to leave by acd.LeftSent. Until then he waits on, and no other word
+// is taken.
 type Send struct {
 	EntryID  string            `json:"entry_id,omitempty"` // his place; "" = whichever he was sent from
 	Target   brain.RouteTarget `json:"target"`
 	Withdraw bool              `json:"withdraw,omitempty"` // his queue does not let him go: forget it
+	Look     bool              `json:"look,omitempty"`     // tell alone whether he is there
 }
 
 // Sent is what a Send came to.
@@ -50,22 +51,32 @@ func (t *turn) sendAsked(r *Send) (moved bool) {
 			im.Turn++
 			im.Sent = nil
 		}
-	case !waits:
+	case !waits || r.Look:
 		t.sent = &Sent{Code: brain.ENotFound, Why: "the caller does not wait any more"}
-	default:
+	case was != nil && was.Target == r.Target:
 		t.sent = &Sent{EntryID: r.EntryID}
-		if moved = was == nil || was.Target != r.Target; moved {
-			im.Turn++
-			im.Sent = &destination{EntryID: r.EntryID, Target: r.Target}
-		}
+	case was != nil:
+		t.sent = &Sent{Code: brain.EConflict, Why: "the caller is being sent elsewhere: " + string(was.Target.Kind) + " " + was.Target.ID}
+	case im.App.Enqueue.State != stateWaiting:
+		t.sent = &Sent{Code: brain.EConflict, Why: "the caller has pressed a key, and hears what belongs to it"}
+	default:
+		t.sent, moved = &Sent{EntryID: r.EntryID}, true
+		im.Turn++
+		im.Sent = &destination{EntryID: r.EntryID, Target: r.Target}
 	}
 	return moved
+}
+
+// sends tells whether somebody has said where the caller goes from his place, and he has not gone yet.
+func (e *enqueue) sends(t *turn) bool {
+	to := t.im.Sent
+	return to != nil && !to.Done && to.EntryID == e.Entry
 }
 
 // goes brings the caller where he was sent to.
 func (e *enqueue) goes(t *turn) {
 	im := &t.im
-	if im.Sent == nil || im.Sent.Done || im.Sent.EntryID != e.Entry {
+	if !e.sends(t) {
 		e.fail(t, "nobody has said where the caller is sent to")
 		return
 	}

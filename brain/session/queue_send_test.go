@@ -28,10 +28,13 @@ func TestSend_TheCallerGetsThereWhenHisQueueLetsHimGo(t *testing.T) {
 		"flow/flow_2": api.CommandPlay, "conference/conf_open": api.CommandConference} {
 		s := waiting(t)
 		seq, place := s.last.Seq, s.last.Enqueue.EntryID
-		if first := s.sends(place, "queue/q_tape", false); first.Code != "" || first.Done {
-			t.Fatalf("%s: asked: %+v", target, first)
+		first := s.sends(place, target, false)
+		for range 2 { // by two at once: the first word counts, and the other one's is not taken back with it
+			if other := s.sends(place, "queue/q_tape", false); other.Code != brain.EConflict || other.Done {
+				t.Fatalf("%s: another target: %+v", target, other)
+			}
+			s.sends(place, "queue/q_tape", true)
 		}
-		first := s.sends(place, target, false) // the last word counts
 		if again := s.sends(place, target, false); *again != *first || first.Code != "" || first.Done || s.last.Seq != seq || s.last.Command != api.CommandEnqueue {
 			t.Fatalf("%s: %+v, again %+v, then %s %d", target, first, again, s.last.Command, s.last.Seq)
 		}
@@ -71,6 +74,10 @@ func TestSend_IsNotTaken(t *testing.T) {
 			t.Errorf("place %q: %+v", other, said)
 		}
 	}
+	look := Send{EntryID: place, Target: brain.RouteTarget{Kind: brain.DestUser, ID: "us_2"}, Look: true}
+	if before := string(s.m.image); s.ask(&Request{Send: &look}).Sent.Code != brain.ENotFound || string(s.m.image) != before {
+		t.Error("to look whether he was sent sends him")
+	}
 	s.sends(place, "user/us_2", false)
 	s.sends(place, "user/us_2", true)
 	if r := s.outcome(api.OutcomeExit, exited("sent")); r.Command != api.CommandHangup || left(r) != place+":failed " {
@@ -85,6 +92,65 @@ func TestSend_IsNotTaken(t *testing.T) {
 	s.sends(s.last.Enqueue.EntryID, "user/us_2", false)
 	if r := s.outcome(api.OutcomeAnswered, talked); r.Command != api.CommandHangup || left(r) != place+":answered " {
 		t.Errorf("overtaken by an agent: %+v", r)
+	}
+}
+
+func TestSend_AndACallback(t *testing.T) {
+	// Proves that nobody is sent while he is asked where to be called, nor once he has agreed; and that one who was sent a moment before he
+	// pressed the key is not called back but asks for his place again, which tells him to go.
+	yes := map[string]string{"digits": "1"}
+	s := wishing(t, "1")
+	place := s.last.Entry
+	if said := s.sends(place, "user/us_2", false); said.Code != brain.EConflict {
+		t.Errorf("while he is asked: %+v", said)
+	}
+	if r := s.outcome(api.OutcomeDigits, yes); r.Command != api.CommandPlay {
+		t.Fatalf("he agrees: %+v", r)
+	}
+	if said := s.sends(place, "user/us_2", false); said.Code != brain.EConflict {
+		t.Errorf("once he has agreed: %+v", said)
+	}
+	if r := s.outcome(api.OutcomeDone, nil); of(r) != "queue_callback 102" {
+		t.Errorf("he is called back: %s", of(r))
+	}
+	for _, key := range []string{"0", "1"} {
+		s = newStage(t)
+		s.start("queue/q_call", map[string]string{"caller_number": "102", "direction": "internal"})
+		place = s.outcome(api.OutcomeDone, nil).Entry
+		s.sends(place, "user/us_2", false)
+		r := s.outcome(api.OutcomeDigit, map[string]string{"digit": key})
+		if key == "1" {
+			if said := s.sends(place, "user/us_2", false); said.Code != "" || said.Done {
+				t.Errorf("the same while he is asked: %+v", said)
+			}
+			r = s.outcome(api.OutcomeDigits, yes)
+		}
+		if r.Enqueue == nil || r.Enqueue.EntryID != place || of(r) != "" {
+			t.Fatalf("key %s: he goes on with %s %+v, %s", key, r.Command, r.Enqueue, of(r))
+		}
+		if r := s.ask(&Request{Result: &Result{Turn: r.Turn, Outcome: api.OutcomeExit, Data: exited("sent")}}); r.Command != api.CommandDial {
+			t.Errorf("key %s: his place tells him to go: %+v", key, r)
+		}
+	}
+}
+
+func TestSend_HoldsThroughALapse(t *testing.T) {
+	// Proves that a caller who was sent and whose node was cut off goes there when it comes back, since his place tells him to.
+	s := waiting(t)
+	place, seq := s.last.Enqueue.EntryID, s.last.Seq
+	s.sends(place, "user/us_2", false)
+	s.lapse()
+	s.last.Seq = seq
+	q := s.question("", nil)
+	q.Start = &api.FlowStart{TargetKind: "queue", TargetID: "q_sales", Channel: "ch-1"}
+	if r := s.ask(&Request{Flow: q}); r.Enqueue == nil || r.Enqueue.EntryID != place {
+		t.Fatalf("revived: %+v", r)
+	}
+	if r := s.ask(&Request{Result: &Result{Turn: s.last.Turn, Outcome: api.OutcomeExit, Data: exited("sent")}}); r.Command != api.CommandDial {
+		t.Errorf("his place tells him to go: %+v", r)
+	}
+	if said := s.sends(place, "user/us_2", false); !said.Done {
+		t.Errorf("the same again: %+v", said)
 	}
 }
 

@@ -37,6 +37,9 @@ func (b *queueBooks) takeKeep(op *queueOp, s *seen) {
 	case e.talk != nil:
 		b.refused(v, s, acd.WhyLost)
 		return
+	case e.state == entryLeaving && e.leaving == acd.LeftSent:
+		b.refused(v, s, acd.WhyLeaving)
+		return
 	case !b.queues[e.QueueID].known:
 		if v.Granted {
 			b.wrong("%s keeps a place in a queue that is not there", e.EntryID)

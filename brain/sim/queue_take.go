@@ -105,6 +105,8 @@ func (b *queueBooks) takeLeave(op *queueOp, s *seen) {
 	switch {
 	case e.connected != 0:
 		r.Outcome, r.UserID, r.WrapUpMS = acd.LeftAnswered, e.user, q.WrapUpMS
+	case e.state == entryLeaving && e.leaving == acd.LeftSent && (outcome == acd.LeftAnswered || outcome == acd.LeftFailed):
+		r.Outcome = acd.LeftSent
 	case outcome == acd.LeftAnswered:
 		r.Outcome = acd.LeftFailed
 	default:

@@ -56,7 +56,7 @@ func TestRefer_OfALegIsCarriedOut(t *testing.T) {
 			t.Errorf("%v: %d %s, asked %+v", row.form, w.Code, w.Body, h.asked)
 			continue
 		}
-		if want := (api.TransferRequest{Token: "t", FromUserID: "us_1001", Target: api.TransferTarget{Kind: api.TransferNumber, ID: "1002"}, Mode: api.TransferBlind}); row.asks && h.asked[0] != want {
+		if want := (api.TransferRequest{Token: "t", LegID: "c", FromUserID: "us_1001", Target: api.TransferTarget{Kind: api.TransferNumber, ID: "1002"}, Mode: api.TransferBlind}); row.asks && h.asked[0] != want {
 			t.Errorf("asked for %+v", h.asked[0])
 		}
 		if row.code != 200 {

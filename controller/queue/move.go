@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/sipio/sipio/brain"
@@ -55,8 +56,8 @@ func (q *Queues) Move(ctx context.Context, accountID string, req *api.MoveReques
 }
 
 // Send ends the waiting of a caller and has his call go elsewhere. His session is told first where: it goes there once his node has
-// heard from the desk that he leaves, which the desk repeats until he has. Errors are as those of Move, and EInvalid for a target
-// that is none.
+// heard from the desk that he leaves, which the desk repeats until he has. It is asked again then: of two who send him to different
+// targets one is refused. Errors are as those of Move, and EInvalid for a target that is none.
 func (q *Queues) Send(ctx context.Context, accountID string, req *api.SendRequest) (reply api.SendReply, err error) {
 	acct, err := q.account(accountID)
 	if err != nil {
@@ -87,25 +88,36 @@ func (q *Queues) Send(ctx context.Context, accountID string, req *api.SendReques
 		return reply, err
 	}
 	if !v.Granted {
-		ask.Withdraw = true // best effort: without the desk's word it goes nowhere
-		if _, err := q.step(ctx, accountID, c.Token, ask); err != nil {
-			q.log.Debug("a send that the desk refused is not taken back", "account", accountID, "entry", c.EntryID, "err", err)
-		}
+		q.withdraw(ctx, accountID, c.Token, ask, v.Why)
 		return reply, denied(c.EntryID, v.Why)
+	}
+	if _, err = q.step(ctx, accountID, c.Token, ask); err != nil {
+		return reply, err
 	}
 	return sendReply(c.EntryID, c.Token, target), nil
 }
 
+// withdraw takes a send back from the session when its caller stays where he is. Best effort: without the desk's word it goes nowhere.
+func (q *Queues) withdraw(ctx context.Context, accountID, token string, ask session.Send, why string) {
+	if why != acd.WhyLost && why != acd.WhyHungUp {
+		return
+	}
+	ask.Withdraw = true
+	if _, err := q.step(ctx, accountID, token, ask); err != nil {
+		q.log.Debug("a send that the desk refused is not taken back", "account", accountID, "entry", ask.EntryID, "err", err)
+	}
+}
+
 // sentBefore answers a send again whose caller has left by it; otherwise by the error that he is in no queue.
 func (q *Queues) sentBefore(ctx context.Context, accountID string, req *api.SendRequest, target brain.RouteTarget, none error) (api.SendReply, error) {
-	token := req.Token
-	if token == "" {
-		token = session.EntryToken(req.EntryID)
-	}
-	if token == "" {
+	token, err := q.sentBy(ctx, accountID, req)
+	switch {
+	case err != nil:
+		return api.SendReply{}, err
+	case token == "":
 		return api.SendReply{}, none
 	}
-	said, err := q.step(ctx, accountID, token, session.Send{EntryID: req.EntryID, Target: target})
+	said, err := q.step(ctx, accountID, token, session.Send{EntryID: req.EntryID, Target: target, Look: true})
 	switch {
 	case brain.CodeOf(err) == brain.ENotFound, err == nil && !said.Done:
 		return api.SendReply{}, none
@@ -113,6 +125,19 @@ func (q *Queues) sentBefore(ctx context.Context, accountID string, req *api.Send
 		return api.SendReply{}, err
 	}
 	return sendReply(said.EntryID, token, target), nil
+}
+
+// sentBy names the call that was sent. Who was called back has left by another one than asked for his place: the desk knows it.
+func (q *Queues) sentBy(ctx context.Context, accountID string, req *api.SendRequest) (token string, err error) {
+	if req.EntryID == "" {
+		return req.Token, nil
+	}
+	reply, err := q.desks.Do(ctx, accountID, acd.AppendSent(nil, req.EntryID))
+	if err != nil {
+		return "", err
+	}
+	v, err := acd.ReadVerdict(reply)
+	return cmp.Or(v.Token, req.Token, session.EntryToken(req.EntryID)), err
 }
 
 func sendReply(entryID, token string, target brain.RouteTarget) api.SendReply {

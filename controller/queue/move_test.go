@@ -14,8 +14,10 @@ import (
 type book struct {
 	asked []string
 	says  session.Sent
-	none  bool // there is no session
+	then  *session.Sent // what it says from the second question on; nil = the same
+	none  bool          // there is no session
 	fail  error
+	hook  func() // what happens when it is asked
 }
 
 func (b *book) Step(_ context.Context, _, token string, req *session.Request) (session.Reply, error) {
@@ -23,11 +25,20 @@ func (b *book) Step(_ context.Context, _, token string, req *session.Request) (s
 	if req.Send.Withdraw {
 		what += " withdrawn"
 	}
+	if req.Send.Look {
+		what += " looked up"
+	}
 	b.asked = append(b.asked, what)
 	if b.none || b.fail != nil {
 		return session.Reply{Unknown: b.none}, b.fail
 	}
+	if b.hook != nil {
+		b.hook()
+	}
 	said := b.says
+	if b.then != nil && len(b.asked) > 1 {
+		said = *b.then
+	}
 	return session.Reply{Sent: &said}, nil
 }
 
@@ -108,7 +119,7 @@ func TestSend_TheSessionIsToldBeforeTheQueue(t *testing.T) {
 		if token != "" {
 			entry = ""
 		}
-		if reply, fault := send(entry, token, "user", "us_3"); fault != "" || reply != want || b.was() != "toke2-1 e2-1 user/us_3" || d.was() != "send" {
+		if reply, fault := send(entry, token, "user", "us_3"); fault != "" || reply != want || b.was() != "toke2-1 e2-1 user/us_3; toke2-1 e2-1 user/us_3" || d.was() != "send" {
 			t.Fatalf("%+v %s", reply, fault)
 		}
 	}
@@ -117,9 +128,13 @@ func TestSend_TheSessionIsToldBeforeTheQueue(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.says = session.Sent{EntryID: "e2-1", Done: true}
-	want.Token = "e2" // a session is named by its places
-	if reply, fault := send("e2-1", "", "user", "us_3"); fault != "" || reply != want || b.was() != "e2 e2-1 user/us_3" {
+	if reply, fault := send("e2-1", "", "user", "us_3"); fault != "" || reply != want || b.was() != "toke2-1 e2-1 user/us_3 looked up" {
 		t.Errorf("he is there: %+v %s", reply, fault)
+	}
+	want.EntryID, want.Token = "e9-1", "e9" // the desk knows it no more: a session is named by its places
+	b.says.EntryID = "e9-1"
+	if reply, fault := send("e9-1", "", "user", "us_3"); fault != "" || reply != want || b.was() != "e9 e9-1 user/us_3 looked up" {
+		t.Errorf("he is there for long: %+v %s", reply, fault)
 	}
 	b.says = session.Sent{Code: brain.ENotFound}
 	if _, fault := send("e2-1", "", "user", "us_3"); !strings.HasPrefix(fault, string(brain.ENotFound)+`: there is no caller "e2-1"`) {
@@ -136,9 +151,12 @@ func TestSend_IsRefused(t *testing.T) {
 	}
 	for _, row := range [][4]string{{"e1-1", "user", "us_9", string(brain.ENotFound)}, {"e1-1", "pstn", "+49", string(brain.EInvalid)},
 		{"e1-1", "queue", "q_1", string(brain.EConflict)}, {"nobody", "user", "us_3", string(brain.ENotFound)}} {
-		if got := send(row[0], row[1], row[2]); !strings.HasPrefix(got, row[3]) || b.was() != "" || d.was() != "" {
+		if got := send(row[0], row[1], row[2]); !strings.HasPrefix(got, row[3]) || b.was() != "" {
 			t.Errorf("%v: %s", row, got)
 		}
+	}
+	if d.was() != "send" { // whether nobody has left so, and by which call
+		t.Error("what the desk was asked")
 	}
 	for _, says := range []session.Sent{{Code: brain.ENotFound, Why: "over"}, {Code: brain.EConflict, Why: "elsewhere"}} {
 		if b.says = says; send("e1-1", "user", "us_3") != string(says.Code)+": "+says.Why || d.was() != "" {
@@ -160,6 +178,20 @@ func TestSend_IsRefused(t *testing.T) {
 	if err != nil || states[0].Entries[0].State != "offering" {
 		t.Fatalf("%+v %v", states, err)
 	}
+	b.then = &session.Sent{Code: brain.EConflict, Why: "elsewhere"}
+	if got := send("e2-1", "user", "us_3"); got != string(brain.EConflict)+": elsewhere" || b.was() != "toke2-1 e2-1 user/us_3; toke2-1 e2-1 user/us_3" {
+		t.Errorf("another one sends him meanwhile: %s", got)
+	}
+	b.then = nil
+	b.hook = func() {
+		if err := q.Leave(t.Context(), "acc_1", "e3-1", "toke3-1", "abandoned"); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := send("e3-1", "user", "us_3"); !strings.HasPrefix(got, string(brain.ENotFound)) || b.was() != "toke3-1 e3-1 user/us_3" {
+		t.Errorf("he hangs up meanwhile: %s", got)
+	}
+	b.hook = nil
 	offers, _, err := q.Join(t.Context(), "acc_1", anna("e1-1"))
 	if err != nil || len(offers.Offers) != 1 {
 		t.Fatalf("%+v %v", offers, err)

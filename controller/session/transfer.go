@@ -63,7 +63,7 @@ func (t *Transfers) Blind(ctx context.Context, accountID string, req *api.Transf
 		return reply, err
 	}
 	if now.Transfer.Seq != 0 {
-		if err := t.part(ctx, accountID, &now, ask); err != nil {
+		if err := t.part(ctx, accountID, &now, ask, req.LegID); err != nil {
 			return reply, err
 		}
 	}
@@ -102,6 +102,7 @@ func (t *Transfers) step(ctx context.Context, accountID, token string, req *sess
 var remedies = map[string]string{
 	api.NobodyTalks: "transfer him when somebody has answered him",
 	api.NobodyAsked: "ask somebody first, with mode attended",
+	api.AskedGone:   "mode attended once more rings him again",
 	api.NotAnswered: "mode attended again says how far that is, cancel lets him go",
 }
 
@@ -164,13 +165,13 @@ func (t *Transfers) serves(ctx context.Context, accountID, userID, entryID strin
 }
 
 // part has the node hang the other side up. A node that finds nobody there has parted nobody: the session is told to
-// forget the transfer. When the node does not say, it may have done it: then the session keeps it for its time.
-func (t *Transfers) part(ctx context.Context, accountID string, now *session.Reply, ask session.Transfer) error {
+// forget the transfer. legID is of who must be hung up, if not of anybody whom the caller talks to. When the node does not say, it may have done it: then the session keeps it for its time.
+func (t *Transfers) part(ctx context.Context, accountID string, now *session.Reply, ask session.Transfer, legID string) error {
 	n := t.Directory().NodeByName(now.Node)
 	if n == nil {
 		return t.withdraw(ctx, accountID, now.Token, ask, "node "+now.Node+" of the call is not registered")
 	}
-	done, err := t.push(ctx, n, api.Op{Kind: api.OpTransfer, Token: now.Token, Seq: now.Transfer.Seq})
+	done, err := t.push(ctx, n, api.Op{Kind: api.OpTransfer, Token: now.Token, Seq: now.Transfer.Seq, LegID: legID})
 	switch {
 	case brain.CodeOf(err) == brain.EInvalid:
 		return t.withdraw(ctx, accountID, now.Token, ask, err.Error())

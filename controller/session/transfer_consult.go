@@ -11,7 +11,7 @@ import (
 )
 
 // refusals of a node are conflicts: asked again it says the same until somebody does something.
-var refusals = []string{api.NobodyTalks, api.NobodyAsked, api.AskedAlready, api.NotAnswered}
+var refusals = []string{api.NobodyTalks, api.NobodyAsked, api.AskedAlready, api.NotAnswered, api.AskedGone}
 
 // Attended does one step of an attended transfer: every mode of a request but blind. An error is as with Blind; the session keeps
 // nothing, so that after brain.EUnavailable the same request is safe, and says how far it is.
@@ -57,7 +57,7 @@ func (t *Transfers) carry(ctx context.Context, acct *brain.AccountConfig, from *
 	case api.TransferCancel:
 		op.Kind = api.OpReturn
 	case api.TransferComplete:
-		op.Kind, op.Asked = api.OpTransfer, true
+		op.Kind = api.OpComplete
 	default:
 		return "", brain.Errorf(brain.EInvalid, "there is no mode %q", ask.Mode)
 	}

@@ -72,7 +72,7 @@ func TestTransfers_EachStepIsAnOrder(t *testing.T) {
 	before := len(a.desk.owner.journal)
 	for mode, want := range map[string]api.Op{
 		api.TransferAttended: {Kind: api.OpConsult}, api.TransferThreeWay: {Kind: api.OpThreeWay}, api.TransferCancel: {Kind: api.OpReturn},
-		api.TransferComplete: {Kind: api.OpTransfer, Asked: true},
+		api.TransferComplete: {Kind: api.OpComplete},
 	} {
 		a.ops = nil
 		reply, err := a.asks(t, mode)
@@ -83,7 +83,7 @@ func TestTransfers_EachStepIsAnOrder(t *testing.T) {
 			t.Fatalf("%s: ordered %+v", mode, a.ops)
 		}
 		op := a.ops[1]
-		if op.Kind != want.Kind || op.Asked != want.Asked || op.Token != "t" || op.Seq != 1 || (op.Consult != nil) != (mode == api.TransferAttended) {
+		if op.Kind != want.Kind || op.Token != "t" || op.Seq != 1 || (op.Consult != nil) != (mode == api.TransferAttended) {
 			t.Errorf("%s: ordered %+v", mode, op)
 		}
 		if c := op.Consult; c != nil {
@@ -114,6 +114,7 @@ func TestTransfers_WhatTheNodeSaysOfAStep(t *testing.T) {
 		"nobody talks":   {api.NobodyTalks, false, brain.EConflict, "when somebody has answered"},
 		"nobody asked":   {api.NobodyAsked, false, brain.EConflict, "mode attended"},
 		"asked already":  {api.AskedAlready, false, brain.EConflict, "cancel that first"},
+		"asked has gone": {api.AskedGone, false, brain.EConflict, "once more rings him again"},
 		"not answered":   {api.NotAnswered, false, brain.EConflict, "cancel lets him go"},
 		"not this call":  {"no such call on this node", false, brain.EUnavailable, "no such call"},
 		"unreachable":    {brain.Errorf(brain.EUnavailable, "silent"), false, brain.EUnavailable, "silent"},

@@ -80,7 +80,7 @@ func (f *floor) after(t *testing.T) string {
 func TestTransfers_TheSessionIsToldBeforeTheNode(t *testing.T) {
 	// Proves that a transfer by token or Call-ID is journalled and then ordered, under one id when the node does not answer the first time, and
 	// under another when it is asked for again, since a node answers an id alike; that a brain which reads the journal after a kill brings the caller to the target; and that it is done once.
-	for _, req := range []api.TransferRequest{{Token: "t"}, {CallID: "c"}} {
+	for _, req := range []api.TransferRequest{{Token: "t", LegID: "leg@x"}, {CallID: "c"}} {
 		f := newFloor(t, brain.Errorf(brain.EUnavailable, "silent"), "")
 		for range 2 {
 			reply, err := f.blind(t, req)
@@ -89,7 +89,7 @@ func TestTransfers_TheSessionIsToldBeforeTheNode(t *testing.T) {
 			}
 		}
 		for _, op := range f.ops {
-			if op.Kind != api.OpTransfer || op.Token != "t" || op.Seq != 1 {
+			if op.Kind != api.OpTransfer || op.Token != "t" || op.Seq != 1 || op.LegID != req.LegID {
 				t.Errorf("ordered %+v", op)
 			}
 		}

@@ -252,11 +252,18 @@ func (s *survival) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.bundle.Store(b)
+	err = s.save(b, old, got)
+	s.bundle.Store(b) // saved first: what the counters show is there after a crash
+	return err
+}
+
+// save writes the accounts to the file when they have changed, or what is there was confirmed long ago.
+func (s *survival) save(b, old *bundle, accounts []json.RawMessage) error {
+	now := b.confirmedMS
 	if s.cfg.File == "" || slices.Equal(b.tags(), old.tags()) && now-s.savedMS < s.cfg.MaxAge.Milliseconds()/24 {
 		return nil
 	}
-	kept := &keptBundle{ConfirmedMS: now, Realms: map[string]int64{}, Accounts: got}
+	kept := &keptBundle{ConfirmedMS: now, Realms: map[string]int64{}, Accounts: accounts}
 	for realm, seen := range *s.realms.Load() {
 		kept.Realms[realm] = seen.Load()
 	}

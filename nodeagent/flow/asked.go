@@ -2,7 +2,6 @@ package flow
 
 import (
 	"context"
-	"strconv"
 	"sync"
 	"time"
 
@@ -23,7 +22,7 @@ const (
 type asked struct {
 	*spy
 	note consultNote
-	job  *dialing      // nil: he was rung by the process before this one
+	job  *dialing      // nil: nothing is to come of it any more, or the process before this one has rung him
 	rung chan struct{} // closed when somebody has answered, or nobody
 	done chan struct{} // closed when nobody is asked any more
 
@@ -48,6 +47,7 @@ func (c *Calls) claimAsked(a *asked) (first *asked) {
 		return old
 	}
 	c.asked[a.in.uuid] = a
+	delete(c.gone, a.in.uuid)
 	return a
 }
 
@@ -71,29 +71,62 @@ func (a *asked) run(ctx context.Context) {
 	close(a.rung)
 	switch {
 	case job == nil: // let go
-	case job.err != nil && !isDouble(job.err):
+	case isRefusal(job.err) && !isDouble(job.err):
 		a.log.Info("somebody who was asked to take a caller was not reached", "cause", said(job.err))
+	case job.err != nil && !isDouble(job.err): // the connection to FreeSWITCH broke: he may ring on, and answer
+		if !a.lasts(ctx, true) {
+			return
+		}
 	default:
 		a.job = job
-		a.quiet(ctx)
+		rings := a.quiet(ctx) != nil
 		if now := a.heard(); now != mode {
 			if err := a.apply(ctx, now); err != nil {
 				a.log.Warn("who hears whom somebody asks could not be changed", "error", err)
 			}
 		}
-		if !a.lasts(ctx) {
+		if !a.lasts(ctx, rings) {
 			return
 		}
 	}
-	a.back(context.WithoutCancel(ctx))
+	a.ends(ctx)
 }
 
-// resume is run for one who was rung by the process before this one.
+// goesOn begins resume beside the talk, if that is not over.
+func (a *asked) goesOn() bool {
+	close(a.rung)
+	return a.in.begin(a.resume)
+}
+
+// resume is run for one who was rung by the process before this one, or of whom what was begun is not taken back yet.
 func (a *asked) resume(ctx context.Context) {
 	defer a.forget()
-	close(a.rung)
-	if a.lasts(ctx) {
-		a.back(context.WithoutCancel(ctx))
+	if a.lasts(ctx, true) {
+		a.ends(ctx)
+	}
+}
+
+// ends brings the caller back: again and again, until that is done or the talk is over. That the other one has gone by himself is
+// remembered before, for whoever asks how far it is.
+func (a *asked) ends(ctx context.Context) {
+	if !a.stopped() {
+		a.of.rememberGone(a.in.uuid, a.note)
+	}
+	for first := true; ; first = false {
+		err := a.back(context.WithoutCancel(ctx))
+		if err == nil {
+			return
+		}
+		if first {
+			a.log.Warn("a caller may still be on hold", "channel", a.in.uuid, "error", err)
+		}
+		select {
+		case <-time.After(lookEvery):
+		case <-a.leaving:
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -107,11 +140,11 @@ func (a *asked) stopped() bool {
 	}
 }
 
-// lasts waits until he has gone or is let go, which brings the caller back, or until that is not ours to do: false.
-func (a *asked) lasts(ctx context.Context) bool {
+// lasts waits until he has gone or is let go, which brings the caller back, or until that is not ours to do: false. rings says that
+// who asks may hear ringing, which ends when he has answered.
+func (a *asked) lasts(ctx context.Context, rings bool) bool {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	rings := a.job == nil
 	for {
 		select {
 		case <-look.C:
@@ -122,8 +155,7 @@ func (a *asked) lasts(ctx context.Context) bool {
 			case state == "":
 				return true
 			case rings && state != api.ConsultRinging:
-				rings = false
-				a.quiet(ctx)
+				rings = a.quiet(ctx) != nil
 			}
 			if there, err := a.of.exists(ctx, a.in.uuid); err == nil && !there {
 				a.letGo(ctx)
@@ -193,6 +225,13 @@ func (a *asked) hears(music string) {
 	a.note.music = music
 }
 
+// asks is the note of him.
+func (a *asked) asks() consultNote {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.note
+}
+
 // write notes on the caller's channel who is asked, before anything else is done.
 func (a *asked) write(ctx context.Context) error {
 	_, err := a.of.order(ctx, "uuid_setvar "+a.in.uuid+" "+consultVariable+" "+a.note.String())
@@ -200,12 +239,17 @@ func (a *asked) write(ctx context.Context) error {
 }
 
 // quiet ends the ringing that who asks hears.
-func (a *asked) quiet(ctx context.Context) { a.of.undisplace(ctx, a.in.leg, ringBack) }
+func (a *asked) quiet(ctx context.Context) error {
+	return undisplace(ctx, a.of.order, a.in.leg, ringBack)
+}
 
-// back has the caller and who asks hear each other again.
-func (a *asked) back(ctx context.Context) {
-	a.quiet(ctx)
-	a.of.offHold(ctx, a.in.uuid, a.note)
+// back has the caller and who asks hear each other again. After an error one of them may not.
+func (a *asked) back(ctx context.Context) error {
+	err := a.quiet(ctx)
+	if held := offHold(ctx, a.of.order, a.in.uuid, a.note); held != nil {
+		err = held
+	}
+	return err
 }
 
 // joins has all three hear each other.
@@ -217,31 +261,5 @@ func (a *asked) joins(ctx context.Context) error {
 	if err := a.apply(ctx, api.OpBarge); err != nil {
 		return err
 	}
-	a.of.undisplace(ctx, a.in.uuid, music)
-	return nil
-}
-
-// displace has a channel hear a sound over and over in place of whom it talks to, and that one silence; "f": so that a recording
-// has what is heard.
-func (c *Calls) displace(ctx context.Context, channel, sound string, limit time.Duration) error {
-	_, err := c.order(ctx, "uuid_displace "+channel+" start "+sound+" "+strconv.Itoa(int(limit/time.Second))+" fl")
-	return err
-}
-
-// undisplace ends displace, if it is on.
-func (c *Calls) undisplace(ctx context.Context, channel, sound string) {
-	if _, err := c.order(ctx, "uuid_displace "+channel+" stop "+sound); err != nil && !isRefusal(err) {
-		c.log.Warn("a channel may still hear a sound in place of its talk", "channel", channel, "sound", sound, "error", err)
-	}
-}
-
-// offHold takes a caller off hold and forgets who is asked: the last of all that is done, so that it is done again when it failed.
-func (c *Calls) offHold(ctx context.Context, channel string, note consultNote) {
-	_, err := c.order(ctx, "uuid_displace "+channel+" stop "+note.music)
-	if err == nil || isRefusal(err) {
-		_, err = c.order(ctx, "uuid_setvar "+channel+" "+consultVariable)
-	}
-	if err != nil && !isRefusal(err) {
-		c.log.Warn("a caller may still be on hold", "channel", channel, "error", err)
-	}
+	return undisplace(ctx, a.of.order, a.in.uuid, music)
 }

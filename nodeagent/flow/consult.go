@@ -12,10 +12,12 @@ var (
 	errNobodyAsked = errors.New(api.NobodyAsked)
 	errAsked       = errors.New(api.AskedAlready)
 	errUnanswered  = errors.New(api.NotAnswered)
+	errAskedGone   = errors.New(api.AskedGone)
 )
 
 // Consult rings somebody for the other side of a caller's talk, who talks to him while the caller hears music. The same op
-// again tells how far that is. It answers when his phone is about to ring.
+// again tells how far that is: once that he has gone by himself, and after that it rings him anew. It answers when his phone
+// is about to ring.
 func (c *Calls) Consult(ctx context.Context, op api.Op) (api.OpReply, error) {
 	if !wholeConsult(op.Consult) {
 		return api.OpReply{}, errNotWhole
@@ -30,20 +32,30 @@ func (c *Calls) Consult(ctx context.Context, op api.Op) (api.OpReply, error) {
 		return api.OpReply{}, err
 	}
 	if old == nil {
+		if c.hasJustGone(in.uuid, note) {
+			return api.OpReply{}, errAskedGone
+		}
 		a := c.newAsked(in, note)
 		a.out.number, a.out.name = op.Consult.Number, op.Consult.Name
 		if old = c.claimAsked(a); old == a {
 			return a.begin(ctx, op.Consult.Music)
 		}
 	}
-	if old.note.kind != note.kind || old.note.id != note.id || old.note.by != note.by {
+	if !old.note.same(note) {
 		return api.OpReply{}, errAsked
 	}
 	state, err := c.consultState(ctx, old.out.uuid)
-	if state == "" { // FreeSWITCH is about to make his leg
-		state = api.ConsultRinging
+	if err != nil || state != "" {
+		return api.OpReply{State: state}, err
 	}
-	return api.OpReply{State: state}, err
+	switch gone, err := old.hasGone(ctx); {
+	case err != nil:
+		return api.OpReply{}, err
+	case gone:
+		c.hasJustGone(in.uuid, note) // told now
+		return api.OpReply{}, errAskedGone
+	}
+	return api.OpReply{State: api.ConsultRinging}, nil // FreeSWITCH is about to make his leg
 }
 
 // wholeConsult tells that everything is there, and nothing that an order of FreeSWITCH's, or a note, cannot hold.
@@ -67,7 +79,12 @@ func (a *asked) begin(ctx context.Context, music []api.MediaRef) (api.OpReply, e
 		err = errNobodyTalks
 	}
 	if err != nil {
-		a.back(ctx)
+		if a.back(ctx) != nil {
+			a.stop() // nobody was rung
+			if a.goesOn() {
+				return api.OpReply{}, err
+			}
+		}
 		a.forget()
 		return api.OpReply{}, err
 	}
@@ -164,7 +181,7 @@ func (c *Calls) askedBy(ctx context.Context, in talkHere) (*asked, error) {
 	if in.k != nil {
 		in.k.watch(a.out.callID)
 	}
-	if !in.begin(a.resume) {
+	if !a.goesOn() {
 		a.forget()
 		return nil, errNobodyTalks
 	}
@@ -227,14 +244,23 @@ func (k *call) consultEnds(ctx context.Context) {
 		}
 		return
 	}
-	k.mayAsk = false
-	note, ok, err := c.consultOn(ctx, k.uuid)
-	if err != nil || !ok {
+	bounded, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	note, ok := k.asksNow(bounded, a)
+	if !ok {
 		return
 	}
-	c.offHold(ctx, k.uuid, note)
-	state, err := c.consultState(ctx, note.asked)
-	waits := err == nil && (state == api.ConsultTalking || state == api.ConsultJoined)
+	err := insist(bounded, func(ctx context.Context) error { return offHold(ctx, k.api, k.uuid, note) })
+	if err != nil {
+		k.log.Error("a caller may still be on hold", "error", err)
+	}
+	k.mayAsk = err != nil
+	state := ""
+	err = insist(bounded, func(ctx context.Context) (err error) {
+		state, err = c.consultState(ctx, note.asked)
+		return err
+	})
+	waits := err != nil || state == api.ConsultTalking || state == api.ConsultJoined // unknown: if not, the caller is recalled
 	if waits {
 		k.consulted = &note
 	}
@@ -243,11 +269,29 @@ func (k *call) consultEnds(ctx context.Context) {
 		a.leave()
 		select {
 		case <-a.done: // so that nobody takes him for asked in the caller's next talk
-		case <-ctx.Done():
+		case <-bounded.Done():
 		}
 	case a != nil:
 		a.stop()
 	case !waits:
 		c.hangUp(ctx, note.asked, "NORMAL_CLEARING", settledJob)
 	}
+}
+
+// asksNow reads the note of whom somebody asks, over the connection of the call. One that cannot be read is as a has it, if
+// he is known.
+func (k *call) asksNow(ctx context.Context, a *asked) (note consultNote, ok bool) {
+	err := insist(ctx, func(ctx context.Context) (err error) {
+		note, ok, err = k.of.readConsult(ctx, k.api, k.uuid)
+		return err
+	})
+	switch {
+	case err == nil || isRefusal(err):
+		k.mayAsk = false
+		return note, ok
+	case a != nil:
+		return a.asks(), true
+	}
+	k.log.Error("it cannot be read whether a caller is on hold", "error", err)
+	return note, false
 }

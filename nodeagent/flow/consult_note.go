@@ -2,9 +2,11 @@ package flow
 
 import (
 	"context"
+	"maps"
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sipio/sipio/brain/api"
 )
@@ -45,6 +47,11 @@ func parseConsult(text string) (n consultNote, ok bool) {
 	return consultNote{seq, part[1], part[2], part[3], part[4], part[5], part[6]}, err == nil
 }
 
+// same tells whether the same user asks the same one.
+func (n consultNote) same(other consultNote) bool {
+	return n.kind == other.kind && n.id == other.id && n.by == other.by
+}
+
 // data is what the end of the talk tells of him.
 func (n consultNote) data() map[string]string {
 	return map[string]string{api.DataConsulted: n.asked, api.DataConsultedKind: n.kind, api.DataConsultedID: n.id, api.DataConsultedBy: n.by}
@@ -52,7 +59,12 @@ func (n consultNote) data() map[string]string {
 
 // consultOn reads the note of a channel.
 func (c *Calls) consultOn(ctx context.Context, channel string) (n consultNote, ok bool, err error) {
-	text, err := c.variable(ctx, channel, consultVariable)
+	return c.readConsult(ctx, c.order, channel)
+}
+
+// readConsult is consultOn over whatever connection order goes.
+func (c *Calls) readConsult(ctx context.Context, order giveOrder, channel string) (n consultNote, ok bool, err error) {
+	text, err := readVariable(ctx, order, channel, consultVariable)
 	if err != nil || text == "" {
 		return n, false, err
 	}
@@ -61,6 +73,36 @@ func (c *Calls) consultOn(ctx context.Context, channel string) (n consultNote, o
 		c.log.Error("a note of who is asked cannot be read", "channel", channel, "note", text)
 	}
 	return n, ok, nil
+}
+
+// goneFor is how long it is told that somebody who was asked has gone by himself.
+const goneFor = 15 * time.Second
+
+// askedBefore is somebody who was asked and has gone by himself.
+type askedBefore struct {
+	note consultNote
+	at   time.Time
+}
+
+// rememberGone notes that whom somebody asks has gone by himself. What is too old to be told is forgotten.
+func (c *Calls) rememberGone(channel string, note consultNote) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(c.gone, func(_ string, b askedBefore) bool { return now.Sub(b.at) >= goneFor })
+	c.gone[channel] = askedBefore{note, now}
+}
+
+// hasJustGone tells, once, that whom somebody asks in a talk again has gone by himself a moment ago.
+func (c *Calls) hasJustGone(channel string, note consultNote) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b, ok := c.gone[channel]
+	if !ok || b.note.seq != note.seq || !b.note.same(note) || time.Since(b.at) >= goneFor {
+		return false
+	}
+	delete(c.gone, channel)
+	return true
 }
 
 // consultState is how far it is with whom somebody asks: "" = he is not there.

@@ -17,9 +17,9 @@ func (n *queueNode) consult(kind string) (string, error) {
 }
 
 func (n *queueNode) consultTo(kind, id string) (string, error) {
-	op := api.Op{Kind: kind, Token: "tok", Seq: 1, Asked: true}
+	op := api.Op{Kind: kind, Token: "tok", Seq: 1}
 	do := map[string]func(context.Context, api.Op) (api.OpReply, error){
-		api.OpConsult: n.Consult, api.OpThreeWay: n.ThreeWay, api.OpReturn: n.Return, api.OpTransfer: n.Transfer}[kind]
+		api.OpConsult: n.Consult, api.OpThreeWay: n.ThreeWay, api.OpReturn: n.Return, api.OpComplete: n.Complete}[kind]
 	if kind == api.OpConsult {
 		op.Consult = &api.Consult{DestKind: "user", DestID: id, UserID: "us_1", Number: "101", Name: "Ann", Music: refs("hold.wav")}
 	}
@@ -45,7 +45,11 @@ func (n *queueNode) rung() bool { return n.displaced("leg-r1-", ringBack) }
 
 func (n *queueNode) displaced(channel, sound string) bool {
 	on := false
-	for line := range strings.Lines(n.fs.orders()) {
+	orders := n.fs.orders()
+	if line := n.caller(); line != n.fs { // he has come back by it
+		orders += "\n" + line.orders()
+	}
+	for line := range strings.Lines(orders) {
 		if strings.HasPrefix(line, "api uuid_displace "+channel) && strings.Contains(line, sound) {
 			on = strings.Contains(line, " start ")
 		}
@@ -69,7 +73,7 @@ func TestConsult_FromRingingToThree(t *testing.T) {
 		n.talks(func() {
 			n.wantConsult(api.OpThreeWay, "", api.NobodyAsked)
 			n.wantConsult(api.OpReturn, "", api.NobodyAsked)
-			n.wantConsult(api.OpTransfer, "", api.NobodyAsked)
+			n.wantConsult(api.OpComplete, "", api.NobodyAsked)
 			n.wantConsult(api.OpConsult, api.ConsultRinging, "")
 			n.wantHeld(true, true)
 			n.wantOrders("api uuid_media leg-r1-", "api uuid_setvar chan-1 sipio_consult 1|leg-r1-", "api uuid_displace chan-1 start /cache/hold.wav 0 fl",
@@ -77,7 +81,7 @@ func TestConsult_FromRingingToThree(t *testing.T) {
 				"sip_h_X-Sipio-Dial='user/u_2';sip_h_X-Sipio-Call='tok';sip_h_X-Sipio-Account='acc';origination_caller_id_number='101';origination_caller_id_name='Ann'", "eavesdrop:leg-r1-", ",park inline")
 			n.wantConsult(api.OpConsult, api.ConsultRinging, "")
 			n.wantConsult(api.OpThreeWay, "", api.NotAnswered)
-			n.wantConsult(api.OpTransfer, "", api.NotAnswered)
+			n.wantConsult(api.OpComplete, "", api.NotAnswered)
 			if _, err := n.consultTo(api.OpConsult, "u_3"); !errors.Is(err, errAsked) {
 				t.Errorf("somebody else: %v", err)
 			}
@@ -132,7 +136,7 @@ func TestConsult_Ends(t *testing.T) {
 		"the agent hangs up too soon": {ends: func(n *queueNode, _ *fakeSpy) { n.agent("r1").hangsUp() }, killed: true},
 		"the caller hangs up":         {answers: true, ends: func(n *queueNode, _ *fakeSpy) { n.hangsUpNow() }, killed: true},
 		"complete": {answers: true, ends: func(n *queueNode, _ *fakeSpy) {
-			n.wantConsult(api.OpTransfer, "", "")
+			n.wantConsult(api.OpComplete, "", "")
 			if got := n.agent("r1").ended; got != "killed NORMAL_CLEARING" {
 				n.t.Errorf("the agent: %q", got)
 			}
@@ -161,6 +165,10 @@ func TestConsult_Ends(t *testing.T) {
 						n.wantHeld(false, false)
 						if n.brain.outcomes() != "" && strings.Contains(n.brain.outcomes(), "exit") {
 							t.Errorf("the talk has ended: %s", n.brain.outcomes())
+						}
+						if !row.killed { // it is told once
+							n.wantConsult(api.OpConsult, "", api.AskedGone)
+							n.wantHeld(false, false)
 						}
 						n.wantConsult(api.OpConsult, api.ConsultRinging, "") // again
 						n.wantHeld(true, true)
@@ -227,8 +235,10 @@ func TestConsult_Refused(t *testing.T) {
 func TestConsult_OfTheAgentBefore(t *testing.T) {
 	for name, row := range map[string]struct {
 		up   bool
+		gone bool
 		do   func(n *queueNode, p *fakeSpy)
 		held bool
+		rung bool
 		kill bool
 	}{
 		"nothing happens": {up: true, do: func(*queueNode, *fakeSpy) {}, held: true},
@@ -238,22 +248,28 @@ func TestConsult_OfTheAgentBefore(t *testing.T) {
 			time.Sleep(time.Second)
 			n.wantConsult(api.OpThreeWay, api.ConsultJoined, "")
 		}},
-		"is let go":        {up: true, do: func(n *queueNode, _ *fakeSpy) { n.wantConsult(api.OpReturn, "", "") }, kill: true},
-		"the caller went":  {up: true, do: func(n *queueNode, _ *fakeSpy) { n.fs.mu.Lock(); n.fs.gone = true; n.fs.mu.Unlock() }, held: true, kill: true},
-		"is asked for too": {up: true, do: func(n *queueNode, _ *fakeSpy) { n.wantConsult(api.OpConsult, api.ConsultTalking, "") }, held: true},
+		"rings on":                     {do: func(*queueNode, *fakeSpy) {}, held: true, rung: true},
+		"he answers, and the two talk": {do: func(_ *queueNode, p *fakeSpy) { p.answers() }, held: true},
+		"he went before it came":       {up: true, do: func(n *queueNode, _ *fakeSpy) {}, gone: true},
+		"is let go":                    {up: true, do: func(n *queueNode, _ *fakeSpy) { n.wantConsult(api.OpReturn, "", "") }, kill: true},
+		"the caller went":              {up: true, do: func(n *queueNode, _ *fakeSpy) { n.fs.mu.Lock(); n.fs.gone = true; n.fs.mu.Unlock() }, held: true, kill: true},
+		"is asked for too":             {up: true, do: func(n *queueNode, _ *fakeSpy) { n.wantConsult(api.OpConsult, api.ConsultTalking, "") }, held: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				n, g := newGallery(t)
 				n.ctx = t.Context()
 				note := consultNote{seq: 1, leg: "leg-r1-x", asked: "ask-1", kind: "user", id: "u_2", by: "us_1", music: "/cache/hold.wav"}
-				p := &fakeSpy{g: g, uuid: "ask-1", up: row.up, mode: heardBy[api.OpWhisper], result: make(chan error, 1)}
+				p := &fakeSpy{g: g, uuid: "ask-1", up: row.up, gone: row.gone, mode: heardBy[api.OpWhisper], result: make(chan error, 1)}
 				g.spies["ask-1"] = p
 				n.agents["r1"] = &fakeAgent{in: n, uuid: "leg-r1-x", up: true, vars: map[string]string{}}
 				for name, value := range map[string]string{markVariable: "1", lastBridgeTo: "leg-r1-x", consultVariable: note.String(), "sip_h_X-Sipio-Call": "tok", "sip_h_X-Sipio-Account": "acc"} {
 					n.fs.variable(name, value)
 				}
 				n.fs.note("api uuid_displace chan-1 start /cache/hold.wav 0 fl")
+				if !row.up {
+					n.fs.note("api uuid_displace leg-r1-x start " + ringBack + " 40 fl")
+				}
 				n.fs.set("show channels", `{"rows":[{"uuid":"chan-1","direction":"inbound","state":"CS_EXCHANGE_MEDIA"},{"uuid":"ask-1","direction":"outbound","state":"CS_CONSUME_MEDIA"}]}`)
 				if err := n.sweep(n.ctx, time.Now()); err != nil {
 					t.Fatal(err)
@@ -261,8 +277,8 @@ func TestConsult_OfTheAgentBefore(t *testing.T) {
 				time.Sleep(time.Second)
 				row.do(n, p)
 				time.Sleep(time.Second)
-				if n.held() != row.held {
-					t.Errorf("held: %v\n%s", n.held(), n.fs.orders())
+				if n.held() != row.held || n.displaced("leg-r1-x ", ringBack) != row.rung {
+					t.Errorf("held: %v, rung: %v\n%s", n.held(), n.displaced("leg-r1-x ", ringBack), n.fs.orders())
 				}
 				if kill := strings.Contains(n.fs.orders(), "uuid_kill ask-1"); kill != row.kill {
 					t.Errorf("let go: %v\n%s", kill, n.fs.orders())
@@ -271,18 +287,5 @@ func TestConsult_OfTheAgentBefore(t *testing.T) {
 				time.Sleep(2 * time.Second)
 			})
 		})
-	}
-}
-
-// Proves that a note reads as it was written, and that nothing else is taken for one.
-func TestConsultNote(t *testing.T) {
-	note := consultNote{seq: 3, leg: "leg-1", asked: "ask-1", kind: "number", id: "+49301", by: "us_1", music: platformMusic}
-	if got, ok := parseConsult(note.String()); !ok || got != note {
-		t.Errorf("%+v %v", got, ok)
-	}
-	for _, text := range []string{"", "1", "x|leg|ask-1|user|u|us|m", "1|leg|leg-2|user|u|us|m", "1|leg|ask-1|user||us|m", "1|leg|ask-1|user|u|us|m|n", "1|leg|ask-1|us er|u|us|m"} {
-		if got, ok := parseConsult(text); ok {
-			t.Errorf("%q is %+v", text, got)
-		}
 	}
 }

@@ -111,19 +111,20 @@ type Calls struct {
 	rooms rooms
 
 	mu        sync.Mutex
-	live      map[string]*call     // by channel
-	entries   map[string]*entry    // of callers in queues, by id
-	rescinded map[string][]string  // reservations, by the id of a caller who is not here yet
-	legs      map[string]*leg      // of agents, by channel, until they talk
-	spies     map[string]*spy      // supervisors who listen, by channel
-	asked     map[string]*asked    // who is asked to take a caller, by the caller's channel
-	strays    map[string]time.Time // legs of nobody, by channel, since when
-	away      bool                 // the brain could not be told of the calls that live here
-	orphans   map[string]orphan    // by channel
-	parting   map[string]orphan    // by channel: they have ended, and are being told
-	callbacks map[string]*callback // by channel, until they are answered or were in vain
-	back      map[string]bool      // channels of all of them, also of those that have ended
-	waiting   int                  // reports that wait for a brain for long
+	live      map[string]*call       // by channel
+	entries   map[string]*entry      // of callers in queues, by id
+	rescinded map[string][]string    // reservations, by the id of a caller who is not here yet
+	legs      map[string]*leg        // of agents, by channel, until they talk
+	spies     map[string]*spy        // supervisors who listen, by channel
+	asked     map[string]*asked      // who is asked to take a caller, by the caller's channel
+	gone      map[string]askedBefore // who was asked to take a caller and has gone, by the caller's channel
+	strays    map[string]time.Time   // legs of nobody, by channel, since when
+	away      bool                   // the brain could not be told of the calls that live here
+	orphans   map[string]orphan      // by channel
+	parting   map[string]orphan      // by channel: they have ended, and are being told
+	callbacks map[string]*callback   // by channel, until they are answered or were in vain
+	back      map[string]bool        // channels of all of them, also of those that have ended
+	waiting   int                    // reports that wait for a brain for long
 
 	partings sync.WaitGroup // of orphans that have ended
 }
@@ -142,7 +143,7 @@ func New(cfg Config) *Calls {
 	if cfg.SilenceThreshold == 0 {
 		cfg.SilenceThreshold = 200
 	}
-	return &Calls{cfg: cfg, log: cfg.Log, live: map[string]*call{}, entries: map[string]*entry{}, rescinded: map[string][]string{}, legs: map[string]*leg{}, spies: map[string]*spy{}, asked: map[string]*asked{}, strays: map[string]time.Time{}, orphans: map[string]orphan{}, parting: map[string]orphan{}, callbacks: map[string]*callback{}, back: map[string]bool{}, rooms: rooms{byName: map[string]*room{}}}
+	return &Calls{cfg: cfg, log: cfg.Log, live: map[string]*call{}, entries: map[string]*entry{}, rescinded: map[string][]string{}, legs: map[string]*leg{}, spies: map[string]*spy{}, asked: map[string]*asked{}, gone: map[string]askedBefore{}, strays: map[string]time.Time{}, orphans: map[string]orphan{}, parting: map[string]orphan{}, callbacks: map[string]*callback{}, back: map[string]bool{}, rooms: rooms{byName: map[string]*room{}}}
 }
 
 // Count returns how many calls are served.

@@ -223,7 +223,7 @@ func (n *queueNode) comeBack() {
 		line.old = n.caller()
 	}
 	n.fs.mu.Lock()
-	line.vars, line.agents, line.jobs, line.bridge, line.offered = n.fs.vars, n.fs.agents, n.fs.jobs, n.fs.bridge, n.fs.offered
+	line.vars, line.agents, line.jobs, line.bridge, line.offered, line.fails = n.fs.vars, n.fs.agents, n.fs.jobs, n.fs.bridge, n.fs.offered, n.fs.fails
 	line.lasts = n.fs.lasts
 	delete(line.lasts, "playback")
 	more := map[string]string{"Answer-State": "answered", "variable_sipio_begun": n.fs.vars[markVariable], "variable_sipio_consult": n.fs.vars[consultVariable], "variable_sipio_recording": n.fs.vars[recordingVariable]}

@@ -86,6 +86,11 @@ func (g *gallery) API(ctx context.Context, command string) (string, error) {
 	if len(words) < 2 || !(channelRow{UUID: words[1]}).ofOurs() || strings.HasPrefix(words[1], legPrefix) {
 		return g.fakeSwitch.API(ctx, command)
 	}
+	if g.fails != nil {
+		if err := g.fails(command); err != nil {
+			return "", err
+		}
+	}
 	g.note("api " + command)
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -127,11 +127,11 @@ func (s *spy) run(ctx context.Context) {
 	if job == nil {
 		return
 	}
-	if job.err != nil && !isDouble(job.err) {
+	if isRefusal(job.err) && !isDouble(job.err) {
 		s.log.Info("a supervisor was not reached", "cause", said(job.err))
 		return
 	}
-	if now := s.heard(); job.err != nil || now != mode { // of an agent before this one, or changed since
+	if now := s.heard(); job.err != nil || now != mode { // of an agent before this one, or the connection to FreeSWITCH broke; or changed since
 		if err := s.apply(ctx, now); err != nil {
 			s.log.Warn("who hears a supervisor could not be changed", "error", err)
 		}

@@ -266,7 +266,12 @@ func (c *Calls) part(ctx context.Context, uuid string, o orphan) {
 
 // variable reads a variable of a channel, "" when it has none. An error is a channel or a FreeSWITCH that is not there.
 func (c *Calls) variable(ctx context.Context, uuid, name string) (string, error) {
-	value, err := c.order(ctx, "uuid_getvar "+uuid+" "+name)
+	return readVariable(ctx, c.order, uuid, name)
+}
+
+// readVariable is variable over whatever connection order goes.
+func readVariable(ctx context.Context, order giveOrder, uuid, name string) (string, error) {
+	value, err := order(ctx, "uuid_getvar "+uuid+" "+name)
 	switch {
 	case err != nil:
 		return "", err

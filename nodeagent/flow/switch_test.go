@@ -53,6 +53,7 @@ type fakeSwitch struct {
 	jobs      func(command string) (string, error) // originate
 	bridge    func(leg string) (string, error)     // uuid_bridge
 	offered   func(channel string)                 // uuid_media_reneg
+	fails     func(command string) error           // of an order that FreeSWITCH does not carry out
 }
 
 type running struct {
@@ -135,6 +136,11 @@ func (f *fakeSwitch) orders() string {
 func (f *fakeSwitch) Send(_ context.Context, command string) error { f.note(command); return nil }
 
 func (f *fakeSwitch) API(_ context.Context, command string) (string, error) {
+	if f.fails != nil {
+		if err := f.fails(command); err != nil {
+			return "", err
+		}
+	}
 	f.note("api " + command)
 	if reply, ok := f.reply(command); ok {
 		return reply, nil

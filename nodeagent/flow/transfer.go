@@ -13,32 +13,53 @@ var errNobodyTalks = errors.New(api.NobodyTalks)
 // Transfer ends a caller's talk on the other side: that leg is hung up, and the caller comes back as after any talk, for
 // the brain to say where he goes. A talk that goes on without a runner is parted, too. When the other side has gone
 // already, or the caller talks in a later command than the order's, there is nothing to do. Who is asked to take the caller
-// waits for him then; if the order does not say so, he is let go.
+// is let go.
 func (c *Calls) Transfer(ctx context.Context, op api.Op) (api.OpReply, error) {
 	channel, leg, over, err := c.talkIn(ctx, op)
 	if err != nil || over {
 		return api.OpReply{}, err
 	}
-	if op.Asked {
-		if _, err := c.answeredAsked(ctx, op); err != nil {
+	if op.LegID != "" { // of a phone that may be another one's by now, or be asked to take him
+		switch id, err := c.variable(ctx, leg, "sip_call_id"); {
+		case err != nil:
 			return api.OpReply{}, err
-		}
-	} else {
-		c.mu.Lock()
-		a := c.asked[channel]
-		c.mu.Unlock()
-		if a != nil {
-			a.stop()
+		case id != op.LegID:
+			return api.OpReply{}, errNobodyTalks
 		}
 	}
-	_, err = c.order(ctx, "uuid_kill "+leg+" NORMAL_CLEARING")
-	if err == nil || !isRefusal(err) {
+	c.mu.Lock()
+	a := c.asked[channel]
+	c.mu.Unlock()
+	if a != nil {
+		a.stop()
+	}
+	return api.OpReply{}, c.endLeg(ctx, leg)
+}
+
+// Complete is Transfer for a caller whom somebody waits for who was asked.
+func (c *Calls) Complete(ctx context.Context, op api.Op) (api.OpReply, error) {
+	_, leg, over, err := c.talkIn(ctx, op)
+	if err != nil || over {
 		return api.OpReply{}, err
 	}
-	if there, gone := c.exists(ctx, leg); gone == nil && !there {
-		return api.OpReply{}, nil
+	if _, err := c.answeredAsked(ctx, op); errors.Is(err, errNobodyTalks) {
+		return api.OpReply{}, nil // it is over by now
+	} else if err != nil {
+		return api.OpReply{}, err
 	}
-	return api.OpReply{}, err
+	return api.OpReply{}, c.endLeg(ctx, leg)
+}
+
+// endLeg hangs up whom a caller talks to.
+func (c *Calls) endLeg(ctx context.Context, leg string) error {
+	_, err := c.order(ctx, "uuid_kill "+leg+" NORMAL_CLEARING")
+	if err == nil || !isRefusal(err) {
+		return err
+	}
+	if there, gone := c.exists(ctx, leg); gone == nil && !there {
+		return nil
+	}
+	return err
 }
 
 // talkIn finds the caller of an order and the leg to which he talks in its command. over: that leg has gone, or he is in a

@@ -10,11 +10,11 @@ import (
 
 func TestTransfer_PartsWhoTalk(t *testing.T) {
 	// Proves what is ordered of FreeSWITCH in each state of a call: the leg that the caller was connected to last is hung up when it is
-	// there, of a call with a runner as of one that goes on without; nobody is parted who has nobody, and the caller's own channel
-	// is never touched.
+	// there, of a call with a runner as of one that goes on without; nobody is parted who has nobody, or another one than who transfers
+	// by his own key, and the caller's own channel is never touched.
 	for name, row := range map[string]struct {
 		token, leg, exists string
-		begun              string
+		begun, legID       string
 		kill, want         string
 		orphan             bool
 	}{
@@ -24,6 +24,8 @@ func TestTransfer_PartsWhoTalk(t *testing.T) {
 		"nobody answered yet":     {token: "tok", want: api.NobodyTalks},
 		"not in this command":     {token: "tok", begun: "6", leg: "leg-r0-a", exists: "true", want: api.NobodyTalks},
 		"in a later command":      {token: "tok", begun: "8", leg: "leg-r2-a", exists: "true"},
+		"that leg":                {token: "tok", legID: "leg@x", leg: "leg-r1-a", exists: "true", kill: "uuid_kill leg-r1-a NORMAL_CLEARING"},
+		"another leg":             {token: "tok", legID: "asked@x", leg: "leg-r1-a", exists: "true", want: api.NobodyTalks},
 		"another call":            {token: "other", leg: "leg-r1-a", exists: "true", want: "no such call"},
 		"no call":                 {leg: "leg-r1-a", exists: "true", want: "no such call"},
 	} {
@@ -37,9 +39,10 @@ func TestTransfer_PartsWhoTalk(t *testing.T) {
 		if row.leg != "" {
 			n.fs.vars[lastBridgeTo] = row.leg
 		}
+		n.fs.vars["sip_call_id"] = "leg@x"
 		n.fs.set("uuid_exists", row.exists)
 		n.fs.set("uuid_kill", "+OK")
-		_, err := n.Transfer(t.Context(), api.Op{Token: row.token, Seq: 7})
+		_, err := n.Transfer(t.Context(), api.Op{Token: row.token, Seq: 7, LegID: row.legID})
 		if err != nil && !strings.Contains(err.Error(), row.want) || (err == nil) != (row.want == "") {
 			t.Errorf("%s: %v, want %q", name, err, row.want)
 		}

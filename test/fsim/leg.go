@@ -194,7 +194,7 @@ func (l *leg) end() {
 	l.disposition(up, remote)
 	switch {
 	case up && !remote:
-		go l.bye(why)
+		l.s.byes.Go(func() { l.bye(why) })
 	case l.c.inbound && !up:
 		if remote { // sipgo has answered the CANCEL and the INVITE
 			if l.decide() {
@@ -221,7 +221,7 @@ func (l *leg) disposition(up, remote bool) {
 	l.c.set("sip_hangup_disposition", how)
 }
 
-// bye ends an answered call; nobody waits for its answer.
+// bye ends an answered call; only Shutdown waits for its answer.
 func (l *leg) bye(why string) {
 	if l.s.ctx.Err() != nil {
 		return

@@ -52,6 +52,7 @@ type Server struct {
 	sequence  int64
 	listeners map[*control]struct{}
 	clients   sync.WaitGroup
+	byes      sync.WaitGroup // that are not answered yet
 }
 
 // Start opens all sockets and serves until ctx ends or Close. An error says which address or folder is at fault.
@@ -125,6 +126,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		close(s.stopping)
 		told := make(chan struct{})
 		go func() {
+			s.byes.Wait()
 			s.clients.Wait()
 			close(told)
 		}()

@@ -172,6 +172,7 @@ func comesBack(t *testing.T, ctx context.Context, n *lineNode) {
 	}
 	twosome(t, ctx, caller, agent, 620)
 	n.refuses(t, ctx, req, api.TransferComplete, api.NobodyAsked)
+	n.refuses(t, ctx, req, api.TransferAttended, api.AskedGone)
 
 	other = n.asks(t, ctx, req, target)
 	consulting(t, ctx, caller, agent, other)
