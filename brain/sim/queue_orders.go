@@ -239,20 +239,27 @@ func (b *queueBooks) chosen(e *bookEntry, a *bookAgent) {
 }
 
 // circle: what an agent prefers, and who that caller prefers, and so on, comes to no two who prefer each other. Then the
-// caller's choice alone counts.
+// caller's choice alone counts. Where chance chooses among several it may be any of them.
 func (b *queueBooks) circle(a *bookAgent) bool {
-	for range 2 * len(b.staff) {
+	passed, left := map[*bookAgent]bool{}, map[*bookAgent]bool{}
+	var comesBack func(a *bookAgent) bool
+	comesBack = func(a *bookAgent) bool {
+		if passed[a] || left[a] {
+			return !left[a]
+		}
+		passed[a] = true
+		defer func() { left[a] = true }()
 		e := b.bestEntry(a, true)
-		if e == nil || b.queues[e.QueueID].Strategy == acd.RingAll && e.back == nil {
+		if e == nil {
 			return false
 		}
-		best, _ := b.bestAgents(e, b.candidates(e))
-		if slices.Contains(best, a) {
+		best, alone := b.bestAgents(e, b.candidates(e))
+		if b.queues[e.QueueID].Strategy == acd.RingAll && e.back == nil && !alone {
 			return false
 		}
-		a = best[0]
+		return slices.ContainsFunc(best, func(next *bookAgent) bool { return next != a && comesBack(next) })
 	}
-	return true
+	return comesBack(a)
 }
 
 // checkAll: all who should ring together do.

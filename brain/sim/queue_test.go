@@ -11,10 +11,11 @@ import (
 
 var events = flag.Int64("events", 0, "how many ops of desks TestSimQueues plays instead of -seeds; 0 means -seeds")
 
-// Proves that the faults which long runs by hand have found stay mended: each seed was red once.
+// Proves that the faults which long runs by hand have found, of the desk or of its books, stay mended: each seed was red once,
+// in the world as it was then.
 func TestSimQueues_SeedsThatWereRed(t *testing.T) {
-	for _, seed := range []uint64{3132, 1008024} {
-		if _, err := RunQueues(seed, QueueOptions{Calm: true}); err != nil {
+	for seed, world := range map[uint64]QueueOptions{3132: {Calm: true}, 1008024: {Calm: true}, 2149205: {}} {
+		if _, err := RunQueues(seed, world); err != nil {
 			t.Error(err)
 		}
 	}
