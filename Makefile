@@ -52,7 +52,7 @@ fuzz:
 SEEDS ?= 2000
 SEED ?= 1
 sim:
-	go test -count=1 ./brain/sim -run 'TestSim(Queues|Balance)?$$' -seeds $(SEEDS) -seed $(SEED)
+	go test -count=1 ./brain/sim -run 'TestSim(Queues)?$$' -seeds $(SEEDS) -seed $(SEED)
 
 # What it costs that the brain decides; a few minutes, nothing else should run.
 bench-edge: packages
