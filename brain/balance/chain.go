@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 )
@@ -36,7 +37,8 @@ type Pay struct {
 // reserving: End(false, 0), then Next. An order of which nobody knows whether it was given is released too, which
 // also keeps a late copy of it from ever holding money.
 //
-// An end that was told as not answered and then as answered is opened again: the wallets charge what they did not charge.
+// An end that was told as not answered is opened again by any word that the call was answered, of its end or of its talk, which was
+// late: the wallets charge what they did not charge.
 type Chain struct {
 	Pay
 	phase    phase
@@ -61,7 +63,7 @@ const (
 	ending
 )
 
-// Order is an op for the wallet of an account. Kind and Level come back with its answer.
+// Order is an op for the wallet of an account. It comes back with its answer.
 type Order struct {
 	Kind      string
 	Level     int
@@ -150,12 +152,14 @@ func (c *Chain) fewest(sec int64, level int) int64 {
 	return sec
 }
 
-// Heard takes the answer to an order. It tells whether the chain is another: an answer to an order that is not the one of Next
-// is late, and changes nothing.
-func (c *Chain) Heard(kind string, level int, y Reply) bool {
-	if o, some := c.Next(); !some || o.Kind != kind || o.Level != level {
+// Heard takes the answer to an order. It tells whether the chain is another: an answer to an order that is not the one of Next, to
+// the byte, is late and changes nothing. It may be that to a release which did not know of the answer yet.
+func (c *Chain) Heard(o Order, y Reply) bool {
+	next, some := c.Next()
+	if !some || o.Level != next.Level || !bytes.Equal(o.Op, next.Op) {
 		return false
 	}
+	level := o.Level
 	switch c.phase {
 	case reserving:
 		if !y.Done {
@@ -196,19 +200,26 @@ func (c *Chain) Granted() (sec int64, ok bool) {
 func (c *Chain) Refused() string { return c.why }
 
 // Answered tells that the call was answered and has talked for so long, and asks every level to pay for so many seconds in all.
-// It changes nothing before the grant and after the end. Granted tells what came of it.
+// Granted tells what came of it. It changes nothing before the grant, and after an end that was told as answered. One as not may have
+// passed this word by, as when it had to be repeated: then every level is told, and asked for no more seconds.
 func (c *Chain) Answered(talkMS, sec int64) bool {
+	talkMS = min(talkMS, MaxTalkMS)
+	if c.phase == ending && !c.final && (!c.answered || talkMS > c.talkMS) {
+		c.answered, c.talkMS = true, max(c.talkMS, talkMS)
+		c.finish(false, 0)
+		return true
+	}
 	if c.phase != granted && c.phase != extending || c.answered && talkMS <= c.talkMS && sec <= c.want {
 		return false
 	}
 	c.answered = true
-	c.talkMS, c.want = max(c.talkMS, min(talkMS, MaxTalkMS)), max(c.want, min(sec, c.MostSec))
+	c.talkMS, c.want = max(c.talkMS, talkMS), max(c.want, min(sec, c.MostSec))
 	c.phase, c.at = extending, 0
 	return true
 }
 
 // End tells that the call is over, and how long it talked if it is known to have been answered. Not answered means that nobody knows
-// of it: what Answered told counts then. An end that is told again changes nothing, but for one as answered after one as not.
+// of it: what Answered told counts then, or tells yet. An end that is told again changes nothing, but for one as answered after one as not.
 func (c *Chain) End(answered bool, talkMS int64) bool {
 	if c.phase == ending && (!answered || c.final) {
 		return false

@@ -41,11 +41,11 @@ func TestChain_AClockAheadKeepsNoChainForNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !c.Heard(Hold, 0, Reply{Why: WhyClock}) || c.Heard(Release, 0, Reply{Why: WhyFull}) || !c.Heard(Release, 0, Reply{Why: WhyClock}) || !c.Closed() {
+	if !heard(c, Hold, 0, Reply{Why: WhyClock}) || heard(c, Release, 0, Reply{Why: WhyFull}) || !heard(c, Release, 0, Reply{Why: WhyClock}) || !c.Closed() {
 		t.Error("what holds nothing waits, or does not wait for room")
 	}
 	c.End(true, 1000)
-	if c.Heard(Settle, 0, Reply{Why: WhyFull}) || c.Heard(Settle, 0, Reply{Why: WhyClock}) || c.Closed() {
+	if heard(c, Settle, 0, Reply{Why: WhyFull}) || heard(c, Settle, 0, Reply{Why: WhyClock}) || c.Closed() {
 		t.Error("what is to be paid does not wait")
 	}
 }

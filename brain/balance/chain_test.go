@@ -43,6 +43,11 @@ func newShop(t *testing.T, money ...int64) *shop {
 	return s
 }
 
+// heard takes an answer to an order of a kind, as it would be given now.
+func heard(c *Chain, kind string, level int, y Reply) bool {
+	return c.Heard(Order{kind, level, c.Levels[level].AccountID, AppendOp(nil, c.op(kind, level))}, y)
+}
+
 // keep writes the image down.
 func (s *shop) keep() { s.image = s.chain.AppendImage(nil) }
 
@@ -84,7 +89,7 @@ func (s *shop) run() {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		if s.chain.Heard(o.Kind, o.Level, y); s.step() {
+		if s.chain.Heard(o, y); s.step() {
 			continue
 		}
 		s.keep()
@@ -199,7 +204,7 @@ func TestChain_LateWords(t *testing.T) {
 	s.chain.End(false, 0)
 	s.run()
 	s.check(0, false, money...)
-	if !s.chain.End(true, 61_000) || s.chain.Heard(Release, 0, Reply{Done: true}) || s.chain.Heard(Hold, 0, Reply{Done: true}) {
+	if !s.chain.End(true, 61_000) || heard(s.chain, Release, 0, Reply{Done: true}) || heard(s.chain, Hold, 0, Reply{Done: true}) {
 		t.Error("a late answer is taken, or a late end is not")
 	}
 	s.run()
@@ -226,7 +231,7 @@ func TestChain_WhoCannotBeSettledIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.End(true, 1000)
-	if c.Heard(Settle, 0, Reply{Why: WhyClock}) || !c.Heard(Settle, 0, Reply{Why: WhyStale}) || !c.Heard(Settle, 1, Reply{Done: true}) || !c.Heard(Settle, 2, Reply{Done: true}) {
+	if heard(c, Settle, 0, Reply{Why: WhyClock}) || !heard(c, Settle, 0, Reply{Why: WhyStale}) || !heard(c, Settle, 1, Reply{Done: true}) || !heard(c, Settle, 2, Reply{Done: true}) {
 		t.Fatal("an answer is not taken as it should")
 	}
 	if got := fmt.Sprint(c.Unpaid(), c.Closed()); got != "[acc_child] true" {

@@ -234,7 +234,7 @@ func (b *bank) order(c *talk, o balance.Order) {
 // answer takes the answer to an order.
 func (p *purse) answer(c *talk, o balance.Order, y balance.Reply) {
 	ch := p.chains[c.token]
-	if p.down || ch == nil || !ch.Heard(o.Kind, o.Level, y) {
+	if p.down || ch == nil || !ch.Heard(o, y) {
 		return
 	}
 	p.keep(c)
