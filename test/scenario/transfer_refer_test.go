@@ -103,9 +103,28 @@ func keyRecalls(t *testing.T, ctx context.Context, n *lineNode) {
 func keyInGroup(t *testing.T, ctx context.Context, n *lineNode) {
 	first, second := registered(t, n.Edge, "3513", realm("line.test")), registered(t, n.Edge, "3514", realm("line.test"))
 	target := registered(t, n.Edge, "3515", realm("line.test"))
-	stopped := ringing(first)
-	var caller *phone.Call
-	up := takes(t, ctx, second, func() { caller = n.through(t, ctx, "4930593", "4930753") })
+	rings, stopped, answered := make(chan struct{}), make(chan struct{}), make(chan *phone.Call, 1)
+	go func() {
+		in := <-first.Incoming()
+		_ = in.Ring()
+		// Kamailio 5.6 may send no CANCEL to a phone whose 180 comes in the same millisecond as another one's 200: it has
+		// read this one before it has answered a registration.
+		_, _ = first.Register(ctx, time.Minute)
+		close(rings)
+		<-in.Cancelled()
+		close(stopped)
+	}()
+	go func() {
+		in := <-second.Incoming()
+		<-rings
+		c, _ := in.Answer(ctx)
+		answered <- c
+	}()
+	caller := n.through(t, ctx, "4930593", "4930753")
+	up := <-answered
+	if up == nil {
+		t.Fatal("the second phone did not come to answer")
+	}
 	expectStopped(t, stopped)
 	talk(t, ctx, caller, up)
 	codes := make(chan int, 2)
@@ -116,7 +135,8 @@ func keyInGroup(t *testing.T, ctx context.Context, n *lineNode) {
 				codes <- code
 			}()
 		}
-		if a, b := <-codes, <-codes; a != 202 && b != 202 || a != 202 && a != 481 || b != 202 && b != 481 {
+		known := map[int]bool{202: true, 481: true, 503: true} // 503: it could not be said in time what became of it
+		if a, b := <-codes, <-codes; a != 202 && b != 202 || !known[a] || !known[b] {
 			t.Errorf("REFER twice: %d %d", a, b)
 		}
 	})
