@@ -94,7 +94,7 @@ func withinAny(p string, folders ...string) bool {
 // --- who may import what
 
 var (
-	brainLeaves    = []string{"brain/auth", "brain/schedule", "brain/acd", "brain/cac", "brain/flow", "brain/balance", "brain/guard", "brain/stir", "brain/number", "brain/lcr"}
+	brainLeaves    = []string{"brain/auth", "brain/schedule", "brain/acd", "brain/cac", "brain/flow", "brain/balance", "brain/guard", "brain/stir", "brain/number"}
 	brainComposers = []string{"brain/route", "brain/presence", "brain/session"}
 )
 
@@ -158,10 +158,10 @@ func brokenBrainRule(from, to string) string {
 	switch {
 	case from == "brain":
 		return "brain holds the nouns and imports nothing of this module"
-	case from == "brain/pack":
-		return "brain/pack knows bytes and imports nothing of this module"
-	case to == "brain/pack":
-		return "" // the binary form is everybody's
+	case from == "brain/pack" || from == "brain/lcr":
+		return "brain/pack knows bytes, brain/lcr prefixes: they import nothing of this module"
+	case to == "brain/pack" || to == "brain/lcr":
+		return "" // the binary form is everybody's, and so is the table of prefixes
 	case from == "brain/api":
 		return unless(to == "brain", "brain/api imports only brain")
 	case slices.Contains(brainLeaves, from):

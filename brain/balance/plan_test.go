@@ -136,7 +136,6 @@ func BenchmarkPlan(b *testing.B) {
 					b.Fatal("no rate")
 				}
 			}
-			b.ReportMetric(float64(p.Bytes())/float64(n), "bytes/rate")
 		})
 		b.Run(fmt.Sprint("build/", n), func(b *testing.B) {
 			for b.Loop() {
