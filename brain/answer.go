@@ -26,15 +26,15 @@ type DID struct {
 	E164            string   `json:"e164" doc:"the number without +, unique platform-wide"`
 	Label           string   `json:"label,omitempty" doc:"for flows and agents, at most 64 characters"`
 	Status          Status   `json:"status,omitempty" default:"active" enum:"active,disabled,virtual" doc:"disabled: calls are refused; virtual: known as ours, never called from outside"`
-	DestKind        DestKind `json:"dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,hangup" doc:"absent: the account's did_default"`
+	DestKind        DestKind `json:"dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup" doc:"absent: the account's did_default"`
 	DestID          string   `json:"dest_id,omitempty"`
 	DestXform       Vars     `json:"dest_xform,omitempty"`
 	MaxChannels     int      `json:"max_channels,omitempty" minimum:"0" maximum:"100000" doc:"simultaneous calls to it; 0 = no limit"`
 	AllowAnonymous  bool     `json:"allow_anonymous" default:"true" doc:"false: a caller without a number is refused with 433"`
 	ScheduleID      string   `json:"schedule_id,omitempty" doc:"absent: always open"`
-	ClosedDestKind  DestKind `json:"closed_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,hangup"`
+	ClosedDestKind  DestKind `json:"closed_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup"`
 	ClosedDestID    string   `json:"closed_dest_id,omitempty"`
-	HolidayDestKind DestKind `json:"holiday_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,hangup" doc:"absent: as closed"`
+	HolidayDestKind DestKind `json:"holiday_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup" doc:"absent: as closed"`
 	HolidayDestID   string   `json:"holiday_dest_id,omitempty"`
 }
 
@@ -99,16 +99,6 @@ type FlowEdge struct {
 	Source       string `json:"source"`
 	Target       string `json:"target"`
 	SourceHandle string `json:"sourceHandle,omitempty" doc:"the outcome; absent: any that has no edge of its own"`
-}
-
-// SIPTrunk is where calls from the telephone network come from. Calls are known by their source address.
-type SIPTrunk struct {
-	ID          string   `json:"id" readOnly:"true"`
-	AccountID   string   `json:"account_id" readOnly:"true"`
-	Name        string   `json:"name" doc:"unique in the account"`
-	Status      Status   `json:"status,omitempty" default:"active" enum:"active,disabled"`
-	InboundACL  []string `json:"inbound_acl,omitempty" maxItems:"100" doc:"addresses and networks (CIDR) its calls come from; no two trunks share one"`
-	MaxChannels int      `json:"max_channels,omitempty" minimum:"0" maximum:"100000" doc:"simultaneous calls over it; 0 = no limit"`
 }
 
 // Voicemail is a mailbox.
@@ -217,7 +207,6 @@ func (r *Voicemail) ResourceKind() Kind        { return KindVoicemail }
 func (r *Conference) ResourceKind() Kind       { return KindConference }
 func (r *CallFlow) ResourceKind() Kind         { return KindCallFlow }
 func (r *DID) ResourceKind() Kind              { return KindDID }
-func (r *SIPTrunk) ResourceKind() Kind         { return KindSIPTrunk }
 func (r *VoicemailMessage) ResourceKind() Kind { return KindVoicemailMessage }
 
 func (r *TimeSchedule) ResourceID() string     { return r.ID }
@@ -227,7 +216,6 @@ func (r *Voicemail) ResourceID() string        { return r.ID }
 func (r *Conference) ResourceID() string       { return r.ID }
 func (r *CallFlow) ResourceID() string         { return r.ID }
 func (r *DID) ResourceID() string              { return r.ID }
-func (r *SIPTrunk) ResourceID() string         { return r.ID }
 func (r *VoicemailMessage) ResourceID() string { return r.ID }
 
 func (r *TimeSchedule) OwnerID() string     { return r.AccountID }
@@ -237,7 +225,6 @@ func (r *Voicemail) OwnerID() string        { return r.AccountID }
 func (r *Conference) OwnerID() string       { return r.AccountID }
 func (r *CallFlow) OwnerID() string         { return r.AccountID }
 func (r *DID) OwnerID() string              { return r.AccountID }
-func (r *SIPTrunk) OwnerID() string         { return r.AccountID }
 func (r *VoicemailMessage) OwnerID() string { return r.AccountID }
 
 // Dest is where the number leads ("" = the account's DIDDefault), ClosedDest and HolidayDest where it does

@@ -63,6 +63,10 @@ type AccountConfig struct {
 	Schedules           map[string]*TimeSchedule       // by id
 	Flows               map[string]*CallFlow           // by id; the pointer stays the same until the flow is changed
 	Trunks              map[string]*SIPTrunk           // by id
+	Forwards            map[string]*Forward            // by id
+	OutboundRoutes      []*OutboundRoute               // sorted by name; every one, whatever its status
+	Secrets             map[string]*Secret             // by name
+	TrunkByLogin        map[string]*SIPTrunk           // by auth_username: trunks whose calls are known by a digest
 	Voicemails          map[string]*Voicemail          // by id
 	MessagesByVoicemail map[string][]*VoicemailMessage // by voicemail id, sorted by created_ts, then id
 	Conferences         map[string]*Conference         // by id
@@ -92,6 +96,9 @@ type AccountRows struct {
 	Schedules   []TimeSchedule
 	Flows       []*CallFlow // by pointer, so that what is compiled of one can be kept as long as it stays
 	Trunks      []SIPTrunk
+	Routes      []OutboundRoute
+	Forwards    []Forward
+	Secrets     []Secret
 	Voicemails  []Voicemail
 	Messages    []*VoicemailMessage // by pointer: there may be many
 	Conferences []Conference
@@ -165,6 +172,8 @@ func (c *AccountConfig) indexAnswered(rows AccountRows) {
 	}
 	c.Schedules = byID(rows.Schedules)
 	c.Trunks = byID(rows.Trunks)
+	c.Forwards = byID(rows.Forwards)
+	c.indexOutbound(rows)
 	c.Voicemails = byID(rows.Voicemails)
 	c.Conferences = byID(rows.Conferences)
 	c.MediaFiles = byID(rows.MediaFiles)
@@ -181,6 +190,24 @@ func (c *AccountConfig) indexAnswered(rows AccountRows) {
 		slices.SortFunc(list, func(a, b *VoicemailMessage) int {
 			return cmp.Or(cmp.Compare(a.CreatedTS, b.CreatedTS), cmp.Compare(a.ID, b.ID))
 		})
+	}
+}
+
+// indexOutbound indexes what calls to outside need.
+func (c *AccountConfig) indexOutbound(rows AccountRows) {
+	for i := range rows.Routes {
+		c.OutboundRoutes = append(c.OutboundRoutes, &rows.Routes[i])
+	}
+	slices.SortFunc(c.OutboundRoutes, func(a, b *OutboundRoute) int { return cmp.Compare(a.Name, b.Name) })
+	c.TrunkByLogin = make(map[string]*SIPTrunk)
+	for _, t := range c.Trunks {
+		if t.InboundAuth == InboundDigest || t.InboundAuth == InboundRegister {
+			c.TrunkByLogin[t.AuthUsername] = t
+		}
+	}
+	c.Secrets = make(map[string]*Secret, len(rows.Secrets))
+	for i := range rows.Secrets {
+		c.Secrets[rows.Secrets[i].Name] = &rows.Secrets[i]
 	}
 }
 

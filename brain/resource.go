@@ -28,7 +28,7 @@ const (
 
 // Kinds lists every kind in the order in which references allow them to be created.
 var Kinds = []Kind{KindAccount, KindSIPDomain, KindNode, KindAPIKey, KindTimeSchedule, KindMediaFile, KindMediaPlaylist, KindVoicemail, KindConference,
-	KindSIPUser, KindSIPDevice, KindRingGroup, KindQueue, KindAgentQueueAssignment, KindInQueueOption, KindCallFlow, KindExtension, KindDID, KindSIPTrunk,
+	KindSIPUser, KindSIPDevice, KindRingGroup, KindQueue, KindAgentQueueAssignment, KindInQueueOption, KindCallFlow, KindExtension, KindDID, KindSecret, KindSIPTrunk, KindOutboundRoute, KindForward,
 	KindCallLimit, KindVoicemailMessage}
 
 // IDPrefix is what an id of the kind begins with, before "_" and a lower-case ULID.
@@ -36,7 +36,7 @@ func (k Kind) IDPrefix() string {
 	return map[Kind]string{KindAccount: "acc", KindSIPDomain: "dom", KindSIPUser: "us", KindSIPDevice: "dev",
 		KindExtension: "ext", KindRingGroup: "rg", KindNode: "node", KindAPIKey: "key", KindCallLimit: "lim",
 		KindTimeSchedule: "sch", KindMediaFile: "media", KindMediaPlaylist: "pl", KindVoicemail: "vm", KindConference: "conf",
-		KindCallFlow: "flow", KindDID: "did", KindSIPTrunk: "tr", KindVoicemailMessage: "msg",
+		KindCallFlow: "flow", KindDID: "did", KindSIPTrunk: "tr", KindOutboundRoute: "route", KindForward: "fwd", KindSecret: "sec", KindVoicemailMessage: "msg",
 		KindQueue: "q", KindAgentQueueAssignment: "aq", KindInQueueOption: "opt"}[k]
 }
 
@@ -155,7 +155,12 @@ type Account struct {
 	AdmissionPolicy AdmissionPolicy `json:"admission_policy,omitempty" default:"local_share" enum:"local_share,closed" doc:"what happens to new calls while nobody owns the account's live state: local_share = each brain admits its share of the limits, closed = refused"`
 
 	VoiceGender        string   `json:"voice_gender,omitempty" default:"male" enum:"male,female" doc:"of the platform's prompts and of spoken text"`
-	DIDDefaultDestKind DestKind `json:"did_default_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,hangup" doc:"where numbers lead that name no target; absent: refused"`
+	DefaultCIDNumber   string   `json:"default_cid_number,omitempty" doc:"E.164 without +, one of the account's numbers: shown in calls to outside for who has no number of his own"`
+	EmergencyRouteID   string   `json:"emergency_route_id,omitempty" doc:"the outbound_route of emergency calls; absent: every one with is_emergency, then the other routes"`
+	EmergencySuspended bool     `json:"emergency_when_suspended" default:"true" doc:"emergency calls go out while the account is suspended"`
+	StirSecretRef      string   `json:"stir_secret_ref,omitempty" doc:"name of the secret with the private key (PEM, P-256) that signs the account's calls; absent: the platform's key"`
+	StirX5U            string   `json:"stir_x5u,omitempty" doc:"https address of its certificate"`
+	DIDDefaultDestKind DestKind `json:"did_default_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup" doc:"where numbers lead that name no target; absent: refused"`
 	DIDDefaultDestID   string   `json:"did_default_dest_id,omitempty"`
 	RecordConsent      bool     `json:"record_consent,omitempty" doc:"calls that are recorded are announced to the caller first"`
 	RecRetentionDays   int      `json:"rec_retention_days,omitempty" minimum:"0" maximum:"36500" doc:"recordings of calls are deleted after so many days; 0 = kept"`
@@ -194,13 +199,15 @@ type SIPUser struct {
 	DND             bool         `json:"dnd,omitempty" doc:"do not disturb: no device is rung, the call goes to fwd_busy or gets 486"`
 	MaxSimultaneous int          `json:"max_simultaneous,omitempty" minimum:"0" maximum:"100000" doc:"simultaneous calls, made and received together; 0 = no limit"`
 
-	FwdAlwaysDestKind   DestKind `json:"fwd_always_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,hangup"`
+	FwdAlwaysDestKind   DestKind `json:"fwd_always_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup"`
 	FwdAlwaysDestID     string   `json:"fwd_always_dest_id,omitempty"`
-	FwdBusyDestKind     DestKind `json:"fwd_busy_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,hangup"`
+	FwdBusyDestKind     DestKind `json:"fwd_busy_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup"`
 	FwdBusyDestID       string   `json:"fwd_busy_dest_id,omitempty"`
-	FwdNoanswerDestKind DestKind `json:"fwd_noanswer_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,hangup"`
+	FwdNoanswerDestKind DestKind `json:"fwd_noanswer_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup"`
 	FwdNoanswerDestID   string   `json:"fwd_noanswer_dest_id,omitempty"`
 
+	OutCIDNumber string       `json:"out_cid_number,omitempty" doc:"E.164 without +, one of the account's numbers: shown in calls to outside"`
+	OutCIDName   string       `json:"out_cid_name,omitempty" doc:"shown with it; at most 64 characters, no control characters"`
 	VoicemailID  string       `json:"voicemail_id,omitempty" doc:"the user's own mailbox: what it listens to, and whose lamp its devices show"`
 	RecordPolicy RecordPolicy `json:"record_policy,omitempty" default:"none" enum:"none,inbound,outbound,all" doc:"which of the user's calls are recorded"`
 
@@ -241,15 +248,15 @@ type Extension struct {
 	ID        string   `json:"id" readOnly:"true"`
 	AccountID string   `json:"account_id" readOnly:"true"`
 	Digits    string   `json:"digits" doc:"1 to 32 of 0-9 * #, unique in the account"`
-	DestKind  DestKind `json:"dest_kind" enum:"flow,user,extension,ring_group,queue,voicemail,conference,hangup"`
+	DestKind  DestKind `json:"dest_kind" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup"`
 	DestID    string   `json:"dest_id,omitempty" doc:"empty for hangup without a code, for the caller's own mailbox (dest_kind voicemail with action=retrieve in dest_xform), and for the caller as an agent (dest_kind queue with action=agent_login, agent_logout, agent_available or agent_break)"`
 	DestXform Vars     `json:"dest_xform,omitempty" doc:"variables for what comes next"`
 	Status    Status   `json:"status,omitempty" default:"active" enum:"active,disabled"`
 
 	ScheduleID      string   `json:"schedule_id,omitempty" doc:"absent: always open"`
-	ClosedDestKind  DestKind `json:"closed_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,hangup"`
+	ClosedDestKind  DestKind `json:"closed_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup"`
 	ClosedDestID    string   `json:"closed_dest_id,omitempty"`
-	HolidayDestKind DestKind `json:"holiday_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,hangup" doc:"absent: as closed"`
+	HolidayDestKind DestKind `json:"holiday_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup" doc:"absent: as closed"`
 	HolidayDestID   string   `json:"holiday_dest_id,omitempty"`
 }
 
@@ -266,7 +273,7 @@ type RingGroup struct {
 	Strategy         RingStrategy      `json:"strategy,omitempty" default:"simultaneous" enum:"simultaneous,sequential"`
 	RingTimeoutSec   int               `json:"ring_timeout_sec,omitempty" default:"25" minimum:"1" maximum:"300" doc:"for sequential: of each member"`
 	Members          []RingGroupMember `json:"members" maxItems:"50"`
-	OverflowDestKind DestKind          `json:"overflow_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,hangup"`
+	OverflowDestKind DestKind          `json:"overflow_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup"`
 	OverflowDestID   string            `json:"overflow_dest_id,omitempty"`
 	ScheduleID       string            `json:"schedule_id,omitempty" doc:"while it is closed nobody is rung and calls go to the overflow; absent: always open"`
 }

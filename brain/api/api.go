@@ -106,6 +106,22 @@ type RouteRequest struct {
 	Asserted  string `json:"asserted,omitempty"`   // trunk: user part of P-Asserted-Identity (RFC 3325), "" = none
 	AccountID string `json:"account_id,omitempty"` // media: the account of the call that this leg belongs to
 	Dial      string `json:"dial,omitempty"`       // media: KIND/ID of whom the leg is for
+
+	Privacy   string `json:"privacy,omitempty"`   // Privacy header (RFC 3323), "" = none
+	Diversion string `json:"diversion,omitempty"` // trunk: topmost Diversion header (RFC 5806), "" = none
+	Diverted  int    `json:"diverted,omitempty"`  // trunk: how many Diversion and History-Info entries it came with
+	Identity  string `json:"identity,omitempty"`  // trunk: topmost Identity header (RFC 8224), "" = none
+	Down      string `json:"down,omitempty"`      // ids of trunks that do not answer this node, separated by commas; the door adds it
+	Via       string `json:"via,omitempty"`       // ID=HOST:PORT of trunks whose registration went there, separated by commas; the door adds it
+
+	// What an earlier directive of the same call led to; all "" in its first question.
+	At         string `json:"at,omitempty"`          // Route.Ask of the step that was reached, or CallInfo.At when a trunk failed
+	FailedCode int    `json:"failed_code,omitempty"` // final response of the trunk's attempt, 408 when it said nothing; 401 and 407 with Challenge
+	Trunk      string `json:"trunk,omitempty"`       // id of the trunk of that attempt
+	Tried      string `json:"tried,omitempty"`       // ids of the trunks tried at At, that one included, separated by commas
+	Challenge  string `json:"challenge,omitempty"`   // WWW- or Proxy-Authenticate headers of 401 and 407, separated by line feeds
+	Answered   int    `json:"answered,omitempty"`    // how many challenges of that trunk have been answered
+	Hops       int    `json:"hops,omitempty"`        // CallInfo.Hops of the last directive
 }
 
 // Peers that the edge knows by their source address and never challenges.
@@ -135,11 +151,16 @@ type Directive struct {
 
 // CallInfo is what the edge remembers of the call as a whole.
 type CallInfo struct {
-	Direction      string `json:"direction"` // internal, in
+	Direction      string `json:"direction"` // internal, in, out
 	From           string `json:"from"`
 	To             string `json:"to"`
 	MaxDurationSec int    `json:"max_duration_sec"`
-	Token          string `json:"token"` // [A-Za-z0-9]: written into Record-Route, names the call in every later message
+	Token          string `json:"token"`                 // [A-Za-z0-9]: written into Record-Route, names the call in every later message
+	At             string `json:"at,omitempty"`          // asked with when a trunk of this directive fails: KIND/ID, [A-Za-z0-9_/+*#.-]
+	Hops           int    `json:"hops,omitempty"`        // how many targets the call has been through
+	Trunk          string `json:"trunk,omitempty"`       // id of the trunk that it goes out over, or came in by
+	Verstat        string `json:"verstat,omitempty"`     // of a caller from outside (3GPP TS 24.229 section 7.2A.20)
+	Attestation    string `json:"attestation,omitempty"` // A, B, C: what was signed, or verified
 }
 
 // Media holds rtpengine's flag strings by what the receiver of an SDP speaks. The edge knows which
@@ -152,7 +173,8 @@ type Media struct {
 
 // Route is one branch. URI is an AOR that the edge looks up in its own location store. Routes with
 // the same Step ring together; the step's timer and exits are those of its first route. A step that
-// fails goes on at Busy or Noanswer, always a higher step; 0 ends the call with 486 or 480.
+// fails goes on at Busy or Noanswer, always a higher step; 0 ends the call with 486 or 480. A step with Ask, or with
+// Trunk, has one route and no exits: what follows is asked with another question, see RouteRequest.At.
 type Route struct {
 	Step       int           `json:"step"`                   // from 1, rising
 	URI        string        `json:"uri"`                    // "" with App and SIPCode
@@ -162,7 +184,21 @@ type Route struct {
 	Busy       int           `json:"busy,omitempty"`         // next step after 486, 600 or 603
 	Noanswer   int           `json:"noanswer,omitempty"`     // next step after the timer, no contact, or any other failure
 	SIPCode    int           `json:"sip_code,omitempty"`     // a step of one route without URI: answer this code instead of ringing
+	Ask        string        `json:"ask,omitempty"`          // instead of URI: ask again with this At, then obey that directive
+	Trunk      *RouteTrunk   `json:"trunk,omitempty"`        // URI is final and goes to a trunk
 	Headers    *RouteHeaders `json:"headers,omitempty"`
+}
+
+// RouteTrunk is how a call goes out. A final response other than 2xx is told in another question.
+type RouteTrunk struct {
+	ID      string    `json:"id"`
+	DstURI  string    `json:"dst_uri,omitempty"` // next hop; "" = by URI
+	Lookup  string    `json:"lookup,omitempty"`  // instead: AOR of a peer that registers here; URI's user is then what it is called with
+	FrTimer int       `json:"fr_timer"`          // milliseconds without any response
+	ToTrunk string    `json:"to_trunk"`          // rtpengine's flags of an offer to it
+	Headers string    `json:"headers,omitempty"` // whole header lines for this attempt alone, each ended by CRLF
+	From    *NameAddr `json:"from,omitempty"`    // From of this attempt
+	Answer  string    `json:"answer,omitempty"`  // Authorization or Proxy-Authorization line of this attempt, ended by CRLF: the request repeats one that was challenged
 }
 
 // RouteHeaders are changes to the request, as in Kamailio's rtjson.
@@ -204,6 +240,7 @@ type Event struct {
 	From      string `json:"from,omitempty"`
 	To        string `json:"to,omitempty"`
 	SIPCode   int    `json:"sip_code,omitempty"`
+	Trunk     string `json:"trunk,omitempty"` // dialog events: id of the trunk that the call goes out over, or came in by
 	Count     int    `json:"count,omitempty"` // events that this one stands for; 0 means 1
 }
 
