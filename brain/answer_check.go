@@ -19,7 +19,6 @@ const (
 	maxGraphEdges   = 2000
 	maxGraphBytes   = 256 << 10 // texts of one graph together
 	maxGraphDepth   = 32
-	maxACL          = 100
 	maxMediaIDs     = 200
 	maxQuotaMB      = 10_000
 	maxMessageSec   = 3600
@@ -32,7 +31,7 @@ const (
 	maxPINDigits    = 12
 )
 
-// answered checks the kinds that stand in answer.go.
+// answered checks the kinds that stand in answer.go and trunk.go.
 func (c *checker) answered(r Resource) {
 	switch r := r.(type) {
 	case *DID:
@@ -45,6 +44,13 @@ func (c *checker) answered(r Resource) {
 		c.graph("graph", &r.Graph)
 	case *SIPTrunk:
 		c.trunk(r)
+	case *OutboundRoute:
+		c.outboundRoute(r)
+	case *Forward:
+		c.forward(r)
+	case *Secret:
+		c.name("name", r.Name)
+		c.sealed("sealed", r.Sealed)
 	case *Voicemail:
 		c.voicemail(r)
 	case *VoicemailMessage:
@@ -68,9 +74,10 @@ func (c *checker) answered(r Resource) {
 }
 
 func (c *checker) did(r *DID) {
-	if len(r.E164) < minNumberDigits || len(r.E164) > maxNumberDigits || !only(r.E164, isDigit) || r.E164[0] == '0' {
-		c.add("e164", "must be %d to %d digits with the country code in front, without +, not %s", minNumberDigits, maxNumberDigits, quote(r.E164))
+	if r.E164 == "" {
+		c.add("e164", "is required")
 	}
+	c.e164("e164", r.E164)
 	c.text("label", r.Label)
 	oneOf(c, "status", r.Status, StatusActive, StatusDisabled, StatusVirtual)
 	c.destWith("", r.Dest(), r.DestXform)
@@ -197,25 +204,6 @@ func (c *checker) graph(path string, g *FlowGraph) {
 	if total > maxGraphBytes {
 		c.add(path, "has %d bytes, more than %d", total, maxGraphBytes)
 	}
-}
-
-// trunk looks at the form of the networks only; what they are, and that no two trunks share one, the store checks.
-func (c *checker) trunk(r *SIPTrunk) {
-	c.name("name", r.Name)
-	oneOf(c, "status", r.Status, StatusActive, StatusDisabled)
-	if len(r.InboundACL) > maxACL {
-		c.add("inbound_acl", "at most %d, not %d", maxACL, len(r.InboundACL))
-	}
-	for i, a := range r.InboundACL[:min(len(r.InboundACL), maxACL)] {
-		if a == "" || len(a) > maxNameRunes || !only(a, isNetworkByte) {
-			c.add(fmt.Sprintf("inbound_acl[%d]", i), "must be an address or a network such as 192.0.2.0/24, not %s", quote(a))
-		}
-	}
-	between(c, "max_channels", r.MaxChannels, 0, maxCalls)
-}
-
-func isNetworkByte(b byte) bool {
-	return isDigit(b) || 'a' <= b && b <= 'f' || strings.IndexByte(".:/", b) >= 0
 }
 
 func (c *checker) voicemail(r *Voicemail) {

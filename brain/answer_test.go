@@ -130,7 +130,7 @@ func TestValidateAccount_TellsTheReferencesOfWhatIsAnswered(t *testing.T) {
 		{"msg_1", "voicemail_id", false, func(a *AccountRows) { a.Messages[0].VoicemailID = "vm_9" }},
 		{"sch_2", "name", true, func(a *AccountRows) { a.Schedules = append(a.Schedules, TimeSchedule{ID: "sch_2", Name: "office"}) }},
 		{"flow_2", "name", true, func(a *AccountRows) { a.Flows = append(a.Flows, &CallFlow{ID: "flow_2", Name: "main"}) }},
-		{"tr_2", "name", true, func(a *AccountRows) { a.Trunks = append(a.Trunks, SIPTrunk{ID: "tr_2", Name: "carrier"}) }},
+		{"tr_3", "name", true, func(a *AccountRows) { a.Trunks = append(a.Trunks, SIPTrunk{ID: "tr_3", Name: "carrier"}) }},
 		{"conf_2", "name", true, func(a *AccountRows) { a.Conferences = append(a.Conferences, Conference{ID: "conf_2", Name: "room"}) }},
 		{"media_2", "name", true, func(a *AccountRows) { a.MediaFiles = append(a.MediaFiles, MediaFile{ID: "media_2", Name: "hello"}) }},
 		{"pl_2", "name", true, func(a *AccountRows) { a.Playlists = append(a.Playlists, MediaPlaylist{ID: "pl_2", Name: "songs"}) }},

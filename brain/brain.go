@@ -65,6 +65,7 @@ type AccountConfig struct {
 	Trunks              map[string]*SIPTrunk           // by id
 	Forwards            map[string]*Forward            // by id
 	OutboundRoutes      []*OutboundRoute               // sorted by name; every one, whatever its status
+	RoutesByPrefix      map[string][]*OutboundRoute    // by match_prefix, sorted by name: those that are not for emergency numbers
 	Secrets             map[string]*Secret             // by name
 	TrunkByLogin        map[string]*SIPTrunk           // by auth_username: trunks whose calls are known by a digest
 	Voicemails          map[string]*Voicemail          // by id
@@ -199,6 +200,12 @@ func (c *AccountConfig) indexOutbound(rows AccountRows) {
 		c.OutboundRoutes = append(c.OutboundRoutes, &rows.Routes[i])
 	}
 	slices.SortFunc(c.OutboundRoutes, func(a, b *OutboundRoute) int { return cmp.Compare(a.Name, b.Name) })
+	c.RoutesByPrefix = make(map[string][]*OutboundRoute, len(c.OutboundRoutes))
+	for _, r := range c.OutboundRoutes {
+		if !r.IsEmergency {
+			c.RoutesByPrefix[r.MatchPrefix] = append(c.RoutesByPrefix[r.MatchPrefix], r)
+		}
+	}
 	c.TrunkByLogin = make(map[string]*SIPTrunk)
 	for _, t := range c.Trunks {
 		if t.InboundAuth == InboundDigest || t.InboundAuth == InboundRegister {

@@ -55,6 +55,7 @@ func ValidateAccount(rows AccountRows) []RowError {
 	}
 	v.checkAnswered(rows, names)
 	v.checkQueues(rows, names)
+	v.checkOutbound(rows, names)
 	v.checkLimits(rows, names)
 	return v.errs
 }
@@ -79,6 +80,8 @@ func (v *accountChecker) index(rows AccountRows) {
 	known(v, rows.Voicemails)
 	known(v, rows.Conferences)
 	known(v, rows.Queues)
+	known(v, rows.Routes)
+	known(v, rows.Forwards)
 	v.ids[KindCallFlow] = make(map[string]bool, len(rows.Flows))
 	for _, f := range rows.Flows {
 		v.ids[KindCallFlow][f.ID] = true
@@ -132,7 +135,7 @@ func (v *accountChecker) checkLimits(rows AccountRows, names *nameSet) {
 
 // destKindOf says which resources a route target of a kind names; hangup names none.
 var destKindOf = map[DestKind]Kind{DestUser: KindSIPUser, DestExtension: KindExtension, DestRingGroup: KindRingGroup,
-	DestFlow: KindCallFlow, DestQueue: KindQueue, DestVoicemail: KindVoicemail, DestConference: KindConference}
+	DestFlow: KindCallFlow, DestQueue: KindQueue, DestVoicemail: KindVoicemail, DestConference: KindConference, DestForward: KindForward}
 
 // ResourceKind is the kind of resource that a target of this kind names, "" for hangup and for none.
 func (k DestKind) ResourceKind() Kind { return destKindOf[k] }
@@ -194,9 +197,6 @@ func (v *accountChecker) checkAnswered(rows AccountRows, names *nameSet) {
 		names.once(d, "e164", d.E164)
 		v.target(d, "dest_id", d.Dest())
 		v.hours(d, d.ScheduleID, d.ClosedDest(), d.HolidayDest())
-	}
-	for i := range rows.Trunks {
-		names.once(&rows.Trunks[i], "name", rows.Trunks[i].Name)
 	}
 	for _, m := range rows.Messages {
 		v.find(m, "voicemail_id", KindVoicemail, m.VoicemailID)

@@ -4,8 +4,6 @@ import (
 	"crypto/md5"
 	"crypto/sha256"
 	"encoding/hex"
-	"maps"
-	"slices"
 	"strings"
 )
 
@@ -34,6 +32,14 @@ const (
 	defaultCallbackWindowSec   = 4 * 3600
 	defaultTierLevel           = 1
 	defaultMode                = "static"
+
+	defaultExpireSec         = 3600
+	defaultOptionsPingSec    = 30
+	defaultSilentMS          = 4000
+	defaultStir              = "off"
+	defaultProvider          = "generic"
+	defaultOutboundStrategy  = "priority"
+	defaultForwardTimeoutSec = 30
 )
 
 // NewResource returns a resource of the kind with every field at its default, nil for an unknown
@@ -43,7 +49,7 @@ func NewResource(k Kind) Resource {
 	var r Resource
 	switch k {
 	case KindAccount:
-		r = &Account{}
+		r = &Account{EmergencySuspended: true}
 	case KindSIPDomain:
 		r = &SIPDomain{}
 	case KindSIPUser:
@@ -67,7 +73,13 @@ func NewResource(k Kind) Resource {
 	case KindCallFlow:
 		r = &CallFlow{}
 	case KindSIPTrunk:
-		r = &SIPTrunk{}
+		r = &SIPTrunk{OptionsPingSec: defaultOptionsPingSec}
+	case KindOutboundRoute:
+		r = &OutboundRoute{}
+	case KindForward:
+		r = &Forward{}
+	case KindSecret:
+		r = &Secret{}
 	case KindVoicemail:
 		r = &Voicemail{}
 	case KindVoicemailMessage:
@@ -92,8 +104,9 @@ func NewResource(k Kind) Resource {
 }
 
 // ApplyDefaults fills the fields whose zero value is not legal, and gives domains, countries and empty lists their
-// one spelling, so that equal resources compare equal. It leaves RingOnFork, Weight, Hard, AllowAnonymous and
-// AnnounceIntervalSec alone: false and 0 mean something there, their defaults come from NewResource only.
+// one spelling, so that equal resources compare equal. It leaves RingOnFork, Weight, Hard, AllowAnonymous,
+// AnnounceIntervalSec, EmergencySuspended and OptionsPingSec alone: false and 0 mean something there, their defaults
+// come from NewResource only.
 func ApplyDefaults(r Resource) {
 	switch r := r.(type) {
 	case *Account:
@@ -164,10 +177,14 @@ func answeredDefaults(r Resource) {
 		r.Graph.normalize()
 		r.LiveGraph.normalize()
 	case *SIPTrunk:
+		trunkDefaults(r)
+	case *OutboundRoute:
 		fill(&r.Status, StatusActive)
-		if len(r.InboundACL) == 0 {
-			r.InboundACL = nil
-		}
+		fill(&r.Strategy, defaultOutboundStrategy)
+		r.Trunks = noneOrSome(r.Trunks)
+	case *Forward:
+		fill(&r.TimeoutSec, defaultForwardTimeoutSec)
+		fill(&r.CIDMode, CIDPassthrough)
 	case *Voicemail:
 		fill(&r.QuotaMB, defaultQuotaMB)
 		fill(&r.MaxMessageSec, defaultMaxMessageSec)
@@ -178,6 +195,30 @@ func answeredDefaults(r Resource) {
 			r.MediaIDs = []string{}
 		}
 	}
+}
+
+func trunkDefaults(t *SIPTrunk) {
+	fill(&t.Status, StatusActive)
+	fill(&t.Direction, TrunkInbound)
+	fill(&t.Role, RoleCarrier)
+	fill(&t.Provider, defaultProvider)
+	fill(&t.InboundAuth, InboundIP)
+	fill(&t.Transport, defaultTransport)
+	fill(&t.ExpireSec, defaultExpireSec)
+	fill(&t.NumberFormat, FormatPlus)
+	fill(&t.SRTP, SRTPOff)
+	fill(&t.SilentMS, defaultSilentMS)
+	fill(&t.Stir, defaultStir)
+	t.Proxy, t.FromDomain = strings.ToLower(t.Proxy), strings.ToLower(t.FromDomain)
+	t.InboundACL, t.Codecs, t.FailCodes = noneOrSome(t.InboundACL), noneOrSome(t.Codecs), noneOrSome(t.FailCodes)
+}
+
+// noneOrSome makes nil of an empty list, as it is read back.
+func noneOrSome[T any](list []T) []T {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
 }
 
 func queueDefaults(q *Queue) {
@@ -216,104 +257,4 @@ func (d *SIPDevice) SealPassword() {
 	secret := []byte(d.AuthUsername + ":" + strings.ToLower(d.Realm) + ":" + d.Password)
 	m, s := md5.Sum(secret), sha256.Sum256(secret)
 	d.HA1MD5, d.HA1SHA256, d.Password = hex.EncodeToString(m[:]), hex.EncodeToString(s[:]), ""
-}
-
-// Clone returns a deep copy of a resource, which its holder may change.
-func Clone(r Resource) Resource {
-	switch r := r.(type) {
-	case *Account:
-		c := *r
-		if r.ParentID != nil {
-			parent := *r.ParentID
-			c.ParentID = &parent
-		}
-		return &c
-	case *SIPDomain:
-		c := *r
-		return &c
-	case *SIPUser:
-		c := *r
-		c.Skills = maps.Clone(r.Skills)
-		return &c
-	case *SIPDevice:
-		c := *r
-		return &c
-	case *Extension:
-		c := *r
-		c.DestXform = maps.Clone(r.DestXform)
-		return &c
-	case *RingGroup:
-		c := *r
-		c.Members = slices.Clone(r.Members)
-		return &c
-	case *Node:
-		c := *r
-		c.SIPAddresses = slices.Clone(r.SIPAddresses)
-		return &c
-	case *APIKey:
-		c := *r
-		c.Scopes = slices.Clone(r.Scopes)
-		return &c
-	case *CallLimit:
-		c := *r
-		return &c
-	}
-	return cloneAnswered(r)
-}
-
-func cloneAnswered(r Resource) Resource {
-	switch r := r.(type) {
-	case *DID:
-		c := *r
-		c.DestXform = maps.Clone(r.DestXform)
-		return &c
-	case *TimeSchedule:
-		c := *r
-		c.Rules = slices.Clone(r.Rules)
-		return &c
-	case *CallFlow:
-		c := *r
-		c.Graph, c.LiveGraph = r.Graph.Clone(), r.LiveGraph.Clone()
-		return &c
-	case *SIPTrunk:
-		c := *r
-		c.InboundACL = slices.Clone(r.InboundACL)
-		return &c
-	case *Voicemail:
-		c := *r
-		return &c
-	case *VoicemailMessage:
-		c := *r
-		return &c
-	case *Conference:
-		c := *r
-		return &c
-	case *MediaFile:
-		c := *r
-		return &c
-	case *MediaPlaylist:
-		c := *r
-		c.MediaIDs = slices.Clone(r.MediaIDs)
-		return &c
-	case *Queue:
-		c := *r
-		c.MaxQueued, c.EWTThresholdSec = cloneNumber(r.MaxQueued), cloneNumber(r.EWTThresholdSec)
-		c.SkillRelax = slices.Clone(r.SkillRelax)
-		return &c
-	case *AgentQueueAssignment:
-		c := *r
-		return &c
-	case *InQueueOption:
-		c := *r
-		return &c
-	}
-	return nil
-}
-
-func cloneNumber(n *int) *int {
-	if n == nil {
-		return nil
-	}
-	c := *n
-	return &c
 }

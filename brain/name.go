@@ -30,6 +30,12 @@ func NameOf(r Resource) string {
 		return r.Name
 	case *SIPTrunk:
 		return r.Name
+	case *OutboundRoute:
+		return r.Name
+	case *Forward:
+		return r.Name
+	case *Secret:
+		return r.Name
 	case *Voicemail:
 		return r.Name
 	case *Conference:

@@ -1,5 +1,7 @@
 package brain
 
+import "fmt"
+
 // Redacted is a copy of the device without its credentials: what may be shown or logged.
 func (d *SIPDevice) Redacted() *SIPDevice {
 	shown := *d
@@ -21,6 +23,13 @@ func (c *Conference) Redacted() *Conference {
 	return &shown
 }
 
+// Redacted is a copy of the secret without its value, sealed or not: what may be shown or logged.
+func (s *Secret) Redacted() *Secret {
+	shown := *s
+	shown.Value, shown.Sealed = "", ""
+	return &shown
+}
+
 // Redact returns a resource as it may be shown or logged: a copy without secrets when it has any. The hash
 // of an API key is not in its JSON and stays.
 func Redact(r Resource) Resource {
@@ -31,8 +40,21 @@ func Redact(r Resource) Resource {
 		return r.Redacted()
 	case *Conference:
 		return r.Redacted()
+	case *Secret:
+		return r.Redacted()
 	}
 	return r
+}
+
+// maxSecretBytes bounds the value of a secret: a private key with its certificates, not a file.
+const maxSecretBytes = 16384
+
+// CheckSecretValue says what is wrong with a value as somebody gives it, "" when nothing is.
+func CheckSecretValue(value string) string {
+	if value == "" || len(value) > maxSecretBytes {
+		return fmt.Sprintf("must be 1 to %d bytes, not %d", maxSecretBytes, len(value))
+	}
+	return ""
 }
 
 // TwoSecrets says what is wrong with an input that gives a secret and what is made of it: one of them would
@@ -42,6 +64,10 @@ func TwoSecrets(r Resource) *FieldError {
 	case *SIPDevice:
 		if r.Password != "" && (r.HA1MD5 != "" || r.HA1SHA256 != "") {
 			return &FieldError{Path: "password", Text: "give either the password or its digests"}
+		}
+	case *Secret:
+		if r.Value != "" && r.Sealed != "" {
+			return &FieldError{Path: "value", Text: "give either the value or what it was sealed to"}
 		}
 	case *Voicemail:
 		if r.PIN != "" && r.PINHash != "" {

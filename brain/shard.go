@@ -14,10 +14,11 @@ func ShardOf(accountID string) int {
 	return int(h % Shards)
 }
 
-// Marks in the ids of live objects that are a part of an account: ACCOUNT/call/TOKEN, ACCOUNT/locks.
+// Marks in the ids of live objects that are a part of an account: ACCOUNT/call/TOKEN, ACCOUNT/locks, ACCOUNT/wallet.
 const (
-	callMark = "/call/"
-	lockMark = "/locks"
+	callMark   = "/call/"
+	lockMark   = "/locks"
+	walletMark = "/wallet"
 )
 
 // CallObject is the live object of a call that the platform answers.
@@ -25,6 +26,9 @@ func CallObject(accountID, token string) string { return accountID + callMark + 
 
 // LocksObject is the live object that counts the wrong PINs of an account.
 func LocksObject(accountID string) string { return accountID + lockMark }
+
+// WalletObject is the live object that is the wallet of an account.
+func WalletObject(accountID string) string { return accountID + walletMark }
 
 // IsCallObject tells whether a live object is a call that the platform answers, and of which account.
 func IsCallObject(id string) (accountID string, ok bool) {
@@ -37,6 +41,12 @@ func IsLocksObject(id string) bool {
 	return strings.HasPrefix(id, accountPrefix) && strings.HasSuffix(id, lockMark) && strings.Count(id, "/") == 1
 }
 
+// IsWalletObject tells whether a live object is a wallet, and of which account.
+func IsWalletObject(id string) (accountID string, ok bool) {
+	accountID, ok = strings.CutSuffix(id, walletMark)
+	return accountID, ok && strings.HasPrefix(id, accountPrefix) && strings.Count(id, "/") == 1
+}
+
 const accountPrefix = "acc_"
 
 // ShardOfObject is the shard of a live object: that of its account when it is a part of one, else that of its own id.
@@ -46,6 +56,9 @@ func ShardOfObject(id string) int {
 	}
 	if IsLocksObject(id) {
 		return ShardOf(strings.TrimSuffix(id, lockMark))
+	}
+	if accountID, ok := IsWalletObject(id); ok {
+		return ShardOf(accountID)
 	}
 	return ShardOf(id)
 }

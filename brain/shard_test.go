@@ -12,6 +12,9 @@ func TestShardOfObject_PartsOfAnAccountAreInItsShard(t *testing.T) {
 				t.Errorf("%q is of account %q %v, in shard %d; want %d", id, got, ok, ShardOfObject(id), ShardOf(account))
 			}
 		}
+		if got, ok := IsWalletObject(WalletObject(account)); !ok || got != account || ShardOfObject(WalletObject(account)) != ShardOf(account) {
+			t.Errorf("the wallet of account %q is not in its shard", account)
+		}
 		if id := LocksObject(account); !IsLocksObject(id) || ShardOfObject(id) != ShardOf(account) {
 			t.Errorf("%q is in shard %d; want %d", id, ShardOfObject(id), ShardOf(account))
 		}

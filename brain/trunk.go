@@ -54,6 +54,15 @@ const (
 func (t *SIPTrunk) In() bool  { return t.Status == StatusActive && t.Direction != TrunkOutbound }
 func (t *SIPTrunk) Out() bool { return t.Status == StatusActive && t.Direction != TrunkInbound }
 
+// TrunkAOR is the address-of-record of a trunk that registers here: its auth_username in the account's primary domain,
+// whichever domain its digest is of. "" when it does not register, or the account has no domain.
+func (c *AccountConfig) TrunkAOR(t *SIPTrunk) string {
+	if t.InboundAuth != InboundRegister || t.AuthUsername == "" || c.PrimaryDomain == "" {
+		return ""
+	}
+	return "sip:" + t.AuthUsername + "@" + c.PrimaryDomain
+}
+
 // TrunkRole says who is at the other end.
 type TrunkRole string
 

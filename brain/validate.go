@@ -33,7 +33,7 @@ const (
 )
 
 // destKinds lists what a route target may point at.
-var destKinds = []DestKind{DestFlow, DestUser, DestExtension, DestRingGroup, DestQueue, DestVoicemail, DestConference, DestHangup}
+var destKinds = []DestKind{DestFlow, DestUser, DestExtension, DestRingGroup, DestQueue, DestVoicemail, DestConference, DestForward, DestHangup}
 
 // Validate checks the fields of one resource by themselves: required, enums, ranges, lengths,
 // characters. References are ValidateAccount's. Call it after ApplyDefaults and SealPassword; ids
@@ -96,6 +96,9 @@ func (c *checker) account(r *Account) {
 	between(c, "max_dialer", r.MaxDialer, 0, maxCalls)
 	oneOf(c, "admission_policy", r.AdmissionPolicy, AdmissionLocalShare, AdmissionClosed)
 	oneOf(c, "voice_gender", r.VoiceGender, "male", "female")
+	c.e164("default_cid_number", r.DefaultCIDNumber)
+	c.idOrNone("emergency_route_id", r.EmergencyRouteID)
+	c.stir(r)
 	c.dest("did_default_", r.DIDDefault())
 	between(c, "rec_retention_days", r.RecRetentionDays, 0, maxRetentionDays)
 }
@@ -110,6 +113,8 @@ func (c *checker) sipUser(r *SIPUser) {
 	c.dest("fwd_always_", r.FwdAlways())
 	c.dest("fwd_busy_", r.FwdBusy())
 	c.dest("fwd_noanswer_", r.FwdNoanswer())
+	c.e164("out_cid_number", r.OutCIDNumber)
+	c.text("out_cid_name", r.OutCIDName)
 	c.idOrNone("voicemail_id", r.VoicemailID)
 	oneOf(c, "record_policy", r.RecordPolicy, RecordNone, RecordInbound, RecordOutbound, RecordAll)
 	c.skills("skills", r.Skills)

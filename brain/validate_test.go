@@ -20,9 +20,9 @@ const phc = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y
 // valid returns a resource of each kind that has nothing wrong with it.
 func valid() map[Kind]Resource {
 	list := map[Kind]Resource{
-		KindAccount:   &Account{Name: "Acme & Söhne"},
+		KindAccount:   &Account{Name: "Acme & Söhne", DefaultCIDNumber: "4930", EmergencyRouteID: "route_1", StirSecretRef: "key", StirX5U: "https://acme.test/cert.pem"},
 		KindSIPDomain: &SIPDomain{Domain: "acme.test"},
-		KindSIPUser:   &SIPUser{Username: "1001", DisplayName: "Zoë 日本", FwdBusyDestKind: "hangup", FwdAlwaysDestKind: "user", FwdAlwaysDestID: "us_1", IsAgent: true, Skills: Skills{"french": 1, "_a.b-c": 5}},
+		KindSIPUser:   &SIPUser{Username: "1001", DisplayName: "Zoë 日本", FwdBusyDestKind: "hangup", FwdAlwaysDestKind: "user", FwdAlwaysDestID: "us_1", OutCIDNumber: "4930", OutCIDName: "Söhne", IsAgent: true, Skills: Skills{"french": 1, "_a.b-c": 5}},
 		KindSIPDevice: &SIPDevice{UserID: "us_1", AuthUsername: "a.b_c+d-e", Realm: "acme.test", Password: "päss word"},
 		KindExtension: &Extension{Digits: "*98#", DestKind: "hangup", DestID: "699"},
 		KindRingGroup: &RingGroup{Name: "sales", Members: []RingGroupMember{{UserID: "us_1", Order: 1000}}},
@@ -40,7 +40,13 @@ func valid() map[Kind]Resource {
 			Edges: []FlowEdge{{Source: "a", Target: "a"}}}},
 		KindDID: &DID{E164: "493012345", Label: "Vertrieb Süd", DestKind: DestVoicemail, DestXform: Vars{"action": "retrieve", "_x1": ""}, ScheduleID: "sch_1",
 			ClosedDestKind: DestFlow, ClosedDestID: "flow_1", HolidayDestKind: DestHangup},
-		KindSIPTrunk: &SIPTrunk{Name: "carrier", InboundACL: []string{"192.0.2.0/24", "2001:db8::1"}, MaxChannels: 30},
+		KindSIPTrunk: &SIPTrunk{Name: "carrier", InboundACL: []string{"192.0.2.0/24", "2001:db8::1"}, MaxChannels: 30, Direction: TrunkBoth, InboundAuth: InboundDigest,
+			Proxy: "Carrier.test:5060", AuthUsername: "a@b;c=d", AuthSecretRef: "pass word", Realm: "Acme Telecom", FromDomain: "Acme.test", FromUser: "a.b_c~d!e*f+g=h&i-1", Subaccount: "acme-1",
+			CIDNumber: "4930", Strip: 15, Prefix: "00*#+", MaxCPS: 10_000, Codecs: []string{"PCMA", "telephone-event"}, FailCodes: []int{300, 699}, DoRegister: true},
+		KindOutboundRoute: &OutboundRoute{Name: "all", MatchPrefix: "491234567890123", Strip: 2, Prefix: "0", ScheduleID: "sch_1",
+			Trunks: []OutboundChoice{{TrunkID: "tr_1", Priority: 1000, Weight: 1000, CostMicros: 1 << 40}, {TrunkID: "tr_2"}}},
+		KindForward: &Forward{Name: "mobile", Number: "+49 (171) 1-2/3.4*#", CIDMode: CIDCustom, CIDNumber: "4930", OverflowDestKind: DestForward, OverflowDestID: "fwd_2"},
+		KindSecret:  &Secret{Name: "pass word", Sealed: "YWJj+/=="},
 		KindQueue: &Queue{Name: "support", Strategy: "ring_all", MaxQueued: new(int), EWTThresholdSec: number(300), StickySec: 31_536_000, Language: "de-DE", MOHMode: "file", MOHMediaID: "media_1",
 			SkillRelax: []SkillRelax{{AfterSec: 30, LowerBy: 1}, {AfterSec: 60, Skill: "french.v2", Drop: true}}, WhisperMediaID: "media_1", ScheduleID: "sch_1",
 			ClosedDestKind: DestVoicemail, ClosedDestID: "vm_1", TimeoutDestKind: DestQueue, TimeoutDestID: "q_2", EWTDestKind: DestHangup},
@@ -213,10 +219,10 @@ func TestSealPassword_MakesBothDigestsAndForgetsThePassword(t *testing.T) {
 // validAccount is an account without a mistake, with rows of everything.
 func validAccount() AccountRows {
 	return AccountRows{
-		Account: Account{ID: "acc_1", Name: "a"},
+		Account: Account{ID: "acc_1", Name: "a", DefaultCIDNumber: "4933", EmergencyRouteID: "route_2", StirSecretRef: "password"},
 		Domains: []SIPDomain{{ID: "dom_1", Domain: "a.test", IsPrimary: true}, {ID: "dom_2", Domain: "b.test"}},
 		Users: []SIPUser{
-			{ID: "us_1", Username: "1001", FwdBusyDestKind: DestUser, FwdBusyDestID: "us_2", FwdAlwaysDestKind: DestHangup, FwdAlwaysDestID: "486"},
+			{ID: "us_1", Username: "1001", FwdBusyDestKind: DestUser, FwdBusyDestID: "us_2", FwdAlwaysDestKind: DestHangup, FwdAlwaysDestID: "486", OutCIDNumber: "4930"},
 			{ID: "us_2", Username: "1002", FwdNoanswerDestKind: DestRingGroup, FwdNoanswerDestID: "rg_1"},
 		},
 		Devices:    []SIPDevice{{ID: "dev_1", UserID: "us_1", AuthUsername: "x", Realm: "a.test"}, {ID: "dev_2", UserID: "us_1", AuthUsername: "x", Realm: "b.test"}},
@@ -232,9 +238,14 @@ func validAccount() AccountRows {
 		Messages:    []*VoicemailMessage{{ID: "msg_1", VoicemailID: "vm_1"}},
 		Conferences: []Conference{{ID: "conf_1", Name: "room"}},
 		Flows:       []*CallFlow{{ID: "flow_1", Name: "main"}},
-		Trunks:      []SIPTrunk{{ID: "tr_1", Name: "carrier"}},
+		Trunks: []SIPTrunk{{ID: "tr_1", Name: "carrier", Direction: TrunkBoth, InboundAuth: InboundDigest, AuthUsername: "y", AuthSecretRef: "password"},
+			{ID: "tr_2", Name: "cheap", Direction: TrunkOutbound, InboundAuth: InboundIP, AuthUsername: "x"}},
+		Secrets: []Secret{{ID: "sec_1", Name: "password"}},
+		Routes: []OutboundRoute{{ID: "route_1", Name: "all", Trunks: []OutboundChoice{{TrunkID: "tr_2"}, {TrunkID: "tr_1"}}, ScheduleID: "sch_1"},
+			{ID: "route_2", Name: "emergency", IsEmergency: true, Trunks: []OutboundChoice{{TrunkID: "tr_1"}}}},
+		Forwards: []Forward{{ID: "fwd_1", Name: "mobile", OverflowDestKind: DestForward, OverflowDestID: "fwd_2"}, {ID: "fwd_2", Name: "home", OverflowDestKind: DestUser, OverflowDestID: "us_1"}},
 		DIDs: []DID{{ID: "did_1", E164: "4930", DestKind: DestFlow, DestID: "flow_1", ScheduleID: "sch_1", ClosedDestKind: DestVoicemail, ClosedDestID: "vm_1",
-			HolidayDestKind: DestConference, HolidayDestID: "conf_1"}, {ID: "did_2", E164: "4931", DestKind: DestVoicemail, DestXform: Vars{"action": "retrieve"}}},
+			HolidayDestKind: DestConference, HolidayDestID: "conf_1"}, {ID: "did_2", E164: "4931", DestKind: DestVoicemail, DestXform: Vars{"action": "retrieve"}}, {ID: "did_3", E164: "4933", Status: StatusVirtual}},
 	}
 }
 

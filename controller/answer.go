@@ -44,7 +44,7 @@ type answering struct {
 
 // openAnswering opens the media store, the speech engine and the mailboxes, and gives sessions their view of the
 // configuration. It goes before the first shard is served.
-func openAnswering(ctx context.Context, cfg Config, store *config.Store, l *live, log *slog.Logger) (_ *answering, err error) {
+func openAnswering(ctx context.Context, cfg Config, store *config.Store, l *live, s *secrets, log *slog.Logger) (_ *answering, err error) {
 	a := &answering{cfg: cfg, log: log, config: store}
 	where := cfg.MediaStore
 	if where == "" {
@@ -64,7 +64,7 @@ func openAnswering(ctx context.Context, cfg Config, store *config.Store, l *live
 	}
 	a.library = media.NewLibrary(a.store, engine)
 	a.library.Log = log
-	outside, err := calls.NewClient(calls.ClientOptions{CAFile: cfg.FlowCAFile, AllowNets: cfg.FlowAllowNets})
+	outside, err := calls.NewClient(calls.ClientOptions{CAFile: cfg.FlowCAFile, AllowNets: cfg.FlowAllowNets, Secret: s.byAccount})
 	if err != nil {
 		return nil, err
 	}

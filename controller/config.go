@@ -38,11 +38,17 @@ type Config struct {
 	SpeechBody      string         // template of what is posted to it; "" = GET
 	SpeechLanguages []string       // that it speaks, as lower-case tags; none = those of the prompts
 	SpeechKeyFile   string         // holds its bearer token; "" = none
-	FlowCAFile      string         // PEM; trusted beside the system's by http steps and notifications
+	FlowCAFile      string         // PEM; trusted beside the system's by http steps, notifications and fetches of certificates
 	FlowAllowNets   []netip.Prefix // private networks that those may reach
 	OpKeyFile       string         // holds the key that node agents want with orders; "" = none is given
+	SecretKeyFile   string         // holds the keys that secrets are sealed with; "" = see openSecrets
 	MailServer      string         // relay for mail of new messages, host:port; "" = no mail
 	MailFrom        string         // its sender
+
+	StirKeyFile   string   // the platform's key that signs calls to outside; "" = none
+	StirX5U       string   // https address of its certificate
+	StirHosts     []string // where certificates of others may be fetched; none = no caller is verified
+	StirRootsFile string   // PEM of the authorities that signers are trusted by; "" = no caller is verified
 
 	LogLevel     slog.Level
 	LogDecisions bool // a line for every decision at info; otherwise they are debug
@@ -118,13 +124,18 @@ func (c *Config) Settings() []Setting {
 		text("speech-body", "template of what is posted to it; empty for GET", &c.SpeechBody),
 		list("speech-languages", "languages that it speaks, as lower-case tags (en, pt-br), comma between; empty for those that there are prompts in", &c.SpeechLanguages),
 		text("speech-key-file", "file of its bearer token", &c.SpeechKeyFile),
-		text("flow-ca-file", "PEM file of authorities that http steps and notifications trust beside the system's", &c.FlowCAFile),
-		{"flow-allow-nets", "private networks that http steps and notifications may reach: CIDRs, comma between", "string",
+		text("flow-ca-file", "PEM file of authorities that http steps, notifications and fetches of certificates trust beside the system's", &c.FlowCAFile),
+		{"flow-allow-nets", "private networks that http steps, notifications and fetches of certificates may reach: CIDRs, comma between", "string",
 			func() string { return joinPrefixes(c.FlowAllowNets) },
 			func(s string) (err error) { c.FlowAllowNets, err = parsePrefixes(s); return err }, ""},
 		text("op-key-file", "file of the key that node agents want with orders (their op-key-file)", &c.OpKeyFile),
+		text("secret-key-file", "file of the keys that the secrets of accounts are sealed with, the same for every brain of a cluster; empty for the systemd credential sipio-secret-key, and without that for secret.key in the data-dir, which a brain that is alone makes", &c.SecretKeyFile),
 		text("mail-server", "relay that takes mail about new voice messages without a password, host:port; empty for no mail", &c.MailServer),
 		text("mail-from", "sender of that mail", &c.MailFrom),
+		text("stir-key-file", "file of the key (PEM, ECDSA on P-256) that signs calls to outside of accounts without a key of their own; read again when it changes", &c.StirKeyFile),
+		text("stir-x5u", "https address of its certificate, where a line x5u: in that file does not say it", &c.StirX5U),
+		list("stir-hosts", "hosts that certificates of callers may be fetched from, comma between, .example.org for all below it; empty: no caller is verified", &c.StirHosts),
+		text("stir-roots-file", "PEM file of the authorities that callers' certificates must lead to; read again when it changes", &c.StirRootsFile),
 		{"log-level", "debug, info, warn or error", "string",
 			func() string { return strings.ToLower(c.LogLevel.String()) },
 			func(s string) error { return c.LogLevel.UnmarshalText([]byte(s)) }, ""},

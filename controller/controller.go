@@ -44,14 +44,22 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	defer store.Close()
 	defer live.close()
+	secrets, err := openSecrets(ctx, cfg, store, log)
+	if err != nil {
+		return err
+	}
 	if err := ensureAdminKey(ctx, store, filepath.Join(cfg.DataDir, adminKeyFile), log); err != nil {
 		return fmt.Errorf("first key: %w", err)
 	}
-	answer, err := openAnswering(ctx, cfg, store, live, log)
+	answer, err := openAnswering(ctx, cfg, store, live, secrets, log)
 	if err != nil {
 		return err
 	}
 	defer answer.close()
+	signatures, err := openStir(&cfg, secrets.password, log)
+	if err != nil {
+		return err
+	}
 	background, stop := context.WithCancel(ctx)
 	defer stop()
 	go follow(background, store, log)
@@ -62,14 +70,17 @@ func Run(ctx context.Context, cfg Config) error {
 	ask := endpoint.New(store, live.presence)
 	ask.Allow, ask.Version, ask.LogDecisions, ask.Log = cfg.AllowPeers, cfg.Version, cfg.LogDecisions, log
 	ask.Done, ask.Operator = ctx.Done(), &operator{cfg.Name, live, store}
-	ask.Nodes, ask.Delivered = answer.nodes, answer.registered
+	ask.Nodes, ask.Delivered, ask.Stir = answer.nodes, answer.registered, signatures
+	ask.Password = secrets.password
 	mux := http.NewServeMux()
 	ask.Register(mux)
 	ask.RegisterFlow(mux, answer.calls)
 	ask.RegisterQueues(mux, answer.queues)
 	ask.RegisterTransfers(mux, answer.transfers)
+	ask.RegisterTrunks(mux, trunks{live.presence})
 	ask.RegisterMedia(mux, answer.store)
 	ask.RegisterContent(mux, content{answer.store, answer.library, store})
+	ask.RegisterSecrets(mux, secrets)
 	go answer.run(background)
 	mux.Handle(v1.Prefix+"/", v1.New(store))
 	return serve(ctx, cfg, log, mux)

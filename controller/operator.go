@@ -9,6 +9,7 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/balance"
 	"github.com/sipio/sipio/brain/presence"
 	"github.com/sipio/sipio/brain/session"
 	"github.com/sipio/sipio/controller/actor"
@@ -97,6 +98,9 @@ func describe(id string, op []byte) (any, error) {
 	}
 	if brain.IsLocksObject(id) {
 		return session.DescribeWrong(op)
+	}
+	if _, ok := brain.IsWalletObject(id); ok {
+		return balance.DescribePayer(op)
 	}
 	return presence.Describe(op)
 }

@@ -24,7 +24,7 @@ func TestStir_CertificatesAreGuardedLikeTheRequestsOfFlows(t *testing.T) {
 	defer func() { net.DefaultResolver = old }()
 	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		near, far := net.Pipe()
-		go answerWithLoopback(far)
+		go answerNames(far, func(string) netip.Addr { return netip.MustParseAddr("127.0.0.1") })
 		return near, nil
 	}}
 	_, refusal := f.Fetch(t.Context(), "https://cr.example.org:8443/x")
@@ -36,8 +36,8 @@ func TestStir_CertificatesAreGuardedLikeTheRequestsOfFlows(t *testing.T) {
 	}
 }
 
-// answerWithLoopback is a name server over a stream that says 127.0.0.1 to every question for an IPv4 address, and nothing else.
-func answerWithLoopback(conn net.Conn) {
+// answerNames is a name server over a stream that says where every name leads, and nothing else.
+func answerNames(conn net.Conn, address func(name string) netip.Addr) {
 	defer conn.Close()
 	for {
 		var size [2]byte
@@ -48,15 +48,17 @@ func answerWithLoopback(conn net.Conn) {
 		if _, err := io.ReadFull(conn, q); err != nil {
 			return
 		}
-		end := 12
+		end, labels := 12, []string(nil)
 		for q[end] != 0 {
+			labels = append(labels, string(q[end+1:end+1+int(q[end])]))
 			end += int(q[end]) + 1
 		}
 		end += 5
 		answer := append([]byte{q[0], q[1], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0}, q[12:end]...)
 		if q[end-3] == 1 { // type A
 			answer[7] = 1
-			answer = append(answer, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1)
+			answer = append(answer, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4)
+			answer = append(answer, address(strings.ToLower(strings.Join(labels, "."))).AsSlice()...)
 		}
 		if _, err := conn.Write(append([]byte{byte(len(answer) >> 8), byte(len(answer))}, answer...)); err != nil {
 			return

@@ -18,6 +18,7 @@ import (
 	"github.com/sipio/sipio/nodeagent/kam"
 	"github.com/sipio/sipio/nodeagent/media"
 	"github.com/sipio/sipio/nodeagent/op"
+	"github.com/sipio/sipio/nodeagent/trunk"
 )
 
 // answering is the part of the agent that drives the node's FreeSWITCH. nil: the node has none.
@@ -223,7 +224,7 @@ func (c channelConn) Follow(ctx context.Context, app, arg, uuid string) error {
 }
 
 // newOps is the handler of the brain's orders.
-func newOps(cfg Config, a *answering, kamailio *kam.Client, log *slog.Logger) (*op.Handler, error) {
+func newOps(cfg Config, a *answering, keeper *trunk.Keeper, kamailio *kam.Client, log *slog.Logger) (*op.Handler, error) {
 	key, err := readKey("op key", cfg.OpKeyFile, CredentialOp)
 	if err != nil {
 		return nil, err
@@ -234,6 +235,9 @@ func newOps(cfg Config, a *answering, kamailio *kam.Client, log *slog.Logger) (*
 	}
 	kinds := map[string]op.Func{api.OpMWI: func(ctx context.Context, o api.Op) (api.OpReply, error) {
 		return api.OpReply{OK: true}, lamp.Set(ctx, o.AOR, o.New, o.Old)
+	}, api.OpTrunkPing: func(ctx context.Context, o api.Op) (api.OpReply, error) {
+		seen, err := keeper.Ping(ctx, o.TrunkID)
+		return api.OpReply{OK: err == nil, Trunk: &seen}, err
 	}}
 	if a != nil {
 		kinds[api.OpConference], kinds[api.OpRecording], kinds[api.OpHangup] = a.calls.Conference, a.calls.Recording, a.calls.Hangup

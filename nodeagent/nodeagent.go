@@ -23,6 +23,7 @@ import (
 	"github.com/sipio/sipio/nodeagent/ng"
 	"github.com/sipio/sipio/nodeagent/op"
 	"github.com/sipio/sipio/nodeagent/spool"
+	"github.com/sipio/sipio/nodeagent/trunk"
 )
 
 // Bounds of the agent's own questions.
@@ -46,6 +47,7 @@ type agent struct {
 	lists  *dialogs.Reporter
 	report *reporter
 	trunks *trunks
+	keeper *trunk.Keeper
 	answer *answering // nil: no media server
 	ops    *op.Handler
 }
@@ -88,8 +90,13 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeLister()) }()
-	reaper := ng.NewReaper(kamailio, rtpengine, log)
 	report := newReporter(cfg.BrainURLs, key, tlsConfig)
+	keeper, closeKeeper, err := newKeeper(cfg, report, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeKeeper()) }()
+	reaper := ng.NewReaper(kamailio, rtpengine, log)
 	lists := dialogs.New(dialogs.Config{
 		Node: cfg.Name, Interval: cfg.ReportInterval, Kamailio: lister, Media: mediaSessions{rtpengine}, Post: report.postDialogs, Log: log,
 	})
@@ -97,6 +104,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Brains: cfg.BrainURLs, Key: key, TLS: tlsConfig, Deadline: cfg.Deadline, StallAfter: cfg.StallAfter,
 		MaxInFlight: cfg.MaxInFlight, HedgeAfter: cfg.HedgeAfter, RetryAfterSec: cfg.RetryAfterSec,
 		Spool: store, OnEvents: func(evs []api.Event) { reaper.Note(evs); lists.Note(evs) }, Survival: cfg.survival(report), Log: log,
+		Trunks: door.Trunks{Hints: keeper.Hints, Failed: keeper.CallFailed},
 	})
 	if err != nil {
 		return err
@@ -105,14 +113,14 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	ops, err := newOps(cfg, answer, kamailio, log)
+	ops, err := newOps(cfg, answer, keeper, kamailio, log)
 	if err != nil {
 		return err
 	}
 	a := &agent{
 		cfg: cfg, log: log, spool: store, door: doorway, reaper: reaper, lister: lister, lists: lists,
 		probes: &probes{kamailio: kamailio, rtpengine: rtpengine, log: log},
-		answer: answer, ops: ops, report: report, trunks: &trunks{path: cfg.TrunkFile, kamailio: kamailio, log: log},
+		answer: answer, ops: ops, report: report, keeper: keeper, trunks: &trunks{path: cfg.TrunkFile, kamailio: kamailio, log: log},
 	}
 	return a.run(ctx)
 }
@@ -204,6 +212,7 @@ func (a *agent) run(ctx context.Context) error {
 	background.Go(func() { a.reaper.Run(behind) })
 	background.Go(func() { a.beat(behind) })
 	background.Go(func() { a.lists.Run(behind) })
+	background.Go(func() { a.keeper.Run(behind) })
 
 	addrs := Addrs{Door: doorLn.Addr().String(), Op: opLn.Addr().String()}
 	a.log.Info("node agent answers", "node", a.cfg.Name, "door", addrs.Door, "op", addrs.Op, "brains", a.cfg.BrainURLs)

@@ -2,6 +2,7 @@ package nodeagent
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -9,7 +10,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/nodeagent/kam"
+	"github.com/sipio/sipio/nodeagent/trunk"
 )
 
 // trunks keeps the file from which Kamailio knows the addresses of trunks (module permissions, address_file, group 1).
@@ -60,4 +63,40 @@ func (t *trunks) write(sources []string) error {
 		return err
 	}
 	return os.Rename(t.path+".new", t.path)
+}
+
+// newKeeper makes what looks after trunks. Its requests go through a socket of its own: they wait for nobody else's.
+func newKeeper(cfg Config, report *reporter, log *slog.Logger) (*trunk.Keeper, func() error, error) {
+	client, err := kam.Open(cfg.KamailioSocket, cfg.KamailioClient+".uac", probeTimeout)
+	if err != nil {
+		return nil, nil, err
+	}
+	keeper := trunk.New(trunk.Config{Node: cfg.Name, Every: cfg.HeartbeatInterval, Sender: kam.NewUAC(client), Brain: trunkBrain{report}, Log: log})
+	return keeper, client.Close, nil
+}
+
+// trunkBrain is the brain as the keeper of trunks asks it.
+type trunkBrain struct{ report *reporter }
+
+func (b trunkBrain) Trunks(ctx context.Context, found api.NodeTrunks) (reply api.NodeTrunksReply, err error) {
+	err = b.post(ctx, api.PathNodeTrunks, found, &reply)
+	return reply, err
+}
+
+func (b trunkBrain) Lease(ctx context.Context, asks api.TrunkLeaseRequest) (reply api.TrunkLeaseReply, err error) {
+	err = b.post(ctx, api.PathTrunkLease, asks, &reply)
+	return reply, err
+}
+
+func (b trunkBrain) Answer(ctx context.Context, req api.TrunkAnswerRequest) (reply api.TrunkAnswerReply, err error) {
+	err = b.post(ctx, api.PathTrunkAnswer, req, &reply)
+	return reply, err
+}
+
+func (b trunkBrain) post(ctx context.Context, path string, question, reply any) error {
+	body, err := json.Marshal(question)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", path, err)
+	}
+	return b.report.postLong(ctx, path, body, reply, api.MaxNodeBody)
 }

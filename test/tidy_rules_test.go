@@ -245,6 +245,7 @@ var doors = map[string][]string{
 	"github.com/danielgtaylor/huma":     {"controller/v1"},
 	"golang.org/x/time":                 {"controller/v1"},
 	"golang.org/x/crypto":               {"controller/pin"},
+	"github.com/tink-crypto/tink-go":    {"controller/secret"},
 	"gocloud.dev":                       {"controller/media"},
 	"github.com/johannesboyne/gofakes3": {"controller/media"}, // its tests
 	"github.com/percipia/eslgo":         {},                   // independent peers of the event socket, in tests

@@ -176,6 +176,8 @@ type Op struct {
 	Consult  *Consult   `json:"consult,omitempty"`  // consult
 
 	Callback *CallbackCall `json:"callback,omitempty"` // callback; Token is of the call to be made, EntryID the place
+	CallID   string        `json:"call_id,omitempty"`  // end: of the dialog
+	TrunkID  string        `json:"trunk_id,omitempty"` // trunk_ping
 }
 
 // Kinds of an Op.
@@ -184,6 +186,7 @@ const (
 	OpConference = "conference"
 	OpRecording  = "recording"
 	OpHangup     = "hangup"
+	OpEnd        = "end" // a call that the edge proxies: both ends get a BYE
 )
 
 // OpReply says what happened. OK false with an Error that operators can read means that nothing changed.
@@ -194,6 +197,7 @@ type OpReply struct {
 	State   string             `json:"state,omitempty"`   // consult, 3way: a Consult constant
 	Members []ConferenceMember `json:"members,omitempty"` // conference list
 	Locked  bool               `json:"locked,omitempty"`  // conference list
+	Trunk   *TrunkSeen         `json:"trunk,omitempty"`   // trunk_ping
 }
 
 // Consult is whom the other side of a caller's talk is to talk to before he gets the caller.

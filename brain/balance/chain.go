@@ -209,7 +209,11 @@ func (c *Chain) Answered(talkMS, sec int64) bool {
 		c.finish(false, 0)
 		return true
 	}
-	if c.phase != granted && c.phase != extending || c.answered && talkMS <= c.talkMS && sec <= c.want {
+	if c.phase != granted && c.phase != extending {
+		return false
+	}
+	short := c.phase == granted && min(sec, c.MostSec) > c.fewest(c.MostSec, len(c.Levels)) // there may be more by now
+	if c.answered && talkMS <= c.talkMS && sec <= c.want && !short {
 		return false
 	}
 	c.answered = true

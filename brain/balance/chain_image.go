@@ -24,8 +24,7 @@ func (c *Chain) AppendImage(b []byte) []byte {
 	b = pack.AppendText(pack.AppendBool(pack.AppendBool(b, c.answered), c.final), c.why)
 	b = pack.AppendUint(b, uint64(len(c.Levels)))
 	for i, l := range c.Levels {
-		b = pack.AppendText(pack.AppendText(pack.AppendText(b, l.AccountID), l.Currency), l.Rate.Prefix)
-		b = pack.AppendInt(appendTerms(b, l.Rate.Terms), l.Rate.EffectiveFrom)
+		b = l.append(b)
 		b = pack.AppendBool(pack.AppendBool(pack.AppendInt(b, c.held[i]), c.gone[i]), c.unpaid[i])
 	}
 	return b
@@ -45,7 +44,7 @@ func RestoreChain(image []byte) (*Chain, error) {
 	var held []int64
 	var gone, unpaid []bool
 	for range r.Count(MaxLevels) {
-		p.Levels = append(p.Levels, Level{r.Text(), r.Text(), Rate{r.Text(), *readTerms(r), r.Int()}})
+		p.Levels = append(p.Levels, readLevel(r))
 		held, gone, unpaid = append(held, r.Int()), append(gone, r.Bool()), append(unpaid, r.Bool())
 	}
 	if err := r.End(); err != nil {

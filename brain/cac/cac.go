@@ -107,6 +107,22 @@ type Call struct {
 	Windows   []Window `json:"windows,omitempty"`
 }
 
+// Swap is what a later question of a call changes of its places: a trunk did not take it, the next one is tried.
+// Attempt rises with each question of the call, from 1. Drop is given back by kind and id, one place for each; what
+// the call does not hold is passed over, so that every trunk tried so far may be named. Emergency: the call now goes
+// to an emergency number, whatever it was admitted as; it stays one.
+type Swap struct {
+	Token     string   `json:"token"`
+	Attempt   int      `json:"attempt"`
+	Emergency bool     `json:"emergency,omitempty"`
+	Drop      []Take   `json:"drop,omitempty"`
+	Add       []Take   `json:"add,omitempty"`
+	Windows   []Window `json:"windows,omitempty"`
+}
+
+// MaxAttempt bounds Swap.Attempt, far above what the questions of a call count to.
+const MaxAttempt = 1 << 20
+
 // Verdict is the answer to a call. A refusal names the first dimension without room, its Limit and how
 // much of it is Used, and for windows after how many milliseconds it frees. Kind 0 with Limit 0: the token was
 // released lately. Kind 0 with a Limit: the ledger itself is full. Repeated: the token had its place already.
@@ -128,8 +144,10 @@ type Usage struct {
 	Used, Limit int
 }
 
-// Slot is a call that has its place. LeaseMS is when it is given up unless renewed, in epoch milliseconds.
+// Slot is a call that has its place. LeaseMS is when it is given up unless renewed, in epoch milliseconds. Attempt
+// is that of the last swap granted, 0 for none.
 type Slot struct {
 	Call
+	Attempt             int
 	AdmittedMS, LeaseMS int64
 }

@@ -284,7 +284,13 @@ func step(l *Ledger, rng *rand.Rand, now int64) {
 		c.Windows = []Window{{Kind: Limit, ID: fmt.Sprint(rng.IntN(3)), Max: 3, PeriodMS: 60_000, Hard: rng.IntN(2) == 0}}
 	}
 	c.Emergency = rng.IntN(10) == 0
-	switch rng.IntN(8) {
+	switch rng.IntN(11) {
+	case 8, 9, 10:
+		s := Swap{Token: c.Token, Attempt: 1 + rng.IntN(6), Emergency: rng.IntN(20) == 0, Add: c.Takes, Windows: c.Windows}
+		if held, ok := l.Slot(c.Token); ok && len(held.Takes) > 0 {
+			s.Drop = []Take{held.Takes[rng.IntN(len(held.Takes))], {Kind: Trunk, ID: "0"}}
+		}
+		l.Swap(now, s)
 	case 0, 1, 2:
 		l.Admit(now, c)
 	case 3:
@@ -349,6 +355,7 @@ func FuzzRestore(f *testing.F) {
 	c := call("a", Take{Kind: In, Limit: 1}, Take{Kind: User, ID: "u"})
 	c.Windows = []Window{{Kind: Limit, ID: "w", Max: 1, PeriodMS: 1000}}
 	l.Admit(1, c)
+	l.Swap(2, Swap{Token: "a", Attempt: 3, Drop: []Take{{Kind: In}}, Add: []Take{{Kind: Trunk, ID: "t", Limit: 1}}})
 	l.Release(2, "b")
 	f.Add(l.AppendSnapshot(nil))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -32,6 +32,7 @@ type slot struct {
 	askedMS, admittedMS int64
 	emergency           bool
 	takes               []taken
+	attempt             int // of the last swap granted
 
 	before, after *slot // in order of admission
 
@@ -41,7 +42,7 @@ type slot struct {
 
 // Ledger is the admission of one account. It is not safe for concurrent use: one actor owns it.
 //
-// Everything but the leases is a function of the calls made to Admit, Adopt, Release, Lapse and Sweep with
+// Everything but the leases is a function of the calls made to Admit, Swap, Adopt, Release, Lapse and Sweep with
 // what they were given, so it can be made again from a record of those that changed something. Leases
 // are volatile: Renew and Resume may be called at any time and change nothing else.
 type Ledger struct {
@@ -137,9 +138,9 @@ func (l *Ledger) Admit(nowMS int64, c Call) Verdict {
 		return Verdict{Limit: room, Used: len(l.slots)}
 	}
 	v := Verdict{Admitted: true}
-	l.look(&c)
+	l.look(c.Takes)
 	if !c.Emergency {
-		if v = l.test(now, &c); !v.Admitted {
+		if v = l.test(now, c.Takes, c.Windows, nil); !v.Admitted {
 			return v
 		}
 	}
@@ -151,10 +152,10 @@ func (l *Ledger) Admit(nowMS int64, c Call) Verdict {
 	return v
 }
 
-// look finds the dimensions that a call takes; nil where nobody takes one yet.
-func (l *Ledger) look(c *Call) {
+// look finds the dimensions of takes; nil where nobody takes one yet.
+func (l *Ledger) look(takes []Take) {
 	l.found = l.found[:0]
-	for _, t := range c.Takes {
+	for _, t := range takes {
 		l.found = append(l.found, l.dims[name{t.Kind, t.ID}])
 	}
 }
@@ -167,7 +168,7 @@ func (l *Ledger) Adopt(nowMS int64, c Call) bool {
 	}
 	now := l.tick(nowMS)
 	delete(l.ended, c.Token)
-	l.look(&c)
+	l.look(c.Takes)
 	l.enter(now, &c)
 	return true
 }
@@ -187,9 +188,10 @@ func (l *Ledger) Has(token string) bool { return l.slots[token] != nil }
 // Len is how many calls have their place.
 func (l *Ledger) Len() int { return len(l.slots) }
 
-// test looks for the first dimension without room, in what look found. The same dimension twice in a call needs two places.
-func (l *Ledger) test(now int64, c *Call) Verdict {
-	for i, t := range c.Takes {
+// test looks for the first dimension without room, in what look found; places in gone count as free. The same dimension
+// twice in a call needs two places.
+func (l *Ledger) test(now int64, takes []Take, windows []Window, gone []taken) Verdict {
+	for i, t := range takes {
 		if t.Limit <= 0 {
 			continue
 		}
@@ -197,9 +199,14 @@ func (l *Ledger) test(now int64, c *Call) Verdict {
 		if d := l.found[i]; d != nil {
 			used = d.used
 		}
-		for _, before := range c.Takes[:i] {
+		for _, before := range takes[:i] {
 			if before.Kind == t.Kind && before.ID == t.ID {
 				used++
+			}
+		}
+		for _, free := range gone {
+			if free.dimension == l.found[i] {
+				used--
 			}
 		}
 		if used >= t.Limit {
@@ -207,7 +214,7 @@ func (l *Ledger) test(now int64, c *Call) Verdict {
 		}
 	}
 	v := Verdict{Admitted: true}
-	for _, w := range c.Windows {
+	for _, w := range windows {
 		over, refusal := l.full(now, w)
 		switch {
 		case over && w.Hard:
@@ -223,22 +230,23 @@ func (l *Ledger) test(now int64, c *Call) Verdict {
 func (l *Ledger) enter(now int64, c *Call) {
 	s := &slot{askedMS: c.AskedMS, admittedMS: now, emergency: c.Emergency, takes: make([]taken, len(c.Takes))}
 	s.token, s.callID, s.node = c.Token, c.CallID, c.Node
-	for i, t := range c.Takes {
+	l.take(s.takes, c.Takes)
+	l.countAll(now, c.Windows)
+	s.leaseMS = now + Lease.Milliseconds()
+	l.keep(s)
+}
+
+// take takes a place in each dimension, in what look found, and notes it in into, which is as long.
+func (l *Ledger) take(into []taken, takes []Take) {
+	for i, t := range takes {
 		d := l.found[i]
 		if d == nil {
 			d = l.begin(name{t.Kind, t.ID})
 		}
 		d.used++
 		d.limit = max(0, t.Limit)
-		s.takes[i] = taken{d, d.limit}
+		into[i] = taken{d, d.limit}
 	}
-	for i, w := range c.Windows {
-		if !named(c.Windows[:i], w) {
-			l.count(now, w)
-		}
-	}
-	s.leaseMS = now + Lease.Milliseconds()
-	l.keep(s)
 }
 
 // keep puts a slot into its lists, drop takes it out.
@@ -334,7 +342,7 @@ func (l *Ledger) Slot(token string) (Slot, bool) {
 
 func (s *slot) public() Slot {
 	out := Slot{Call: Call{Token: s.token, CallID: s.callID, Node: s.node, AskedMS: s.askedMS, Emergency: s.emergency,
-		Takes: make([]Take, len(s.takes))}, AdmittedMS: s.admittedMS, LeaseMS: s.leaseMS}
+		Takes: make([]Take, len(s.takes))}, Attempt: s.attempt, AdmittedMS: s.admittedMS, LeaseMS: s.leaseMS}
 	for i, t := range s.takes {
 		out.Takes[i] = Take{t.kind, t.id, t.limit}
 	}

@@ -32,7 +32,7 @@ func (l *Ledger) AppendSnapshot(b []byte) []byte {
 		for _, t := range s.takes {
 			one = pack.AppendUint(pack.AppendUint(one, index[t.dimension]), uint64(t.limit))
 		}
-		b = pack.AppendBytes(b, one)
+		b = pack.AppendBytes(b, pack.AppendUint(one, uint64(s.attempt)))
 	}
 	return l.appendWindows(l.appendEnded(b))
 }
@@ -130,6 +130,13 @@ func (l *Ledger) restoreSlot(r *pack.Reader, dims []*dimension) error {
 		}
 		s.takes[i] = taken{dims[at], limit}
 		dims[at].used++
+	}
+	if r.Rest() > 0 { // a slot that was written before there were swaps ends here
+		attempt := r.Uint()
+		if attempt > MaxAttempt {
+			return fmt.Errorf("slot %q is at attempt %d: %w", s.token, attempt, errSnapshot)
+		}
+		s.attempt = int(attempt)
 	}
 	if err := r.End(); err != nil {
 		return fmt.Errorf("slot %q: %w", s.token, err)

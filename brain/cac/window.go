@@ -50,6 +50,15 @@ func (w *window) inForce(now, periodMS int64) []int64 {
 	return times[from:to]
 }
 
+// countAll adds an admission to each window that is named, once.
+func (l *Ledger) countAll(now int64, windows []Window) {
+	for i, w := range windows {
+		if !named(windows[:i], w) {
+			l.count(now, w)
+		}
+	}
+}
+
 // count adds an admission to a window, as far as there is room.
 func (l *Ledger) count(now int64, w Window) {
 	if w.Max <= 0 || w.PeriodMS <= 0 {

@@ -105,7 +105,7 @@ type forward struct{ id string }
 
 const outcomeOverflow = "overflow"
 
-func readForward(f *fields) action { return forward{f.requiredRef("forwardId", kindForward)} }
+func readForward(f *fields) action { return forward{f.requiredRef("forwardId", brain.KindForward)} }
 
 func (forward) exits() []exit {
 	return []exit{{name: api.OutcomeAnswered}, {name: outcomeOverflow, cause: causeNoAnswer}}

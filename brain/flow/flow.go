@@ -81,7 +81,7 @@ type reference struct {
 // Refs says which resources the account has.
 type Refs interface {
 	// Exists is asked with brain.KindCallFlow, KindRingGroup, KindTimeSchedule, KindMediaFile, KindMediaPlaylist,
-	// KindVoicemail, KindConference, KindSIPUser, KindExtension, KindQueue, and "forward".
+	// KindVoicemail, KindConference, KindSIPUser, KindExtension, KindQueue, and KindForward.
 	Exists(kind brain.Kind, id string) bool
 }
 

@@ -2,9 +2,6 @@ package flow
 
 import "github.com/sipio/sipio/brain"
 
-// kindForward is named before there are resources of it: Refs knows none, so a flow that needs one is refused.
-const kindForward = brain.Kind("forward")
-
 // kind is one row of the table of steps.
 type kind struct {
 	name      string
@@ -54,7 +51,7 @@ var referenceFields = []struct {
 }{
 	{"audioId", brain.KindMediaFile}, {"playlistId", brain.KindMediaPlaylist}, {"promptAudioId", brain.KindMediaFile},
 	{"repromptAudioId", brain.KindMediaFile}, {"invalidAudioId", brain.KindMediaFile}, {"scheduleId", brain.KindTimeSchedule},
-	{"ringGroupId", brain.KindRingGroup}, {"forwardId", kindForward}, {"queueId", brain.KindQueue}, {"mailboxId", brain.KindVoicemail},
+	{"ringGroupId", brain.KindRingGroup}, {"forwardId", brain.KindForward}, {"queueId", brain.KindQueue}, {"mailboxId", brain.KindVoicemail},
 	{"conferenceId", brain.KindConference}, {"flowId", brain.KindCallFlow},
 }
 

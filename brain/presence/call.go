@@ -16,6 +16,7 @@ type call struct {
 	callerUser, calleeUser string
 	askedMS                int64 // by its node's clock, as the next
 	answeredMS             int64 // 0 while it is not
+	seenMS                 int64 // in the newest report that lists it; volatile, 0 = in none
 }
 
 // admit asks the ledger for a call's place.
@@ -201,6 +202,7 @@ func (m *Machine) free(nowMS int64, token, why string) (freed, changed bool) {
 	}
 	if c != nil {
 		delete(m.live, token)
+		m.tellGone(c, why)
 		m.wentDown(c, nowMS, why)
 		k := key{"", c.callID, c.node}
 		if r := m.records[k]; r != nil && r.call == c {

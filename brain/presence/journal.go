@@ -34,6 +34,8 @@ func OpFromJSON(text []byte) ([]byte, error) {
 	switch kind := slices.Index(kindNames[:], o.Kind); {
 	case kind == kindAdmit && o.Admit != nil:
 		b = AppendAdmit(nil, o.Admit)
+	case kind == kindSwap && o.Swap != nil:
+		b = AppendSwap(nil, o.Swap)
 	case kind == kindEvents:
 		b = AppendEvents(nil, o.Node, o.Events)
 	case kind == kindRelease:
@@ -44,6 +46,8 @@ func OpFromJSON(text []byte) ([]byte, error) {
 			return nil, err
 		}
 		b = AppendACD(nil, desk)
+	case kind == kindLease:
+		b = AppendLease(nil, o.Node, o.Leases)
 	case kind == kindAgent:
 		b = appendAgent(nil)
 	case kind == kindExpire:

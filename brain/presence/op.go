@@ -57,15 +57,18 @@ type Dialog struct {
 
 // Op is an operation as read; which fields are set depends on Kind.
 type Op struct {
-	Kind   string   `json:"op"`              // admit, events, release, agent, expire, report, acd
-	Admit  *Admit   `json:"admit,omitempty"` // admit
-	Node   string   `json:"node,omitempty"`  // events, report
-	Events []Event  `json:"events,omitempty"`
-	Tokens []string `json:"tokens,omitempty"` // release, and what expire and report release
-	Why    string   `json:"why,omitempty"`    // release
-	Lapsed []string `json:"lapsed,omitempty"` // expire: reservations of queues
-	Adopt  []Dialog `json:"adopt,omitempty"`  // report
-	ACD    *acd.Op  `json:"acd,omitempty"`    // acd, when it was described
+	Kind   string    `json:"op"`              // admit, events, release, agent, expire, report, acd, swap, lease
+	Admit  *Admit    `json:"admit,omitempty"` // admit
+	Node   string    `json:"node,omitempty"`  // events, report, lease
+	Events []Event   `json:"events,omitempty"`
+	Tokens []string  `json:"tokens,omitempty"` // release, and what expire and report release
+	Why    string    `json:"why,omitempty"`    // release
+	Lapsed []string  `json:"lapsed,omitempty"` // expire: reservations of queues
+	Adopt  []Dialog  `json:"adopt,omitempty"`  // report
+	ACD    *acd.Op   `json:"acd,omitempty"`    // acd, when it was described
+	Swap   *cac.Swap `json:"swap,omitempty"`   // swap
+
+	Leases []LeaseAsk `json:"leases,omitempty"` // lease
 
 	desk []byte // acd: the op of brain/acd, a part of what was read
 }
@@ -79,9 +82,11 @@ const (
 	kindExpire
 	kindReport
 	kindACD
+	kindSwap
+	kindLease
 )
 
-var kindNames = [...]string{"", "admit", "events", "release", "agent", "expire", "report", "acd"}
+var kindNames = [...]string{"", "admit", "events", "release", "agent", "expire", "report", "acd", "swap", "lease"}
 
 // Bounds of one op.
 const (
@@ -220,6 +225,10 @@ func (o *Op) read(b []byte) error {
 		if o.Tokens, err = readTokens(&r, o.Tokens); err == nil {
 			err = o.readDialogs(&r)
 		}
+	case kindSwap:
+		err = o.readSwap(&r)
+	case kindLease:
+		err = o.readLease(&r)
 	case kindACD:
 		o.desk = b[len(b)-r.Rest():] // the desk reads it
 		return nil
@@ -241,17 +250,12 @@ func (o *Op) readAdmit(r *pack.Reader) error {
 	a.Token, a.CallID, a.Node, a.From, a.To, a.CallerUser, a.CalleeUser = r.Text(), r.Text(), r.Text(), r.Text(), r.Text(), r.Text(), r.Text()
 	a.AskedMS, a.Emergency = r.Int(), r.Bool()
 	a.Takes = readTakes(r, a.Takes[:0])
-	a.Windows = a.Windows[:0]
-	for range r.Count(cac.MaxTakes) {
-		a.Windows = append(a.Windows, cac.Window{Kind: readKind(r), ID: r.Text(), Max: int(r.Int()), PeriodMS: r.Int(), Hard: r.Bool()})
-	}
+	a.Windows = readWindows(r, a.Windows[:0])
 	if a.Token == "" || !texts(a.Token, a.CallID, a.Node, a.From, a.To, a.CallerUser, a.CalleeUser) || !inTime(a.AskedMS) {
 		return errFields
 	}
-	for _, w := range a.Windows {
-		if !w.Kind.Valid() || !texts(w.ID) || w.Max < 0 || w.PeriodMS < 0 || w.PeriodMS > maxTimeMS {
-			return errFields
-		}
+	if err := checkWindows(a.Windows); err != nil {
+		return err
 	}
 	return checkTakes(a.Takes)
 }
@@ -266,6 +270,22 @@ func readTakes(r *pack.Reader, takes []cac.Take) []cac.Take {
 		takes = append(takes, cac.Take{Kind: readKind(r), ID: r.Text(), Limit: int(r.Int())})
 	}
 	return takes
+}
+
+func readWindows(r *pack.Reader, windows []cac.Window) []cac.Window {
+	for range r.Count(cac.MaxTakes) {
+		windows = append(windows, cac.Window{Kind: readKind(r), ID: r.Text(), Max: int(r.Int()), PeriodMS: r.Int(), Hard: r.Bool()})
+	}
+	return windows
+}
+
+func checkWindows(windows []cac.Window) error {
+	for _, w := range windows {
+		if !w.Kind.Valid() || !texts(w.ID) || w.Max < 0 || w.PeriodMS < 0 || w.PeriodMS > maxTimeMS {
+			return errFields
+		}
+	}
+	return nil
 }
 
 func checkTakes(takes []cac.Take) error {
@@ -352,13 +372,11 @@ func appendVerdict(b []byte, v *cac.Verdict) []byte {
 	return appendWindows(b, v.Soft)
 }
 
-// ReadVerdict reads the reply to an op of AppendAdmit.
+// ReadVerdict reads the reply to an op of AppendAdmit or AppendSwap.
 func ReadVerdict(reply []byte) (cac.Verdict, error) {
 	r := pack.NewReader(reply)
 	v := cac.Verdict{Admitted: r.Bool(), Repeated: r.Bool(), Kind: readKind(r), ID: r.Text(), Limit: int(r.Int()), Used: int(r.Int()), RetryMS: r.Int()}
-	for range r.Count(cac.MaxTakes) {
-		v.Soft = append(v.Soft, cac.Window{Kind: readKind(r), ID: r.Text(), Max: int(r.Int()), PeriodMS: r.Int(), Hard: r.Bool()})
-	}
+	v.Soft = readWindows(r, nil)
 	if err := r.End(); err != nil {
 		return cac.Verdict{}, fmt.Errorf("read a verdict: %w", err)
 	}

@@ -23,11 +23,13 @@ func everyOp() map[string][]byte {
 		Contact: "sip:1@x", ExpiresS: 60, SourceIP: "192.0.2.1", Transport: "udp", UserAgent: "é", CallID: "c1", Token: "t1", From: "1", To: "2", SIPCode: 486}}
 	return map[string][]byte{
 		"admit":   AppendAdmit(nil, &a),
+		"swap":    AppendSwap(nil, &cac.Swap{Token: "t1", Attempt: 34, Emergency: true, Drop: a.Takes, Add: []cac.Take{{Kind: cac.Trunk, ID: "trk_1", Limit: 2}}, Windows: a.Windows}),
 		"events":  AppendEvents(nil, "n1", []Event{ev, {}}),
 		"release": AppendRelease(nil, []string{"t1", "t2"}, WhyReset),
 		"agent":   appendAgent(nil),
 		"expire":  appendExpire(nil, []string{"t1"}, []string{"r1", "r2"}),
 		"acd":     AppendACD(nil, acd.AppendJoin(nil, &acd.Join{EntryID: "e1", Token: "t1", CallID: "c1", Node: "n1", QueueID: "q1", CallerName: "é", SinceMS: 5}, 1)),
+		"lease":   AppendLease(nil, "n1", []LeaseAsk{{TrunkID: "trk_1", Contact: "sip:1@192.0.2.1", Fence: 3, Target: "192.0.2.9:5060", ExpiresMS: 5, LastError: "é", Release: true, Forget: true}}),
 		"report":  appendReport(nil, "n1", []string{"t1"}, []Dialog{{Token: "t9", CallID: "c9", From: "1", To: "2", SinceMS: 3, Takes: a.Takes}}),
 	}
 }
@@ -74,6 +76,14 @@ func TestApply_RefusesWhatMeansNothing(t *testing.T) {
 	oddWindow.Windows = []cac.Window{{Kind: cac.Limit, Max: -1}}
 	ops := [][]byte{nil, {0}, {4}, {99}, AppendACD(nil, nil), AppendACD(nil, []byte{99}), appendExpire(nil, nil, []string{"\xff"}),
 		AppendRelease(nil, []string{"\xff"}, WhyReset), appendReport(nil, "n", nil, []Dialog{{CallID: "c"}}), AppendEvents(nil, "n", []Event{{Takes: []cac.Take{{Kind: 0}}}})}
+	good := cac.Swap{Token: "t", Attempt: 1}
+	for _, spoil := range []func(s *cac.Swap){func(s *cac.Swap) { s.Token = "" }, func(s *cac.Swap) { s.Token = "\xff" }, func(s *cac.Swap) { s.Attempt = 0 },
+		func(s *cac.Swap) { s.Attempt = -1 }, func(s *cac.Swap) { s.Attempt = cac.MaxAttempt + 1 }, func(s *cac.Swap) { s.Drop = oddTake.Takes },
+		func(s *cac.Swap) { s.Add = oddTake.Takes }, func(s *cac.Swap) { s.Windows = oddWindow.Windows }} {
+		s := good
+		spoil(&s)
+		ops = append(ops, AppendSwap(nil, &s))
+	}
 	for _, a := range []Admit{nameless, garbled, early, oddTake, oddWindow} {
 		ops = append(ops, AppendAdmit(nil, &a))
 	}
@@ -157,6 +167,9 @@ func FuzzMachine(f *testing.F) {
 
 // validOp tells whether JSON can hold the texts of an op.
 func validOp(o *Op) bool {
+	if o.Swap != nil && !utf8.ValidString(fmt.Sprint(*o.Swap)) {
+		return false
+	}
 	if o.ACD != nil {
 		return false // its numbers are no UTF-8 either: FuzzOp has looked at the whole
 	}
@@ -190,7 +203,11 @@ func randomOp(rng *rand.Rand, m *Machine, now int64, offers []acd.Offer) []byte 
 	token, callID, node := fmt.Sprint("t", n), fmt.Sprint("c", n%5), fmt.Sprint("n", n%2)
 	user := fmt.Sprint("u", rng.IntN(3))
 	edge := max(1, now-rng.Int64N(20_000))
-	switch rng.IntN(8) {
+	switch rng.IntN(9) {
+	case 8:
+		return AppendSwap(nil, &cac.Swap{Token: token, Attempt: 1 + rng.IntN(5), Emergency: rng.IntN(20) == 0, Drop: []cac.Take{{Kind: cac.Trunk, ID: fmt.Sprint("k", rng.IntN(3))}},
+			Add:     []cac.Take{{Kind: cac.Trunk, ID: fmt.Sprint("k", rng.IntN(3)), Limit: 2}},
+			Windows: []cac.Window{{Kind: cac.TrunkRate, ID: "k", Max: 2, PeriodMS: 10_000, Hard: rng.IntN(2) == 0}}})
 	case 0, 1:
 		a := admission(token, callID, node)
 		a.AskedMS, a.Emergency, a.CallerUser = edge, rng.IntN(9) == 0, user

@@ -62,7 +62,9 @@ type Machine struct {
 	ledger *cac.Ledger
 	users  map[string]*user
 	desk   *acd.Desk
-	left   []acd.Record // to be taken by Effects
+	left   []acd.Record      // to be taken by Effects
+	words  []Word            // of the last op
+	leases map[string]*lease // by trunk
 
 	touched map[string]api.UserPresence // whose signals the op that is being applied has changed; what was shown before, while watched
 
@@ -79,20 +81,23 @@ type Machine struct {
 // New makes an empty machine for an account.
 func New(accountID string) *Machine {
 	return &Machine{account: accountID, records: map[key]*record{}, byAOR: map[string][]*record{}, live: map[string]*call{},
-		ledger: cac.New(), users: map[string]*user{}, desk: acd.New(), touched: map[string]api.UserPresence{}, nodes: map[string]*sight{}}
+		ledger: cac.New(), users: map[string]*user{}, desk: acd.New(), touched: map[string]api.UserPresence{}, nodes: map[string]*sight{}, leases: map[string]*lease{}}
 }
 
-// Apply does an op at a time, epoch milliseconds. The reply belongs to the op: a verdict for an admission, the
+// Apply does an op at a time, epoch milliseconds. The reply belongs to the op: a verdict for an admission or a swap, the
 // number of the released for a release, the desk's for acd, else nothing. With changed false the op need not be written
 // down: without it the machine would be the same. An error means that the op cannot be read; nothing changed.
 func (m *Machine) Apply(nowMS int64, op []byte) (reply []byte, changed bool, err error) {
 	o := &m.op
+	m.words = m.words[:0]
 	if err := o.read(op); err != nil {
 		return nil, false, err
 	}
 	switch o.Kind {
 	case kindNames[kindAdmit]:
 		reply, changed = m.admit(nowMS, o.Admit)
+	case kindNames[kindSwap]:
+		reply, changed = m.swap(nowMS, o.Swap)
 	case kindNames[kindEvents]:
 		for i := range o.Events {
 			if m.event(nowMS, o.Node, &o.Events[i]) {
@@ -114,6 +119,8 @@ func (m *Machine) Apply(nowMS int64, op []byte) (reply []byte, changed bool, err
 		changed = true
 	case kindNames[kindReport]:
 		changed = m.settle(nowMS, o)
+	case kindNames[kindLease]:
+		reply, changed = m.leaseOp(nowMS, o.Node, o.Leases)
 	case kindNames[kindACD]:
 		if reply, changed, err = m.desk.Apply(nowMS, o.desk); err != nil {
 			return nil, false, fmt.Errorf("read an op acd: %w", err)
@@ -137,6 +144,7 @@ func (m *Machine) event(nowMS int64, node string, ev *Event) bool {
 		m.dropped++
 		return false
 	}
+	m.tell(ev)
 	switch ev.Type {
 	case api.EventContactSaved:
 		return m.contact(node, ev, ev.ExpiresS > 0) // saved for no time at all is removed
@@ -155,7 +163,7 @@ func (m *Machine) Dropped() int64 { return m.dropped }
 
 // Empty tells whether nothing is worth keeping: no contact, call, place, queue or agent, no memory still in force.
 func (m *Machine) Empty() bool {
-	return len(m.records) == 0 && len(m.live) == 0 && len(m.users) == 0 && m.ledger.Empty() && m.desk.Empty()
+	return len(m.records) == 0 && len(m.live) == 0 && len(m.users) == 0 && m.ledger.Empty() && m.desk.Empty() && len(m.leases) == 0
 }
 
 // Resume is to be called after Restore and replay: leases begin anew, and what was heard of reports is
@@ -163,6 +171,7 @@ func (m *Machine) Empty() bool {
 func (m *Machine) Resume(nowMS int64) {
 	m.ledger.Resume(nowMS)
 	m.desk.Resume(nowMS)
+	m.resumeLeases(nowMS)
 	m.nodes = map[string]*sight{}
 }
 

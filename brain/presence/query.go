@@ -41,7 +41,7 @@ type Desk struct {
 }
 
 // Query answers a Question in JSON, by what it asks for: calls ([]api.Call), cac (api.CACState), presence
-// (api.PresenceState), queues, agents, desk (Desk, without a list) or counts (Counts). It changes nothing.
+// (api.PresenceState), queues, agents, desk (Desk, without a list), leases ([]api.TrunkLease) or counts (Counts). It changes nothing.
 func (m *Machine) Query(nowMS int64, question []byte) ([]byte, error) {
 	var q Question
 	if err := json.Unmarshal(question, &q); err != nil {
@@ -63,6 +63,8 @@ func (m *Machine) Query(nowMS int64, question []byte) ([]byte, error) {
 		answer = Desk{Version: m.desk.Version(), Agents: list}
 	case "desk":
 		answer = Desk{Version: m.desk.Version()}
+	case "leases":
+		answer = m.Leases()
 	case "counts":
 		answer = m.Counts()
 	default:

@@ -54,6 +54,9 @@ func (m *Machine) Observe(nowMS int64, r *Report) (op []byte) {
 			continue
 		}
 		listed[d.Token] = true
+		if c := m.live[d.Token]; c != nil {
+			c.seenMS = max(c.seenMS, r.TakenMS)
+		}
 		if m.ledger.Renew(d.Token, nowMS+cac.Lease.Milliseconds()) || d.SinceMS >= r.TakenMS-Margin.Milliseconds() || !m.ledger.Adoptable(nowMS, d.Token) {
 			continue
 		}

@@ -13,8 +13,8 @@ import (
 
 // Layouts of a snapshot: its first byte. Another layout gets another number.
 const (
-	snapshotVersion = 2 // what is written: the queues come last
-	snapshotAgents  = 1 // still read: in their place stand users with what they wanted as agents, which nobody asks about now
+	snapshotVersion = 3 // what is written; 2 is still read: places do not say at which attempt their call is, and there are no leases of trunks
+	snapshotAgents  = 1 // still read: besides, in place of the queues stand users with what they wanted as agents, which nobody asks about now
 )
 
 // errSnapshot: a snapshot that no machine wrote.
@@ -26,7 +26,7 @@ func (m *Machine) AppendSnapshot(b []byte) []byte {
 	b = slices.Grow(b, 160*(len(m.live)+len(m.records))) // about what it takes
 	b = pack.AppendText(append(b, snapshotVersion), m.account)
 	b = m.ledger.AppendSnapshot(b)
-	return pack.AppendNested(m.appendPast(m.appendContacts(m.appendCalls(b))), m.desk.AppendSnapshot)
+	return m.appendLeases(pack.AppendNested(m.appendPast(m.appendContacts(m.appendCalls(b))), m.desk.AppendSnapshot))
 }
 
 // appendCalls writes the calls with a place, in order of admission, then those that are up without one.
@@ -98,8 +98,8 @@ func Restore(accountID string, snapshot []byte) (*Machine, error) {
 func restore(accountID string, snapshot []byte) (*Machine, error) {
 	r := pack.NewReader(snapshot)
 	version := r.Uint()
-	if version != snapshotVersion && version != snapshotAgents {
-		return nil, fmt.Errorf("version %d, neither %d nor %d: %w", version, snapshotVersion, snapshotAgents, errSnapshot)
+	if version < snapshotAgents || version > snapshotVersion {
+		return nil, fmt.Errorf("version %d, not one of %d to %d: %w", version, snapshotAgents, snapshotVersion, errSnapshot)
 	}
 	if of := string(r.Bytes()); of != accountID {
 		return nil, fmt.Errorf("it is of account %q: %w", of, errSnapshot)
@@ -119,6 +119,11 @@ func restore(accountID string, snapshot []byte) (*Machine, error) {
 		}
 		if r.Err() != nil {
 			return nil, r.Err()
+		}
+	}
+	if version >= snapshotVersion {
+		if err := m.restoreLeases(r); err != nil {
+			return nil, err
 		}
 	}
 	return m, r.End()

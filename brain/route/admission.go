@@ -1,20 +1,28 @@
 package route
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/cac"
+	"github.com/sipio/sipio/brain/number"
 )
 
-// Callee is the user that a call rings by itself, without following any forward: whose max_simultaneous counts for
+// Callee is the user that a call rings by itself, without following any forward of his: whose max_simultaneous counts for
 // the call, and who is in a call of his own while it is up unless AgentLeg says otherwise. nil: a group, something that
 // the platform answers, or nobody. A recorded call rings him by a leg of its own, which counts then.
 func Callee(caller Caller, req *api.RouteRequest) *brain.SIPUser {
 	p := plan{acct: caller.Account, caller: caller, req: req}
 	to := p.destination(nil, req)
+	if kind, id, _ := strings.Cut(req.At, "/"); kind != "" {
+		to.target = brain.RouteTarget{}
+		if f := p.acct.Forwards[id]; kind == string(brain.DestForward) && f != nil {
+			to.target = f.Overflow()
+		}
+	}
 	for range brain.MaxHops {
 		switch to.target.Kind {
 		case brain.DestUser:
@@ -71,8 +79,13 @@ func Takes(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest) []cac.T
 		takes = append(takes, cac.Take{Kind: cac.Internal, Limit: acct.Account.MaxInternal})
 	case caller.Media:
 	case caller.Trunk != nil:
-		takes = append(takes, cac.Take{Kind: cac.In, Limit: acct.Account.MaxIn})
-		if _, did := called(acct, req.RURIUser); did != nil {
+		_, did := called(acct, req.RURIUser)
+		if did == nil && caller.Trunk.Role == brain.RolePBX {
+			takes = append(takes, cac.Take{Kind: cac.Internal, Limit: acct.Account.MaxInternal})
+		} else {
+			takes = append(takes, cac.Take{Kind: cac.In, Limit: acct.Account.MaxIn})
+		}
+		if did != nil {
 			takes = append(takes, cac.Take{Kind: cac.DID, ID: did.ID, Limit: did.MaxChannels})
 		}
 		takes = append(takes, cac.Take{Kind: cac.Trunk, ID: caller.Trunk.ID, Limit: caller.Trunk.MaxChannels})
@@ -87,14 +100,29 @@ func Takes(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest) []cac.T
 }
 
 // Adopted lists what a call takes that is up at the edge and that nobody remembers admitting, as far as both its
-// ends tell: what the directive called from and to, so a number is E.164 already, however it was dialed.
-func Adopted(acct *brain.AccountConfig, from, to string) []cac.Take {
+// ends tell: what the directive called from and to, so a number is E.164 already, however it was dialed. trunkID is the trunk
+// that it came in by or goes out over, "" when that is not told.
+func Adopted(acct *brain.AccountConfig, from, to, trunkID string) []cac.Take {
+	takes := adopted(acct, from, to)
+	if t := acct.Trunks[trunkID]; t != nil {
+		takes = append(takes, cac.Take{Kind: cac.Trunk, ID: t.ID, Limit: t.MaxChannels})
+	}
+	return takes
+}
+
+func adopted(acct *brain.AccountConfig, from, to string) []cac.Take {
 	req := api.RouteRequest{RURIUser: to, RURIDomain: acct.PrimaryDomain}
 	caller := Caller{Account: acct, User: acct.UserByName[from], Media: true}
 	switch {
 	case acct.DIDByE164[to] != nil:
 		takes := []cac.Take{{Kind: cac.In, Limit: acct.Account.MaxIn}}
 		return append(takes, cac.Take{Kind: cac.DID, ID: acct.DIDByE164[to].ID, Limit: acct.DIDByE164[to].MaxChannels})
+	case acct.Extensions[to] == nil && acct.UserByName[to] == nil && (number.ValidE164(to) || number.Emergency(acct.Account.Country, to)):
+		takes := []cac.Take{{Kind: cac.Out, Limit: acct.Account.MaxOut}}
+		if u := caller.User; u != nil {
+			takes = append(takes, cac.Take{Kind: cac.User, ID: u.ID, Limit: u.MaxSimultaneous})
+		}
+		return takes
 	case caller.User == nil:
 		return Takes(&caller, rings(acct.UserByName[to]), &req)
 	}
@@ -107,19 +135,25 @@ func Windows(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest) []cac
 	if caller.Media && !callsBack(caller, req) {
 		return nil
 	}
-	from, to, number := "", "", req.RURIUser
-	if caller.User != nil {
-		from = caller.User.ID
-	}
+	to, number := "", req.RURIUser
 	if callee != nil {
 		to = callee.ID
 	}
 	if caller.Trunk != nil {
-		number, _ = called(caller.Account, number)
+		number = cmp.Or(Called(caller.Account, number), number)
+	}
+	return limits(caller, caller.direction(req), to, number)
+}
+
+// limits are the call_limits that a call of a direction to a number counts for. to is the user who is called, "" for none.
+func limits(caller *Caller, direction, to, number string) []cac.Window {
+	from := ""
+	if caller.User != nil {
+		from = caller.User.ID
 	}
 	var windows []cac.Window
 	for _, l := range caller.Account.Limits {
-		if l.Matches(caller.direction(), from, to, number) {
+		if l.Matches(direction, from, to, number) {
 			windows = append(windows, cac.Window{Kind: cac.Limit, ID: l.ID, Max: l.MaxCount, PeriodMS: int64(l.PeriodSec) * 1000, Hard: l.Hard})
 		}
 	}

@@ -147,7 +147,7 @@ func TestAdopted_ByBothEnds(t *testing.T) {
 		{"+4940555", "Sales"}:    "[]",
 		{"", ""}:                 "[]",
 	} {
-		if got := takes(Adopted(acct, ends[0], ends[1])); got != want {
+		if got := takes(Adopted(acct, ends[0], ends[1], "")); got != want {
 			t.Errorf("%s → %s: %s, want %s", ends[0], ends[1], got, want)
 		}
 	}

@@ -166,6 +166,8 @@ func (p *plan) state(scheduleID string) schedule.Status {
 func (p *plan) inbound(req *api.RouteRequest) destination {
 	number, did := called(p.acct, req.RURIUser)
 	switch {
+	case did == nil && p.caller.Trunk.Role == brain.RolePBX:
+		return p.anywhere(req.RURIUser)
 	case did == nil:
 		return destination{code: 404, why: "no number " + cmp.Or(number, "that can be read") + " in the account of trunk " + p.caller.Trunk.Name}
 	case did.Status != brain.StatusActive:

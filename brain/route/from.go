@@ -165,3 +165,17 @@ func quote(s string) string {
 
 // sameName compares the display name of a request, quoted or not, with a sanitized one.
 func sameName(given, name string) bool { return given == name || given == quote(name) }
+
+// sayVerstat explains what became of the caller's Identity.
+func (p *plan) sayVerstat() {
+	c := &p.caller
+	if c.Verstat == "" {
+		return
+	}
+	p.say("; caller ", c.Verstat)
+	for _, more := range []string{c.Attest, c.StirWhy} {
+		if more != "" {
+			p.say(", ", more)
+		}
+	}
+}

@@ -1,6 +1,12 @@
 package route
 
-import "github.com/sipio/sipio/brain/api"
+import (
+	"slices"
+	"strings"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
+)
 
 // The flag strings that the edge hands to rtpengine, by what the receiver of the SDP speaks. They were
 // measured with rtpengine 10.5.3.5 in both directions. The edge chooses among them and reads none.
@@ -27,4 +33,28 @@ const (
 
 func media() *api.Media {
 	return &api.Media{ToRTP: flagsToRTP, ToWebRTCOffer: flagsToWebRTCOffer, ToWebRTCAnswer: flagsToWebRTCAnswer}
+}
+
+// flagsToTrunk are the flags of an offer to a trunk: plain RTP, or SRTP with keys in the SDP (SDES), or both at the choice of the
+// other side (OSRTP, RFC 8643); of the caller's codecs those that the trunk is to see, in its order.
+func flagsToTrunk(t *brain.SIPTrunk) string {
+	flags := flagsToRTP
+	switch t.SRTP {
+	case brain.SRTPRequired:
+		flags = "replace-origin replace-session-connection RTP/SAVP ICE=remove DTLS=off rtcp-mux-demux"
+	case brain.SRTPOptional:
+		flags = "replace-origin replace-session-connection RTP/AVP OSRTP-offer ICE=remove DTLS=off rtcp-mux-demux"
+	}
+	if len(t.Codecs) == 0 {
+		return flags
+	}
+	var b strings.Builder
+	b.WriteString(flags + " codec-strip-all")
+	for _, c := range t.Codecs {
+		b.WriteString(" codec-offer-" + c)
+	}
+	if !slices.ContainsFunc(t.Codecs, func(c string) bool { return strings.EqualFold(c, "telephone-event") }) {
+		b.WriteString(" codec-offer-telephone-event") // digits are no codec to choose
+	}
+	return b.String()
 }

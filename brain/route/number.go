@@ -29,6 +29,12 @@ func called(acct *brain.AccountConfig, dialed string) (e164 string, did *brain.D
 	return e164, nil
 }
 
+// Called is the number that a trunk's call to an account is for, as E.164 without +, "" when none can be read.
+func Called(acct *brain.AccountConfig, dialed string) string {
+	e164, _ := called(acct, dialed)
+	return e164
+}
+
 // E164 is a dialed number without + or 00 in front, "" when it is not 3 to 15 digits.
 func E164(s string) string {
 	if rest, ok := strings.CutPrefix(s, "+"); ok {

@@ -46,7 +46,7 @@ func TestCalled_RoutingAdmissionLimitsAndAdoptionAgree(t *testing.T) {
 			if got := Windows(&caller, callee, &req); len(got) != 1 || got[0].Kind != cac.Limit {
 				t.Errorf("%s in %s counts for %v", dialed, country, got)
 			}
-			if got := takes(Adopted(acct, d.Call.From, d.Call.To)); got != "[in /20 did did_main/0]" {
+			if got := takes(Adopted(acct, d.Call.From, d.Call.To, "")); got != "[in /20 did did_main/0]" {
 				t.Errorf("%s in %s is adopted as %s", dialed, country, got)
 			}
 		}

@@ -32,6 +32,12 @@ type plan struct {
 	knowsCaller bool // callerShown is found
 	callerShown string
 
+	out   *outward        // the call leaves over a trunk, by the plan's only step
+	tried []string        // ids of the trunks that have been tried for what the question is about
+	only  *brain.SIPTrunk // whose challenge is answered: no other is tried; nil = any
+	base  int             // hops of the call before this question
+	asked int             // hops of the longest chain to a step that asks
+
 	routes []api.Route
 	steps  int
 	exits  []exit
@@ -78,12 +84,17 @@ type outcome struct {
 // nothing at all rings.
 func (p *plan) build(dialed string, target brain.RouteTarget) int {
 	p.hops, p.routes = make([]hop, 0, 2), make([]api.Route, 0, 2)
-	p.devices, p.ends = make([]*brain.SIPDevice, 0, 4), make([]int, 0, 4)
 	if p.why == nil {
 		p.why = make([]byte, 0, 128)
 	}
 	p.say(dialed)
-	first := p.follow(target, noHop)
+	return p.lead(target, noHop)
+}
+
+// lead follows a target behind a hop, and all exits of what rings.
+func (p *plan) lead(target brain.RouteTarget, chain int) int {
+	p.devices, p.ends = make([]*brain.SIPDevice, 0, 4), make([]int, 0, 4)
+	first := p.follow(target, chain)
 	if first.step == 0 {
 		return first.code
 	}
@@ -163,6 +174,10 @@ func (p *plan) visit(target brain.RouteTarget, chain int) outcome {
 		if e := p.acct.ExtensionByID[target.ID]; e != nil {
 			return p.extension(e)
 		}
+	case brain.DestForward:
+		if f := p.acct.Forwards[target.ID]; f != nil {
+			return p.forward(f, chain)
+		}
 	}
 	return p.dead("does not exist")
 }
@@ -175,7 +190,9 @@ func (p *plan) dead(why string) outcome {
 
 // orElse leaves a target that rang nothing by an exit: its target when it is set, else the code.
 func (p *plan) orElse(why, via string, target brain.RouteTarget, code int) outcome {
-	p.say(" ", why)
+	if why != "" {
+		p.say(" ", why)
+	}
 	if !target.IsSet() {
 		return outcome{code: code}
 	}
@@ -191,7 +208,7 @@ func (p *plan) barred(target brain.RouteTarget, chain int) string {
 		}
 		n++
 	}
-	if n >= brain.MaxHops {
+	if n+p.base >= brain.MaxHops {
 		return "more than " + strconv.Itoa(brain.MaxHops) + " hops, " + p.path(chain)
 	}
 	return ""
@@ -199,6 +216,9 @@ func (p *plan) barred(target brain.RouteTarget, chain int) string {
 
 // path names the hops of a chain from its first.
 func (p *plan) path(chain int) string {
+	if chain == noHop {
+		return "of the call"
+	}
 	h := &p.hops[chain]
 	if h.prev == noHop {
 		return h.kind + " " + h.name
@@ -240,6 +260,10 @@ func (p *plan) name(t brain.RouteTarget) (kind, name string) {
 	case brain.DestConference:
 		if c := p.acct.Conferences[t.ID]; c != nil {
 			return "conference", c.Name
+		}
+	case brain.DestForward:
+		if f := p.acct.Forwards[t.ID]; f != nil {
+			return "forward", f.Name
 		}
 	}
 	return string(t.Kind), t.ID

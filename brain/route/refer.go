@@ -6,6 +6,7 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/number"
 )
 
 // Refer says whether a phone may send the other phone of its call elsewhere: to a number of the account, under one of the
@@ -35,7 +36,22 @@ func unreachable(dir brain.Directory, acct *brain.AccountConfig, to *referTo, fr
 	case !to.replaces && (from == nil || !from.AllowPSTNBlindTransfer):
 		return why + ", and " + strconv.QuoteToASCII(shorten(name)) + " may not transfer blindly to numbers outside"
 	}
-	return why + ", and no trunk leads outside"
+	if e164, not := number.Normalize(acct.Account.Country, to.user); not != "" {
+		return why + ", and as a number it " + string(not)
+	} else if !leaves(acct) {
+		return why + ", and no trunk leads outside to +" + e164
+	}
+	return ""
+}
+
+// leaves tells whether some trunk of the account leads outside. Over which one the call goes, and whether, its INVITE asks.
+func leaves(acct *brain.AccountConfig) bool {
+	for _, t := range acct.Trunks {
+		if t.Out() {
+			return true
+		}
+	}
+	return false
 }
 
 // outside tells whether a target is a number that nobody in the account has.

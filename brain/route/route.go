@@ -1,6 +1,6 @@
-// Package route decides where an INVITE of an authenticated device goes: which devices ring, in which
-// steps and how long, and what follows when nobody answers. The whole walk is in one Directive, so the
-// edge never has to ask again.
+// Package route decides where an INVITE goes: which devices ring, in which steps and how long, and what follows
+// when nobody answers; or over which trunk it leaves. The walk over phones is in one Directive. What follows the
+// failure of a trunk is asked with another question.
 package route
 
 import (
@@ -20,7 +20,7 @@ const MaxDurationSec = 14400
 const maxDialed = 64
 
 // Caller is who makes the call: a phone, authenticated by its digest (User and Device are set), a trunk, known
-// by its address (Trunk is set), or the node's media server for a call of the account (Media). Account is required.
+// by its address or digest (Trunk is set), or the node's media server for a call of the account (Media). Account is required.
 type Caller struct {
 	Account *brain.AccountConfig
 	User    *brain.SIPUser
@@ -29,6 +29,12 @@ type Caller struct {
 	Media   bool
 	NowMS   int64  // epoch milliseconds, for business hours
 	Busy    string // id of a user without a free line: taken as busy without being rung; "" = nobody
+
+	Full       []string // ids of trunks that have no channel free, or no call left in this second: not tried
+	Unanswered bool     // the challenge of the question cannot be answered after all
+	Verstat    string   // what the verification of a trunk's call came to, "" = none (3GPP TS 24.229 section 7.2A.20)
+	Attest     string   // attestation that was verified: A, B, C
+	StirWhy    string   // why it did not pass, for operators
 }
 
 // known tells whether somebody vouches for the caller.
@@ -44,24 +50,48 @@ func Decide(dir brain.Directory, caller Caller, req api.RouteRequest) api.Direct
 	if !caller.known() {
 		return reject(acct, 403, "the caller is not authenticated")
 	}
-	if acct.Account.Status != brain.StatusActive {
+	if acct.Account.Status != brain.StatusActive && !helped(&caller, &req) {
 		return reject(acct, 403, "account "+acct.Account.ID+" is "+string(acct.Account.Status))
 	}
 	p := plan{acct: acct, caller: caller, req: &req}
+	if req.At != "" {
+		return p.again(dir)
+	}
 	to := p.destination(dir, &req)
 	if to.code != 0 {
 		return reject(acct, to.code, to.why)
 	}
-	p.headers = p.identity(&req)
-	if code := p.build(to.number, to.target); code != 0 {
+	code := 0
+	if to.out != nil {
+		code = p.send(to.out)
+	} else {
+		p.headers = p.identity(&req)
+		code = p.build(to.number, to.target)
+	}
+	if code != 0 {
 		return reject(acct, code, string(p.why))
+	}
+	return p.directive(to.number)
+}
+
+// directive is the plan as the edge gets it.
+func (p *plan) directive(to string) api.Directive {
+	p.sayVerstat()
+	call := &api.CallInfo{Direction: p.caller.direction(p.req), From: p.from(p.req), To: to,
+		MaxDurationSec: MaxDurationSec, Token: p.req.Token(), Verstat: p.caller.Verstat, Attestation: p.caller.Attest}
+	if p.caller.Trunk != nil {
+		call.Trunk = p.caller.Trunk.ID
+	}
+	if p.asked > 0 {
+		call.Hops = p.base + p.asked
+	}
+	if p.out != nil {
+		p.out.describe(call, p.routes[0].Trunk.ID)
 	}
 	d := api.Directive{
 		Action: api.ActionProxy, Version: api.Version,
-		AccountID: acct.Account.ID, ConfigVersion: acct.Version,
-		Call: &api.CallInfo{Direction: caller.direction(), From: p.from(&req), To: to.number,
-			MaxDurationSec: MaxDurationSec, Token: req.Token()},
-		Routing: "serial", Media: media(), Routes: p.routes,
+		AccountID: p.acct.Account.ID, ConfigVersion: p.acct.Version,
+		Call: call, Routing: "serial", Media: media(), Routes: p.routes,
 		Refusal: api.Refusal{Why: string(p.why)},
 	}
 	if p.steps == 1 {
@@ -70,35 +100,55 @@ func Decide(dir brain.Directory, caller Caller, req api.RouteRequest) api.Direct
 	return d
 }
 
-// direction of the call, as limits name it.
-func (c *Caller) direction() string {
-	if c.Trunk != nil {
-		return brain.DirectionIn
+// direction of a call that goes to nobody outside, as limits name it. What a PBX says to an extension is internal.
+func (c *Caller) direction(req *api.RouteRequest) string {
+	if c.Trunk == nil {
+		return brain.DirectionInternal
 	}
-	return brain.DirectionInternal
+	if c.Trunk.Role == brain.RolePBX {
+		if _, did := called(c.Account, req.RURIUser); did == nil {
+			return brain.DirectionInternal
+		}
+	}
+	return brain.DirectionIn
 }
 
-// destination is what the call is for: the dialed string, a number of the account, or whom the leg is for. A code
-// refuses the call.
+// destination is what the call is for: the dialed string, a number of the account, whom the leg is for, or a number
+// outside. A code refuses the call.
 type destination struct {
 	number string
 	target brain.RouteTarget
+	out    *outward
 	code   int
 	why    string
 }
 
 func (p *plan) destination(dir brain.Directory, req *api.RouteRequest) destination {
+	if digits := emergencyDialed(&p.caller, req); digits != "" {
+		return p.forHelp(digits)
+	}
 	switch {
 	case p.caller.Media:
 		return p.leg(req)
 	case p.caller.Trunk != nil:
 		return p.inbound(req)
 	}
-	target, why := dialed(dir, p.acct, req.RURIUser, req.RURIDomain)
-	if why != "" {
+	if why := foreign(dir, p.acct, req); why != "" {
 		return destination{code: 404, why: why}
 	}
-	return destination{number: req.RURIUser, target: target}
+	return p.anywhere(req.RURIUser)
+}
+
+// anywhere is what a dialed string means to who may also call outside: somebody of the account, else a number.
+func (p *plan) anywhere(user string) destination {
+	target, why := inside(p.acct, user)
+	switch {
+	case why == "":
+		return destination{number: user, target: target}
+	case p.acct.Extensions[user] != nil, p.acct.UserByName[user] != nil, unreadable(user) != "":
+		return destination{code: 404, why: why}
+	}
+	return p.outside(user, why)
 }
 
 // destAgent is a user who is rung for a caller in a queue. Only legs of the media server lead to it.
@@ -116,35 +166,40 @@ func (p *plan) leg(req *api.RouteRequest) destination {
 	kind, id, _ := strings.Cut(req.Dial, "/")
 	target := brain.RouteTarget{Kind: brain.DestKind(kind), ID: id}
 	switch target.Kind {
-	case brain.DestUser, brain.DestExtension, brain.DestRingGroup, destAgent, destSupervisor:
+	case brain.DestUser, brain.DestExtension, brain.DestRingGroup, brain.DestForward, destAgent, destSupervisor:
 		_, name := p.name(target)
 		return destination{number: name, target: target}
 	case destNumber:
-		target, why := inside(p.acct, id)
-		if why != "" {
-			return destination{code: 404, why: why}
-		}
-		return destination{number: id, target: target}
+		return p.anywhere(id)
 	}
-	return destination{code: 404, why: "a leg to " + strconv.QuoteToASCII(req.Dial) + ": only users, extensions, ring groups, agents, supervisors and numbers are called"}
+	return destination{code: 404, why: "a leg to " + strconv.QuoteToASCII(req.Dial) + ": only users, extensions, ring groups, forwards, agents, supervisors and numbers are called"}
 }
 
-// dialed finds what a dialed string means. Everything that means nothing gives a reason, and the phone learns nothing of
-// it: a number of another account is as unknown as one that nobody has.
+// dialed finds what a dialed string means within the account. Everything that means nothing gives a reason, and the phone learns
+// nothing of it: a number of another account is as unknown as one that nobody has.
 func dialed(dir brain.Directory, acct *brain.AccountConfig, user, domain string) (brain.RouteTarget, string) {
-	if why := unreadable(user); why != "" {
+	if why := foreign(dir, acct, &api.RouteRequest{RURIUser: user, RURIDomain: domain}); why != "" {
 		return brain.RouteTarget{}, why
 	}
+	return inside(acct, user)
+}
+
+// foreign says why what was dialed is not for the account to look at, "" when it is.
+func foreign(dir brain.Directory, acct *brain.AccountConfig, req *api.RouteRequest) string {
+	if why := unreadable(req.RURIUser); why != "" {
+		return why
+	}
+	domain := req.RURIDomain
 	switch {
 	case len(domain) > 255 || !printable(domain):
-		return brain.RouteTarget{}, "the dialed domain is too long or not printable UTF-8"
+		return "the dialed domain is too long or not printable UTF-8"
 	case acct.Domains[strings.ToLower(domain)] == nil:
 		if dir != nil && dir.ByDomain(domain) != nil {
-			return brain.RouteTarget{}, "domain " + strconv.Quote(domain) + " belongs to another account"
+			return "domain " + strconv.Quote(domain) + " belongs to another account"
 		}
-		return brain.RouteTarget{}, "domain " + strconv.Quote(domain) + " is nobody's"
+		return "domain " + strconv.Quote(domain) + " is nobody's"
 	}
-	return inside(acct, user)
+	return ""
 }
 
 // unreadable says why nothing can be made of a dialed string, "" when something can.

@@ -315,6 +315,13 @@ func checkDirective(t testing.TB, acct *brain.AccountConfig, d api.Directive) {
 			}
 			continue
 		}
+		if r.Ask != "" {
+			kind, id, _ := strings.Cut(r.Ask, "/")
+			if kind != string(brain.DestForward) || acct.Forwards[id] == nil || !newStep || i == 0 || r.Busy != 0 || r.Noanswer != 0 || r.URI != "" || r.SIPCode != 0 || r.Headers != nil {
+				fail("route %d asks and does more", i)
+			}
+			continue
+		}
 		if r.SIPCode != 0 {
 			if !newStep || r.URI != "" || r.Vars != "" || r.Busy != 0 || r.Noanswer != 0 || r.SIPCode < 400 || r.SIPCode > 699 {
 				fail("route %d answers and does more", i)

@@ -40,6 +40,14 @@ func textProxy(b *strings.Builder, d *api.Directive) {
 			textApp(b, r)
 			continue
 		}
+		if r.Trunk != nil {
+			textTrunk(b, d.Call, r)
+			continue
+		}
+		if r.Ask != "" {
+			fmt.Fprintf(b, "step %d: asks again, at %s\n", r.Step, safe(r.Ask))
+			continue
+		}
 		if r.SIPCode != 0 {
 			fmt.Fprintf(b, "step %d: answer %d %s\n", r.Step, r.SIPCode, Reason(r.SIPCode))
 			continue
@@ -49,6 +57,26 @@ func textProxy(b *strings.Builder, d *api.Directive) {
 		}
 		step = r.Step
 		fmt.Fprintf(b, "  %s\n", safe(r.URI))
+	}
+}
+
+// textTrunk writes an attempt over a trunk, and what it is asked with when it fails.
+func textTrunk(b *strings.Builder, c *api.CallInfo, r *api.Route) {
+	t := r.Trunk
+	fmt.Fprintf(b, "step %d: over trunk %s to %s, silent for at most %g s, ring %g s\n", r.Step, safe(t.ID), safe(r.URI), float64(t.FrTimer)/1000, float64(r.FrInvTimer)/1000)
+	for _, s := range []struct{ name, value string }{{"next hop", t.DstURI}, {"registered as", t.Lookup}, {"media", strings.TrimPrefix(t.ToTrunk, flagsToRTP)}} {
+		if s.value != "" {
+			fmt.Fprintf(b, "  %s: %s\n", s.name, safe(strings.TrimSpace(s.value)))
+		}
+	}
+	fmt.Fprintf(b, "  From: %s <%s>\n", safe(t.From.Display), safe(t.From.URI))
+	for line := range strings.SplitSeq(strings.TrimSuffix(t.Headers, "\r\n"), "\r\n") {
+		if line != "" {
+			fmt.Fprintf(b, "  %s\n", safe(line))
+		}
+	}
+	if c != nil {
+		fmt.Fprintf(b, "  asked again at %s, hops %d, attestation %s\n", safe(c.At), c.Hops, c.Attestation)
 	}
 }
 

@@ -17,7 +17,8 @@ import (
 func (p *plan) handed() brain.Vars {
 	vars := brain.Vars{
 		"caller_number": p.shown(p.req), "called_number": p.req.RURIUser,
-		"account_name": p.acct.Account.Name, "direction": p.caller.direction(),
+		"account_name": p.acct.Account.Name, "direction": p.caller.direction(p.req),
+		"caller_verstat": p.caller.Verstat, "caller_attest": p.caller.Attest,
 	}
 	if u := p.caller.User; u != nil {
 		vars["caller_name"], vars["caller_user_id"] = sanitize(u.DisplayName), u.ID
@@ -25,7 +26,9 @@ func (p *plan) handed() brain.Vars {
 		vars["caller_name"] = sanitize(unquote(p.req.FromName))
 	}
 	if p.caller.Trunk != nil {
-		vars["called_number"], _ = called(p.acct, p.req.RURIUser)
+		if number, did := called(p.acct, p.req.RURIUser); did != nil {
+			vars["called_number"] = number
+		}
 	}
 	maps.Copy(vars, p.vars)
 	return vars
@@ -33,7 +36,7 @@ func (p *plan) handed() brain.Vars {
 
 // own are the variables that the platform itself goes by. They come first, so that what a configuration hands on
 // cannot push them out when there is no room for all.
-var own = []string{"record", brain.VarAction, "direction", "caller_user_id", "caller_number", "called_number", "did_label", "caller_name", "account_name"}
+var own = []string{"record", brain.VarAction, "direction", "caller_user_id", "caller_number", "caller_verstat", "caller_attest", "called_number", "did_label", "caller_name", "account_name"}
 
 // form writes variables as api.HeaderVars wants them, as many as there is room for: the platform's own, then the
 // others by name.

@@ -18,7 +18,10 @@ type books struct {
 
 type place struct {
 	node       string
-	evidenceMS int64 // by the owner's clock: admission, takeover, or the last fresh report that listed it
+	evidenceMS int64 // by the owner's clock: admission, takeover, a swap, or the last fresh report that listed it
+	takes      []cac.Take
+	attempt    int // of the last swap granted
+	emergency  bool
 }
 
 // sight is the last fresh report of a node.
@@ -28,10 +31,13 @@ type sight struct {
 	absent             map[string]int64
 }
 
-func newBooks(m *presence.Machine, now int64) *books {
+func newBooks(m *presence.Machine, now int64, attempts map[string]int) *books {
 	b := &books{slots: map[string]*place{}, ended: map[string]int64{}, sights: map[string]*sight{}}
 	for _, s := range m.CAC().Slots {
-		b.slots[s.Token] = &place{node: s.Node, evidenceMS: now}
+		b.slots[s.Token] = &place{node: s.Node, evidenceMS: now, attempt: attempts[s.Token], emergency: s.Emergency}
+		for _, t := range s.Takes {
+			b.slots[s.Token].takes = append(b.slots[s.Token].takes, cac.Take{Kind: cac.KindOf(t.Dimension), ID: t.ID, Limit: t.Limit})
+		}
 		b.clock = max(b.clock, s.AdmittedMS)
 	}
 	return b
@@ -69,9 +75,13 @@ func (o *owner) check(a *account, op, reply []byte, changed bool) {
 			b.ended[token] = o.now()
 		}
 	}
-	if what.Admit != nil && what.Kind == "admit" {
+	switch what.Kind {
+	case "admit":
 		o.checkVerdict(a, what.Admit, reply, changed, state)
+	case "swap":
+		o.checkSwap(a, what.Swap, reply, changed, state)
 	}
+	o.checkHeld(a, b, state)
 }
 
 // ends lists the tokens whose end an op tells for good.
@@ -110,7 +120,13 @@ func (o *owner) checkSums(state api.CACState) {
 
 // appeared: a token whose end was told does not get a place.
 func (o *owner) appeared(b *books, what *presence.Op, s api.Slot) {
-	b.slots[s.Token] = &place{node: s.Node, evidenceMS: o.now()}
+	c := o.w.byToken[s.Token]
+	b.slots[s.Token] = &place{node: s.Node, evidenceMS: o.now(), takes: c.known()}
+	if what.Kind == "admit" {
+		b.slots[s.Token].takes, b.slots[s.Token].emergency = what.Admit.Takes, what.Admit.Emergency
+	} else if c.hunt != nil {
+		c.hunt.adopted = true
+	}
 	if at := b.ended[s.Token]; at != 0 && !s.Emergency && o.now() < at+cac.Remember.Milliseconds()-minute {
 		o.w.broken("owner %d: %s ended and got a place again by an op %s", o.n, s.Token, what.Kind)
 	}
@@ -159,7 +175,7 @@ func (o *owner) checkVerdict(a *account, ask *presence.Admit, reply []byte, chan
 		if changed {
 			o.w.broken("owner %d: %s got nothing new and changed something", o.n, ask.Token)
 		}
-		if !v.Admitted && v.Kind != 0 && (ask.Emergency || v.Kind != cac.Limit && used(state, v.Kind, v.ID) != v.Used || v.Used < v.Limit) {
+		if !v.Admitted && v.Kind != 0 && (ask.Emergency || v.Kind != cac.Limit && v.Kind != cac.TrunkRate && used(state, v.Kind, v.ID) != v.Used || v.Used < v.Limit) {
 			o.w.broken("owner %d: %s was refused by %+v", o.n, ask.Token, v)
 		}
 		if n := count(list, at, a.windows[0]); v.Kind == cac.Limit && n < a.windows[0].Max {
@@ -176,6 +192,7 @@ func (o *owner) checkVerdict(a *account, ask *presence.Admit, reply []byte, chan
 			o.w.broken("owner %d: %s was admitted into a window that holds %d of %d", o.n, ask.Token, n, a.windows[0].Max)
 		}
 		o.admitted[a.index] = append(list, admission{at, ask.Emergency})
+		o.hit(a, ask.Token, ask.Windows, at, ask.Emergency)
 		for _, t := range ask.Takes {
 			if n := used(state, t.Kind, t.ID); t.Limit > 0 && n > t.Limit && !ask.Emergency {
 				o.w.broken("owner %d: %s was admitted as number %d of %d of %v %s", o.n, ask.Token, n, t.Limit, t.Kind, t.ID)

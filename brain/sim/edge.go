@@ -18,6 +18,7 @@ type account struct {
 	inside  int // calls inside the account
 	user    int // calls of a user
 	windows []cac.Window
+	trunks  []trunk
 }
 
 // helpDesk is the queue of every office: its agents come and go, and their lines and phones are those of the world. Callers
@@ -30,7 +31,7 @@ func helper(id string) acd.Agent {
 }
 
 func newAccount(i int, rng *rand.Rand) *account {
-	return &account{index: i, id: fmt.Sprint("acc_", i), inside: 4 + rng.IntN(12), user: 1 + rng.IntN(3), windows: []cac.Window{
+	return &account{index: i, id: fmt.Sprint("acc_", i), inside: 4 + rng.IntN(12), user: 1 + rng.IntN(3), trunks: newTrunks(i, rng), windows: []cac.Window{
 		{Kind: cac.Limit, ID: "lim_hard", Max: 3 + rng.IntN(10), PeriodMS: 30 * second, Hard: true},
 		{Kind: cac.Limit, ID: "lim_soft", Max: 2, PeriodMS: 20 * second}}}
 }
@@ -47,6 +48,7 @@ type call struct {
 	sinceMS int64 // by the node's clock
 	lastMS  int64 // the latest time that a brain may take for its beginning
 	overAt  int64 // true time when it ended; 0 while it has not
+	hunt    *hunt // nil: it stays inside
 }
 
 // node is an edge machine: Kamailio with its dialogs, the node agent with its spool and its reports.
@@ -141,6 +143,9 @@ func (w *world) dial(n *node, a *account) {
 	c.Takes = []cac.Take{{Kind: cac.Internal, Limit: a.inside}, {Kind: cac.User, ID: caller, Limit: a.user},
 		{Kind: cac.User, ID: callee, Limit: a.user}, {Kind: cac.Node, ID: n.name, Limit: 50}}
 	c.Windows = a.windows
+	if w.chance(40) {
+		w.goOut(c)
+	}
 	w.calls = append(w.calls, c)
 	w.byToken[c.Token] = c
 	w.after(w.between(1, 50), func() { w.question(c) })
@@ -168,8 +173,8 @@ func (w *world) giveUp(c *call) {
 	}
 }
 
-// answer takes a verdict to the edge: an admitted call rings, and is answered or not.
-func (w *world) answer(c *call, v cac.Verdict) {
+// answer takes a verdict to the edge: an admitted call rings, and is answered or not. sure: the journal had it.
+func (w *world) answer(c *call, v cac.Verdict, sure bool) {
 	if c.told {
 		return
 	}
@@ -179,19 +184,28 @@ func (w *world) answer(c *call, v cac.Verdict) {
 	}
 	c.live, c.listed, c.sinceMS, c.lastMS = true, true, c.node.clock(w), c.node.clock(w)
 	c.node.dialogs = append(c.node.dialogs, c)
+	if c.hunt != nil {
+		c.hunt.sure = sure
+		w.ringOut(c)
+		return
+	}
 	w.after(w.between(second, 20*second), func() {
-		if !c.live {
-			return
+		if c.live {
+			w.ended(c)
 		}
-		if w.chance(30) {
-			w.over(c, api.EventDialogFailed)
-			return
-		}
-		if c.lastMS = c.node.clock(w); c.listed {
-			w.tell(c, api.EventDialogStart)
-		}
-		w.after(w.between(second, 4*minute), func() { w.over(c, api.EventDialogEnd) })
 	})
+}
+
+// ended is what becomes of a call that has rung: nobody answers, or it is up for a while.
+func (w *world) ended(c *call) {
+	if w.chance(30) {
+		w.over(c, api.EventDialogFailed)
+		return
+	}
+	if c.lastMS = c.node.clock(w); c.listed {
+		w.tell(c, api.EventDialogStart)
+	}
+	w.after(w.between(second, 4*minute), func() { w.over(c, api.EventDialogEnd) })
 }
 
 // over ends a call at the edge, and queues the word of it.
@@ -213,7 +227,7 @@ func (w *world) tell(c *call, typ string) {
 	if w.chance(5) && c.listed && typ != api.EventDialogStart {
 		ev.Token = "" // the edge knows the dialog by its call id
 	}
-	w.happened(c.node, c.account, presence.Event{Event: ev, Takes: c.Takes})
+	w.happened(c.node, c.account, presence.Event{Event: ev, Takes: c.known()})
 }
 
 // happened puts an event into a node's spool. Some are lost before they are there.
@@ -295,7 +309,7 @@ func (w *world) report(n *node, r presence.Report, list []*call) {
 		part := r
 		for _, c := range list {
 			if c.account == a {
-				part.Dialogs = append(part.Dialogs, presence.Dialog{Token: c.Token, CallID: c.CallID, SinceMS: c.sinceMS, Takes: c.Takes})
+				part.Dialogs = append(part.Dialogs, presence.Dialog{Token: c.Token, CallID: c.CallID, SinceMS: c.sinceMS, Takes: c.known()})
 			}
 		}
 		o.observe(a, n, &part)

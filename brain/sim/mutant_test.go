@@ -38,6 +38,13 @@ func TestMutant_PlantedInTheProductionCode(t *testing.T) {
 		{"one call too many in a window", "../cac/window.go", "if len(times) >= most {", "if len(times) > most {"},
 		{"a removed contact stays", "../presence/presence.go", "return m.contact(node, ev, false)", "return false"},
 		{"an ended call is adopted again", "../cac/ledger.go", "return !over || e.lapsed", "return !over || e.lapsed || true"},
+		{"a swap gives nothing back", "../cac/swap.go", "\t\tl.giveBack(t.dimension)\n", "\t\t_ = t\n"},
+		{"a swap is done twice", "../cac/swap.go", "if c.Attempt <= s.attempt {", "if false {"},
+		{"a swap is not tested", "../cac/swap.go", "\tif !emergency {\n\t\tif v = l.test(", "\tif false {\n\t\tif v = l.test("},
+		{"what a swap drops frees every trunk", "../cac/ledger.go", "if free.dimension == l.found[i] {", "if free.dimension != nil {"},
+		{"a swap does not count in the rate", "../cac/swap.go", "\tl.countAll(now, c.Windows)\n", ""},
+		{"an attempt is forgotten by a takeover", "../cac/snapshot.go", "pack.AppendUint(one, uint64(s.attempt))", "pack.AppendUint(one, 0)"},
+		{"a call that becomes an emergency is tested", "../cac/swap.go", "emergency := c.Emergency || s.emergency", "emergency := c.Emergency && s.emergency"},
 	} {
 		t.Run(mutant.name, func(t *testing.T) {
 			out := playMutant(t, "TestSim", mutant.file, mutant.from, mutant.to)

@@ -13,7 +13,9 @@ type journal struct {
 	stalled   int64 // until this true time nothing is written
 	entries   []entry
 	admitted  [][]admission // by account, as far as written
-	snapshots []snapshot    // by account
+	rates     [][]admission // by account and trunk, as the next
+	attempts  map[string]int
+	snapshots []snapshot // by account
 }
 
 type entry struct {
@@ -49,6 +51,7 @@ type owner struct {
 	planned  bool     // a commit is
 	commits  int
 	admitted [][]admission
+	rates    [][]admission
 }
 
 // takeOver makes a new owner. The one before goes on for a while without knowing.
@@ -65,16 +68,13 @@ func (w *world) takeOver() {
 	w.stale = w.owner
 	j.messages++
 	w.owners++
-	o := &owner{w: w, n: w.owners, skew: w.between(-5*second, 5*second), expects: j.messages}
-	if j.admitted == nil {
-		j.admitted = make([][]admission, len(w.accounts))
-	}
+	o := &owner{w: w, n: w.owners, skew: w.between(-5*second, 5*second), expects: j.messages,
+		admitted: copied(j.admitted, len(w.accounts)), rates: copied(j.rates, len(w.accounts)*len(w.accounts[0].trunks))}
 	for _, a := range w.accounts {
 		m := w.replay(a)
 		m.Resume(o.now())
 		o.machines = append(o.machines, m)
-		o.admitted = append(o.admitted, append([]admission(nil), j.admitted[a.index]...))
-		o.books = append(o.books, newBooks(m, o.now()))
+		o.books = append(o.books, newBooks(m, o.now(), j.attempts))
 	}
 	w.owner = o
 	w.after(w.between(second, 10*second), func() {
@@ -133,15 +133,16 @@ func (o *owner) now() int64 { return o.w.now + o.skew }
 // ask does the admission of a call. Its answer leaves when it is written, and rarely before: unlogged.
 func (o *owner) ask(c *call) {
 	w := o.w
+	unlogged := o == w.owner && w.now < w.journal.stalled && w.bad(70)
 	send := func(reply []byte) {
 		v, err := presence.ReadVerdict(reply)
 		if err != nil {
 			w.broken("a verdict is not read: %w", err)
 		}
-		w.after(w.between(1, 50), func() { w.answer(c, v) })
+		w.after(w.between(1, 50), func() { w.answer(c, v, !unlogged && !v.Repeated) })
 	}
 	op := presence.AppendAdmit(nil, &c.Admit)
-	if o == w.owner && w.now < w.journal.stalled && w.bad(70) {
+	if unlogged {
 		if reply := o.do(c.account, op, nil); reply != nil {
 			w.after(25, func() { send(reply) })
 		}
@@ -194,9 +195,7 @@ func (o *owner) commit() {
 	j.messages++
 	o.expects = j.messages
 	j.entries = append(j.entries, o.pending...)
-	for i := range o.admitted {
-		j.admitted[i] = append(j.admitted[i][:0:0], o.admitted[i]...)
-	}
+	j.admitted, j.rates, j.attempts = copied(o.admitted, len(o.admitted)), copied(o.rates, len(o.rates)), o.attempts()
 	touched := -1
 	if len(o.pending) > 0 {
 		touched = o.pending[0].account

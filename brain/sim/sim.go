@@ -116,6 +116,7 @@ func (w *world) settle() {
 		return
 	}
 	w.checkPlaces(false)
+	w.checkTrunks()
 	w.playFor(6 * minute)
 	w.checkPlaces(true)
 	w.checkPhones()

@@ -20,6 +20,14 @@ type Signer struct {
 	X5U string            // where others find the certificate, https
 }
 
+// NewSigner makes one of a key and the address of its certificate.
+func NewSigner(key *ecdsa.PrivateKey, x5u string) (Signer, error) {
+	if err := checkX5U(x5u); err != nil {
+		return Signer{}, err
+	}
+	return Signer{Key: key, X5U: x5u}, nil
+}
+
 // The header and the claims as they are signed. The order of the fields is that of their names, which with no white space
 // is the form that RFC 8225 section 9 asks for; inner objects too.
 type (

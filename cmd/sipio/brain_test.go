@@ -87,6 +87,7 @@ func newFakeBrain(t *testing.T) *httptest.Server {
 	fakeLive(mux)
 	fakeQueues(mux)
 	fakeTransfer(mux)
+	fakeSecrets(mux)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+tokenGood {
 			problem(w, 401, brain.EUnauthorized, "no API key, or an unknown one")

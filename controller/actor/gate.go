@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/balance"
 	"github.com/sipio/sipio/brain/presence"
 )
 
@@ -113,6 +114,7 @@ func (r *request) result() (Reply, error) {
 type effect struct {
 	id string
 	presence.Effects
+	tasks []balance.Task // of a wallet
 }
 
 // batch is one message of the journal: records with the requests and the effects that wait for them, or a part of a

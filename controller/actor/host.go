@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/balance"
 	"github.com/sipio/sipio/brain/pack"
 	"github.com/sipio/sipio/brain/presence"
 	"github.com/sipio/sipio/brain/session"
@@ -32,6 +33,8 @@ type Host struct {
 	// order of its journal. It must not wait: the shard's writes stand still meanwhile. What a lost shard had not written is
 	// never given out. The next owner gives again what still holds, told or not, see Machine.Resume: the same may come twice.
 	Effects func(id string, e presence.Effects)
+	// Tasks takes, in the same way, what the wallet of an account wants done. id is brain.WalletObject of the account.
+	Tasks func(id string, tasks []balance.Task)
 
 	shards [brain.Shards]atomic.Pointer[shard]
 	timers timers
@@ -53,6 +56,7 @@ func NewHost(open OpenLog) *Host {
 		Publish:       func(string, []byte) {},
 		Env:           func(string) *session.Env { return nil },
 		Effects:       func(string, presence.Effects) {},
+		Tasks:         func(string, []balance.Task) {},
 	}
 }
 

@@ -63,12 +63,13 @@ func (s *shard) apply(r *request, now int64) {
 		if r.reply, r.changed, r.err = o.machine.Apply(now, r.op); r.changed {
 			s.keep(o, now, r.op)
 		}
+		r.changed = s.hear(o, now) || r.changed
 	}
 	s.settle(o)
 }
 
-// force applies an operation of our own making: nobody waits for it.
-func (s *shard) force(o *object, now int64, op []byte) {
+// force applies an operation of our own making: nobody waits for it. It is true when it has changed something.
+func (s *shard) force(o *object, now int64, op []byte) (changed bool) {
 	_, changed, err := o.machine.Apply(now, op)
 	if err != nil {
 		panic(fmt.Sprintf("own operation of %s: %v", o.id, err))
@@ -76,6 +77,7 @@ func (s *shard) force(o *object, now int64, op []byte) {
 	if changed {
 		s.keep(o, now, op)
 	}
+	return s.hear(o, now) || changed
 }
 
 // keep notes an operation that has changed its machine: the record, then what follows from it.
@@ -96,6 +98,8 @@ func (s *shard) expire(now int64) {
 			s.force(o, now, op)
 			s.spill()
 		}
+		s.doubt(o, now)
+		s.collect(o)
 		before := o.dueMS
 		s.settle(o)
 		if o.index >= 0 && o.dueMS <= now && o.dueMS == before {
@@ -137,7 +141,12 @@ func (s *shard) observe(base presence.Report, of map[string][]presence.Dialog) {
 // collect takes what an actor wants done, until its record is handed over.
 func (s *shard) collect(o *object) {
 	if e := o.machine.Effects(); !e.Empty() {
-		s.effects = append(s.effects, effect{o.id, e})
+		s.effects = append(s.effects, effect{id: o.id, Effects: e})
+	}
+	if w, ok := o.machine.(wallet); ok {
+		if tasks := w.Tasks(); len(tasks) > 0 {
+			s.effects = append(s.effects, effect{id: o.id, tasks: tasks})
+		}
 	}
 }
 

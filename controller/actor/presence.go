@@ -84,7 +84,27 @@ func (p *Presence) admitAccount(ctx context.Context, a *presence.Admission) (cac
 		}
 		return cac.Verdict{}, err
 	}
-	p.shares.forget(a.AccountID)
+	return p.owned(a.AccountID, reply)
+}
+
+// Swap changes the places of a call in one step, or nothing. The zero Verdict: the call is over. brain.EUnavailable:
+// nobody can tell now. The node's own count of calls is not touched: the call stays one.
+func (p *Presence) Swap(ctx context.Context, accountID string, s presence.Swap) (cac.Verdict, error) {
+	asked, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	reply, err := p.Live.Do(asked, accountID, ClassAdmission, presence.AppendSwap(make([]byte, 0, 256), &s.Swap))
+	if err != nil {
+		if p.ownerless(asked, err) {
+			return p.swapShare(accountID, &s)
+		}
+		return cac.Verdict{}, err
+	}
+	return p.owned(accountID, reply)
+}
+
+// owned reads the verdict of an account's owner.
+func (p *Presence) owned(accountID string, reply Reply) (cac.Verdict, error) {
+	p.shares.forget(accountID)
 	if reply.Unlogged {
 		p.unlogged.Add(1)
 	}
@@ -256,7 +276,7 @@ func enrich(acct *brain.AccountConfig, ev api.Event) presence.Event {
 			e.DeviceID, e.UserID = d.ID, d.UserID
 		}
 	case api.EventDialogStart:
-		e.Takes = route.Adopted(acct, ev.From, ev.To)
+		e.Takes = route.Adopted(acct, ev.From, ev.To, ev.Trunk)
 	}
 	return e
 }

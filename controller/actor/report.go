@@ -90,7 +90,7 @@ func (p *Presence) observe(dir brain.Directory, r *api.DialogReport) {
 			all = append(all, counted)
 		}
 		if acct := dir.ByAccount(d.AccountID); acct != nil {
-			live.Takes = route.Adopted(acct, d.From, d.To)
+			live.Takes = route.Adopted(acct, d.From, d.To, "")
 			of[d.AccountID] = append(of[d.AccountID], live)
 		}
 	}

@@ -209,6 +209,9 @@ func newMachine(id string) Machine {
 	if brain.IsLocksObject(id) {
 		return locks{Locks: session.NewLocks()}
 	}
+	if w, ok := newWallet(id); ok {
+		return w
+	}
 	return presence.New(id)
 }
 
@@ -220,6 +223,9 @@ func restoreMachine(id string, snapshot []byte) (Machine, error) {
 	if brain.IsLocksObject(id) {
 		l, err := session.RestoreLocks(snapshot)
 		return locks{Locks: l}, err
+	}
+	if accountID, ok := brain.IsWalletObject(id); ok {
+		return restoreWallet(accountID, snapshot)
 	}
 	return presence.Restore(id, snapshot)
 }

@@ -45,7 +45,13 @@ type shard struct {
 }
 
 func newShard(h *Host, n int, epoch uint64) *shard {
-	perform := func(e effect) { h.Effects(e.id, e.Effects) }
+	perform := func(e effect) {
+		if len(e.tasks) > 0 {
+			h.Tasks(e.id, e.tasks)
+			return
+		}
+		h.Effects(e.id, e.Effects)
+	}
 	return &shard{host: h, n: n, epoch: epoch, gate: newGate(perform), wake: make(chan struct{}, 1), over: make(chan struct{}),
 		waiting: map[string]int{}, objects: map[string]*object{}}
 }

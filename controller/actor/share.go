@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/sipio/sipio/brain"
@@ -12,8 +13,8 @@ import (
 const maxShares = 1 << 14
 
 // shares admits calls of accounts whose shard has no owner, by their policy: each node its share of every
-// limit, from what the node's last report listed and what was admitted here since. Nothing is given back
-// meanwhile, so it only ever errs towards refusing. The owner learns of the calls by the next reports.
+// limit, from what the node's last report listed and what was admitted here since. Nothing but what a call swaps is
+// given back meanwhile, so it only ever errs towards refusing. The owner learns of the calls by the next reports.
 type shares struct {
 	mu     sync.Mutex
 	ledger map[string]map[string]*cac.Ledger // by account, by node
@@ -29,37 +30,62 @@ func (s *shares) forget(accountID string) {
 }
 
 // share is one node's part of a limit, rounded up; 0 stays no limit.
-func share(limit, nodes int) int { return (limit + nodes - 1) / max(nodes, 1) }
+func share(limit, nodes int) int { return (limit + max(nodes, 1) - 1) / max(nodes, 1) }
 
 // admitShare answers by the account's policy while nobody owns its shard.
 func (p *Presence) admitShare(a *presence.Admission) (cac.Verdict, error) {
-	p.degraded.Add(1)
-	if a.Policy == brain.AdmissionClosed && !a.Call.Emergency {
-		return cac.Verdict{}, brain.Errorf(brain.EUnavailable, "the account's shard has no owner, and its policy is closed")
-	}
-	nodes := max(a.Nodes, 1)
 	call := a.Call.Call
-	call.Takes = make([]cac.Take, len(a.Call.Takes))
-	for i, t := range a.Call.Takes {
-		t.Limit = share(t.Limit, nodes)
-		call.Takes[i] = t
-	}
-	call.Windows = make([]cac.Window, len(a.Call.Windows))
-	for i, w := range a.Call.Windows {
-		w.Max = share(w.Max, nodes)
-		call.Windows[i] = w
+	call.Takes, call.Windows = shareTakes(call.Takes, a.Nodes), shareWindows(call.Windows, a.Nodes)
+	return p.byShare(a.AccountID, call.Node, a.Policy, call.Emergency, func(l *cac.Ledger, now int64) cac.Verdict {
+		return l.Admit(now, call)
+	})
+}
+
+// swapShare is admitShare for a swap. A call that its node's share does not know was admitted by the owner, and not
+// reported since: it is taken up with nothing, and gets what the swap adds if the share has room for it.
+func (p *Presence) swapShare(accountID string, s *presence.Swap) (cac.Verdict, error) {
+	swap := s.Swap
+	swap.Add, swap.Windows = shareTakes(swap.Add, s.Nodes), shareWindows(swap.Windows, s.Nodes)
+	return p.byShare(accountID, s.Node, s.Policy, s.Emergency, func(l *cac.Ledger, now int64) cac.Verdict {
+		l.Adopt(now, cac.Call{Token: swap.Token, Node: s.Node})
+		return l.Swap(now, swap)
+	})
+}
+
+// byShare lets decide answer from a node's share of an account, if the policy allows it. An emergency call is
+// answered in any case.
+func (p *Presence) byShare(accountID, node string, policy brain.AdmissionPolicy, emergency bool, decide func(l *cac.Ledger, now int64) cac.Verdict) (cac.Verdict, error) {
+	p.degraded.Add(1)
+	if policy == brain.AdmissionClosed && !emergency {
+		return cac.Verdict{}, brain.Errorf(brain.EUnavailable, "the account's shard has no owner, and its policy is closed")
 	}
 	p.shares.mu.Lock()
 	defer p.shares.mu.Unlock()
-	l := p.shares.of(a.AccountID, call.Node)
+	l := p.shares.of(accountID, node)
 	if l == nil {
 		return cac.Verdict{}, brain.Errorf(brain.EUnavailable, "too many accounts without an owner")
 	}
 	now := p.Live.Host.Now().UnixMilli()
-	for _, d := range p.seen.of(call.Node, a.AccountID) {
-		l.Adopt(now, cac.Call{Token: d.Token, CallID: d.CallID, Node: call.Node, AskedMS: d.SinceMS, Takes: d.Takes})
+	for _, d := range p.seen.of(node, accountID) {
+		l.Adopt(now, cac.Call{Token: d.Token, CallID: d.CallID, Node: node, AskedMS: d.SinceMS, Takes: d.Takes})
 	}
-	return l.Admit(now, call), nil
+	return decide(l, now), nil
+}
+
+func shareTakes(takes []cac.Take, nodes int) []cac.Take {
+	out := slices.Clone(takes)
+	for i := range out {
+		out[i].Limit = share(out[i].Limit, nodes)
+	}
+	return out
+}
+
+func shareWindows(windows []cac.Window, nodes int) []cac.Window {
+	out := slices.Clone(windows)
+	for i := range out {
+		out[i].Max = share(out[i].Max, nodes)
+	}
+	return out
 }
 
 func (s *shares) of(accountID, node string) *cac.Ledger {

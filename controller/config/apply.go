@@ -10,7 +10,7 @@ import (
 
 // Apply makes the configuration what the YAML document declares, as one revision, and returns what that
 // changes and the version of the configuration after it. Fields that the document leaves out get their
-// defaults, except the credentials of devices, the PINs, and what the platform writes, which stay. Resources that it does not name stay, unless
+// defaults, except the credentials of devices, the PINs, the values of secrets, and what the platform writes, which stay. Resources that it does not name stay, unless
 // Prune is set: then those of the accounts it names are deleted, but never an account, a node or an API
 // key. All mistakes are told at once, each with its line: EInvalid, and nothing is changed.
 func (s *Store) Apply(ctx context.Context, actor string, doc []byte, opt brain.ApplyOptions) (brain.Plan, int64, error) {
@@ -22,7 +22,7 @@ func (s *Store) Apply(ctx context.Context, actor string, doc []byte, opt brain.A
 			f = parse(doc) // the attempt before this one has resolved the names in it
 		}
 		parsed = nil
-		p := &planner{base: base, opt: opt, file: f, newID: newID, pins: s.PINs}
+		p := &planner{base: base, opt: opt, file: f, newID: newID, pins: s.PINs, sealer: s.Secrets}
 		d := p.run()
 		if list := f.mistakes.sorted(); len(list) > 0 {
 			return proposal{}, &brain.Error{Code: brain.EInvalid, Text: "nothing was changed:", Fields: list}
@@ -46,7 +46,7 @@ func FromYAML(doc []byte) (brain.Directory, []brain.FieldError) {
 		return fmt.Sprintf("%s_%026d", k.IDPrefix(), count)
 	}
 	f := parse(doc)
-	p := &planner{base: newState(), file: f, newID: counted, offline: true, pins: forgetful}
+	p := &planner{base: newState(), file: f, newID: counted, offline: true, pins: forgetful, sealer: forgetfulSealer}
 	d := p.run()
 	if list := f.mistakes.sorted(); len(list) > 0 {
 		return nil, list
@@ -60,8 +60,9 @@ type planner struct {
 	opt     brain.ApplyOptions
 	file    *file
 	newID   func(brain.Kind) string
-	offline bool // a device needs no credentials
+	offline bool // a device needs no credentials, a secret no value
 	pins    PINs
+	sealer  Sealer
 
 	accounts map[string]string     // ids of the accounts that may be named, by name
 	owners   map[string]*namespace // by id of the accounts that are named, "" for the platform
@@ -255,6 +256,8 @@ func (p *planner) decide(doc *document) {
 	switch r := r.(type) {
 	case *brain.SIPDevice:
 		p.seal(doc, before, r)
+	case *brain.Secret:
+		p.sealValue(doc, before, r)
 	case *brain.CallFlow:
 		brain.ApplyDefaults(r) // ids are in the place of names now
 		old, _ := before.(*brain.CallFlow)
@@ -312,9 +315,7 @@ func (p *planner) parent(doc *document, name string) string {
 }
 
 func (p *planner) seal(doc *document, before brain.Resource, d *brain.SIPDevice) {
-	if both := brain.TwoSecrets(d); both != nil {
-		place, line := doc.fieldPlace(both.Path)
-		p.file.mistakes.add(place, line, "%s", both.Text)
+	if p.twoSecrets(doc) {
 		return
 	}
 	old, _ := before.(*brain.SIPDevice)
@@ -328,14 +329,32 @@ func (p *planner) seal(doc *document, before brain.Resource, d *brain.SIPDevice)
 
 // sealPINs seals the PINs of a document.
 func (p *planner) sealPINs(doc *document, before brain.Resource) {
-	if both := brain.TwoSecrets(doc.resource); both != nil {
-		place, line := doc.fieldPlace(both.Path)
-		p.file.mistakes.add(place, line, "%s", both.Text)
+	if p.twoSecrets(doc) {
 		return
 	}
 	for _, fault := range p.pins.seal(before, doc.resource) {
 		p.tell(fault)
 	}
+}
+
+// sealValue seals the value of a secret.
+func (p *planner) sealValue(doc *document, before brain.Resource, r *brain.Secret) {
+	if p.twoSecrets(doc) || p.offline && r.Value == "" {
+		return
+	}
+	for _, fault := range p.sealer.seal(before, r) {
+		p.tell(fault)
+	}
+}
+
+// twoSecrets tells of a secret that stands beside what is made of it.
+func (p *planner) twoSecrets(doc *document) bool {
+	both := brain.TwoSecrets(doc.resource)
+	if both != nil {
+		place, line := doc.fieldPlace(both.Path)
+		p.file.mistakes.add(place, line, "%s", both.Text)
+	}
+	return both != nil
 }
 
 // tell finds the line for a fault of a resource.

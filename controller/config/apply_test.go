@@ -69,7 +69,7 @@ func TestExport_AppliedAgainIsANoOp(t *testing.T) {
 				t.Errorf("%q %+v: version %d, %v\n%s", domain, opt, version, err, plan)
 			}
 		}
-		for _, secret := range []string{"secret", "ha1", "password", account(t, s, "acme.test").DeviceByAuth["1001@acme.test"].HA1MD5} {
+		for _, secret := range []string{"secret-", "ha1", "password:", "0x12", "pass: word", "PRIVATE KEY", "sealed", account(t, s, "acme.test").DeviceByAuth["1001@acme.test"].HA1MD5} {
 			if bytes.Contains(doc, []byte(secret)) {
 				t.Errorf("the export contains %q", secret)
 			}

@@ -45,14 +45,14 @@ func (o op) apply(d *draft) {
 // On success the resources hold what was stored: new ids, defaults, digests instead of passwords.
 //
 // A create takes no id, except that of a mailbox message; one that is there is EConflict. An update replaces the whole resource; of a device without password and
-// digests, of a mailbox or a conference without PIN and hash, and of an API key without a hash, the old ones
+// digests, of a mailbox or a conference without PIN and hash, of an API key without a hash, and of a secret without a value, the old ones
 // stay. Making a domain primary takes it from the one that was. Version and LiveGraph of a call flow are the
 // store's (see brain.CallFlow.Publish). Errors: EInvalid with every mistake in Fields, EConflict (name taken, still in
 // use, changed meanwhile), ENotFound (also for what is another account's).
 func (s *Store) Change(ctx context.Context, actor string, changes ...brain.Change) (int64, error) {
 	var stored []brain.Resource
 	version, err := s.write(ctx, actor, func(base *state) (proposal, error) {
-		p := &preparation{base: base, pins: s.PINs, seen: make(map[string]bool), single: len(changes) == 1}
+		p := &preparation{base: base, pins: s.PINs, sealer: s.Secrets, seen: make(map[string]bool), single: len(changes) == 1}
 		for _, c := range changes {
 			if err := p.add(c); err != nil {
 				return proposal{}, err
@@ -81,6 +81,7 @@ func (s *Store) Change(ctx context.Context, actor string, changes ...brain.Chang
 type preparation struct {
 	base   *state
 	pins   PINs
+	sealer Sealer
 	single bool // paths of mistakes need not name the resource
 	ops    []op
 	stored []brain.Resource // by change: the resource as it will be, nil for a delete

@@ -28,7 +28,8 @@ const maxToken = 256
 
 // Store is the configuration of one brain. Reading never waits for a writer, nor for the file.
 type Store struct {
-	PINs PINs // set before the first change
+	PINs    PINs   // set before the first change
+	Secrets Sealer // likewise
 
 	// Changed is told of what this brain has just changed, when that is durable and Directory shows it: each change with
 	// the resource as it was (Before, nil for a created one) and as it is (Resource, nil for a deleted one). It holds up

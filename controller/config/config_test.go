@@ -24,6 +24,7 @@ func openStore(t testing.TB) *Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
+	s.Secrets = plainSealer()
 	return s
 }
 
@@ -94,6 +95,7 @@ func TestOpen_ReadsBackWhatWasWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Secrets = plainSealer()
 	mustApply(t, s, readFile(t, "acme.yaml"), brain.ApplyOptions{})
 	token, _, err := s.NewKey(context.Background(), "test", "", "root", []brain.Scope{brain.ScopePlatform, brain.ScopeNode})
 	if err != nil {

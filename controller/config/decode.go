@@ -146,7 +146,7 @@ func (p *decoding) value(n *yaml.Node, v reflect.Value, path string) {
 		return
 	}
 	if n.Kind != yaml.ScalarNode || n.Anchor != "" {
-		p.wrong(n, path, map[reflect.Kind]string{reflect.String: "text", reflect.Int: "a whole number", reflect.Bool: "true or false"}[v.Kind()])
+		p.wrong(n, path, map[reflect.Kind]string{reflect.String: "text", reflect.Int: "a whole number", reflect.Int64: "a whole number", reflect.Bool: "true or false"}[v.Kind()])
 		return
 	}
 	tag := n.ShortTag()
@@ -157,13 +157,13 @@ func (p *decoding) value(n *yaml.Node, v reflect.Value, path string) {
 			return
 		}
 		v.SetString(n.Value)
-	case reflect.Int:
-		number, err := strconv.Atoi(n.Value)
+	case reflect.Int, reflect.Int64:
+		number, err := strconv.ParseInt(n.Value, 10, 64)
 		if tag != "!!int" || err != nil {
 			p.wrong(n, path, "a whole number")
 			return
 		}
-		v.SetInt(int64(number))
+		v.SetInt(number)
 	case reflect.Bool:
 		if tag != "!!bool" {
 			p.wrong(n, path, "true or false")

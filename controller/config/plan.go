@@ -70,6 +70,8 @@ func secretsOf(r brain.Resource) map[string]string {
 	switch r := r.(type) {
 	case *brain.SIPDevice:
 		return map[string]string{"password": r.HA1MD5 + r.HA1SHA256}
+	case *brain.Secret:
+		return map[string]string{"value": r.Sealed}
 	case *brain.Voicemail:
 		return map[string]string{"pin": r.PINHash}
 	case *brain.Conference:
@@ -94,7 +96,7 @@ func named(r brain.Resource, get func(k brain.Kind, owner, id string) brain.Reso
 }
 
 // hidden fields are in no plan and no export; neither are read-only ones.
-var hidden = []string{"id", "account_id", "password", "ha1_md5", "ha1_sha256", "hash", "pin", "pin_hash", "moderator_pin", "moderator_pin_hash"}
+var hidden = []string{"id", "account_id", "password", "ha1_md5", "ha1_sha256", "hash", "pin", "pin_hash", "moderator_pin", "moderator_pin_hash", "value", "sealed"}
 
 func isHidden(k brain.Kind, name string) bool {
 	return slices.Contains(hidden, name) || isReadOnly(k, name)

@@ -19,6 +19,7 @@ func eachReference(r brain.Resource, visit func(path string, kind brain.Kind, re
 		if r.ParentID != nil {
 			visit("parent_id", brain.KindAccount, r.ParentID)
 		}
+		visit("emergency_route_id", brain.KindOutboundRoute, &r.EmergencyRouteID)
 		dest("did_default_", r.DIDDefaultDestKind, &r.DIDDefaultDestID)
 	case *brain.SIPUser:
 		dest("fwd_always_", r.FwdAlwaysDestKind, &r.FwdAlwaysDestID)
@@ -50,6 +51,13 @@ func eachReference(r brain.Resource, visit func(path string, kind brain.Kind, re
 		visit("schedule_id", brain.KindTimeSchedule, &r.ScheduleID)
 		dest("closed_", r.ClosedDestKind, &r.ClosedDestID)
 		dest("holiday_", r.HolidayDestKind, &r.HolidayDestID)
+	case *brain.OutboundRoute:
+		for i := range r.Trunks {
+			visit(fmt.Sprintf("trunks[%d].trunk_id", i), brain.KindSIPTrunk, &r.Trunks[i].TrunkID)
+		}
+		visit("schedule_id", brain.KindTimeSchedule, &r.ScheduleID)
+	case *brain.Forward:
+		dest("overflow_", r.OverflowDestKind, &r.OverflowDestID)
 	case *brain.CallFlow:
 		eachGraphReference(&r.Graph, visit)
 	case *brain.Voicemail:

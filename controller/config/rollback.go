@@ -11,7 +11,7 @@ import (
 // Rollback returns the configuration to what it was after revision rev, as a revision of its own. API
 // keys are left as they are: a key that was revoked stays revoked; only those of accounts that did not
 // exist then go with them. So are the passwords of devices that still have their identity: a password that was
-// changed because it had leaked does not come back. PINs stay likewise, and so do messages of mailboxes, which are no
+// changed because it had leaked does not come back. PINs and the values of secrets stay likewise, and so do messages of mailboxes, which are no
 // configuration, and what is known of uploaded files. It returns what changes and the version after it; with dryRun nothing is
 // changed. ENotFound: no such revision.
 func (s *Store) Rollback(ctx context.Context, actor string, rev int64, dryRun bool) (brain.Plan, int64, error) {
@@ -39,7 +39,7 @@ func (s *Store) Rollback(ctx context.Context, actor string, rev int64, dryRun bo
 	return plan, version, nil
 }
 
-// keep returns the past row with what does not go back: credentials, PINs, and what the platform writes. The
+// keep returns the past row with what does not go back: credentials, PINs, values of secrets, and what the platform writes. The
 // graph that calls run does go back, as a new version of the flow.
 func keep(now, past brain.Resource) brain.Resource {
 	if now == nil || past == nil {
@@ -57,6 +57,10 @@ func keep(now, past brain.Resource) brain.Resource {
 	case *brain.Conference:
 		is := now.(*brain.Conference)
 		kept.PINHash, kept.ModeratorPINHash = is.PINHash, is.ModeratorPINHash
+	case *brain.Secret:
+		if is := now.(*brain.Secret); is.Name == kept.Name {
+			kept.Sealed = is.Sealed // it is sealed under the name
+		}
 	case *brain.CallFlow:
 		if was := past.(*brain.CallFlow).LiveGraph; !was.Equal(kept.LiveGraph) {
 			kept.LiveGraph = was.Clone()

@@ -34,7 +34,7 @@ var fields = func() map[brain.Kind][]field {
 }()
 
 // unstored fields have no column: secrets as they were given, and the members, which have a table of their own.
-var unstored = []string{"password", "pin", "moderator_pin", "members"}
+var unstored = []string{"password", "pin", "moderator_pin", "value", "members"}
 
 // columns lists the fields of a kind that are columns of its table.
 func columns(k brain.Kind) []field {
@@ -193,6 +193,12 @@ func setName(r brain.Resource, name string) {
 	case *brain.CallFlow:
 		r.Name = name
 	case *brain.SIPTrunk:
+		r.Name = name
+	case *brain.OutboundRoute:
+		r.Name = name
+	case *brain.Forward:
+		r.Name = name
+	case *brain.Secret:
 		r.Name = name
 	case *brain.Voicemail:
 		r.Name = name

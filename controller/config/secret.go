@@ -25,6 +25,8 @@ func (p *preparation) secrets(before, r brain.Resource) {
 		if old, ok := before.(*brain.APIKey); ok && r.Hash == "" {
 			r.Hash = old.Hash
 		}
+	case *brain.Secret:
+		p.faults = append(p.faults, p.sealer.seal(before, r)...)
 	default:
 		p.faults = append(p.faults, p.pins.seal(before, r)...)
 	}
@@ -79,7 +81,7 @@ func (p PINs) seal(before, r brain.Resource) []brain.RowError {
 		pin, moderator := r.PIN, r.ModeratorPIN
 		faults := append(p.one(r, "pin", &r.PIN, &r.PINHash, old.PINHash), p.one(r, "moderator_pin", &r.ModeratorPIN, &r.ModeratorPINHash, old.ModeratorPINHash)...)
 		if len(faults) == 0 && p.alike(r, pin, moderator) {
-			return pinFault(r, "moderator_pin", "must differ from pin")
+			return fieldFault(r, "moderator_pin", "must differ from pin")
 		}
 		return faults
 	}
@@ -92,14 +94,14 @@ func (p PINs) one(r brain.Resource, path string, pin, hash *string, before strin
 	*pin = ""
 	switch text := brain.CheckPIN(given); {
 	case text != "":
-		return pinFault(r, path, text)
+		return fieldFault(r, path, text)
 	case given == brain.NoPIN:
 		*hash = ""
 	case given == "" && *hash == "":
 		*hash = before
 	case given == "":
 	case p.Seal == nil:
-		return pinFault(r, path, "cannot be kept by this program")
+		return fieldFault(r, path, "cannot be kept by this program")
 	case before != "" && p.Check(before, given):
 		*hash = before
 	default:
@@ -122,6 +124,6 @@ func (p PINs) alike(c *brain.Conference, pin, moderator string) bool {
 	return false
 }
 
-func pinFault(r brain.Resource, path, text string) []brain.RowError {
+func fieldFault(r brain.Resource, path, text string) []brain.RowError {
 	return []brain.RowError{{Resource: r, FieldError: brain.FieldError{Path: path, Text: text}}}
 }

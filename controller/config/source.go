@@ -27,13 +27,13 @@ type sources struct {
 	texts []string // every network as CIDR, sorted, each once
 }
 
-// sourcesOf gathers the networks of all active trunks.
+// sourcesOf gathers the networks of all trunks that are known by them and whose calls are taken.
 func sourcesOf(s *state) sources {
 	var all sources
 	for owner, t := range s.tenants {
 		for _, r := range t.rows[brain.KindSIPTrunk] {
 			trunk := r.(*brain.SIPTrunk)
-			if trunk.Status != brain.StatusActive {
+			if !trunk.In() || trunk.InboundAuth != brain.InboundIP {
 				continue
 			}
 			for _, text := range trunk.InboundACL {

@@ -103,7 +103,7 @@ func TestSources_SearchAgreesWithALookAtEveryOne(t *testing.T) {
 			}
 			networks = append(networks, network)
 			next.tenants["acc_1"].rows[brain.KindSIPTrunk] = append(next.tenants["acc_1"].rows[brain.KindSIPTrunk],
-				&brain.SIPTrunk{ID: fmt.Sprint(i), Status: brain.StatusActive, InboundACL: []string{network.String()}})
+				&brain.SIPTrunk{ID: fmt.Sprint(i), Status: brain.StatusActive, InboundAuth: brain.InboundIP, InboundACL: []string{network.String()}})
 		}
 		all := sourcesOf(next)
 		for range 200 {
@@ -136,7 +136,7 @@ func BenchmarkTrunkBySource(b *testing.B) {
 	next := newState()
 	rows := map[brain.Kind][]brain.Resource{}
 	for i := range 1000 {
-		rows[brain.KindSIPTrunk] = append(rows[brain.KindSIPTrunk], &brain.SIPTrunk{ID: fmt.Sprint(i), Status: brain.StatusActive, InboundACL: []string{fmt.Sprintf("10.%d.%d.0/28", i/250, i%250)}})
+		rows[brain.KindSIPTrunk] = append(rows[brain.KindSIPTrunk], &brain.SIPTrunk{ID: fmt.Sprint(i), Status: brain.StatusActive, InboundAuth: brain.InboundIP, InboundACL: []string{fmt.Sprintf("10.%d.%d.0/28", i/250, i%250)}})
 	}
 	next.tenants["acc_1"] = &tenant{rows: rows}
 	next.trunks = sourcesOf(next)

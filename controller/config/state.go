@@ -120,6 +120,10 @@ func compareID(r brain.Resource, id string) int { return cmp.Compare(r.ResourceI
 func emptyResource(k brain.Kind) brain.Resource {
 	r := brain.NewResource(k)
 	switch r := r.(type) {
+	case *brain.Account:
+		r.EmergencySuspended = false
+	case *brain.SIPTrunk:
+		r.OptionsPingSec = 0
 	case *brain.SIPDevice:
 		r.RingOnFork = false
 	case *brain.Node:
@@ -256,6 +260,9 @@ func (d *draft) accountRows(owner string) (brain.AccountRows, bool) {
 		Schedules:   values[brain.TimeSchedule](d.rows(brain.KindTimeSchedule, owner)),
 		Flows:       pointers[brain.CallFlow](d.rows(brain.KindCallFlow, owner)),
 		Trunks:      values[brain.SIPTrunk](d.rows(brain.KindSIPTrunk, owner)),
+		Routes:      values[brain.OutboundRoute](d.rows(brain.KindOutboundRoute, owner)),
+		Forwards:    values[brain.Forward](d.rows(brain.KindForward, owner)),
+		Secrets:     values[brain.Secret](d.rows(brain.KindSecret, owner)),
 		Voicemails:  values[brain.Voicemail](d.rows(brain.KindVoicemail, owner)),
 		Messages:    pointers[brain.VoicemailMessage](d.rows(brain.KindVoicemailMessage, owner)),
 		Conferences: values[brain.Conference](d.rows(brain.KindConference, owner)),

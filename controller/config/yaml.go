@@ -30,7 +30,8 @@ const (
 // mailboxes are not: the platform makes them.
 var declared = []brain.Kind{brain.KindAccount, brain.KindSIPDomain, brain.KindNode, brain.KindTimeSchedule, brain.KindMediaFile,
 	brain.KindMediaPlaylist, brain.KindVoicemail, brain.KindConference, brain.KindSIPUser, brain.KindSIPDevice, brain.KindRingGroup,
-	brain.KindQueue, brain.KindAgentQueueAssignment, brain.KindInQueueOption, brain.KindCallFlow, brain.KindExtension, brain.KindDID, brain.KindSIPTrunk, brain.KindCallLimit}
+	brain.KindQueue, brain.KindAgentQueueAssignment, brain.KindInQueueOption, brain.KindCallFlow, brain.KindExtension, brain.KindDID, brain.KindSecret,
+	brain.KindSIPTrunk, brain.KindOutboundRoute, brain.KindForward, brain.KindCallLimit}
 
 // document is one resource as a file declares it:
 //

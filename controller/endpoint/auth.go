@@ -12,14 +12,17 @@ import (
 // MaxContacts is how many contacts a device may have at once: one phone with a few addresses, not a crowd.
 const MaxContacts = 10
 
-// auth answers POST /auth: does this REGISTER come from the device it names.
+// trunkContacts is how many contacts a trunk that registers may have: the last one is where it is.
+const trunkContacts = 1
+
+// auth answers POST /auth: does this REGISTER come from the device, or the trunk, that it names.
 func (s *Server) auth(r *http.Request, _ brain.APIKey) (any, error) {
 	began := time.Now()
 	var req api.AuthRequest
 	if err := decode(r, &authFields, &req); err != nil {
 		return nil, err
 	}
-	reply := register(s.Config.Directory(), &req)
+	reply := s.register(s.Config.Directory(), &req)
 	s.countAuth(&reply)
 	s.logAuth(r.Context(), &req, &reply, began)
 	return &reply, nil
@@ -27,17 +30,39 @@ func (s *Server) auth(r *http.Request, _ brain.APIKey) (any, error) {
 
 // register decides a registration. An unknown user, a wrong password and a foreign address-of-record
 // get the same answer; only Why, which no phone sees, tells them apart.
-func register(dir brain.Directory, req *api.AuthRequest) api.AuthReply {
+func (s *Server) register(dir brain.Directory, req *api.AuthRequest) api.AuthReply {
 	res := auth.Check(dir, req.Method, auth.Digest(req.Digest))
 	if !res.OK {
-		return api.AuthReply{Action: api.ActionReject, ConfigVersion: dir.Version(), Refusal: forbidden(res.Why)}
+		return s.registerTrunk(dir, req, res.Why)
 	}
 	if !auth.MayRegister(res.Account, res.Device, res.User, req.ToUser, req.ToDomain) {
-		return api.AuthReply{Action: api.ActionReject, ConfigVersion: dir.Version(),
-			Refusal: forbidden("the device may not register this address-of-record")}
+		return refusedRegister(dir, "the device may not register this address-of-record")
 	}
 	return api.AuthReply{Action: api.ActionAccept, AccountID: res.Account.Account.ID, UserID: res.User.ID,
 		DeviceID: res.Device.ID, AOR: res.Device.AOR(), MaxContacts: MaxContacts, ConfigVersion: dir.Version()}
+}
+
+// registerTrunk decides the registration of whoever is no device; noDevice is why. Everybody whom auth.Check refuses is
+// looked for here too, so that all refusals cost the same.
+func (s *Server) registerTrunk(dir brain.Directory, req *api.AuthRequest, noDevice string) api.AuthReply {
+	if s.Password == nil {
+		return refusedRegister(dir, noDevice)
+	}
+	acct, trunk, why := auth.CheckTrunk(dir, req.Method, auth.Digest(req.Digest), s.Password)
+	switch {
+	case why == auth.WhyUnknownTrunk || why == auth.WhyUnknownDomain: // what kept the device away says more
+		return refusedRegister(dir, noDevice)
+	case why != "":
+		return refusedRegister(dir, why)
+	case !auth.MayRegisterTrunk(acct, trunk, req.ToUser, req.ToDomain):
+		return refusedRegister(dir, "the trunk does not register, or may not register this address-of-record")
+	}
+	return api.AuthReply{Action: api.ActionAccept, AccountID: acct.Account.ID, AOR: acct.TrunkAOR(trunk),
+		MaxContacts: trunkContacts, ConfigVersion: dir.Version()}
+}
+
+func refusedRegister(dir brain.Directory, why string) api.AuthReply {
+	return api.AuthReply{Action: api.ActionReject, ConfigVersion: dir.Version(), Refusal: forbidden(why)}
 }
 
 // forbidden is the one refusal of whoever is not known to be allowed: no oracle for what exists.

@@ -28,6 +28,9 @@ type Config interface {
 type Presence interface {
 	// Admit tests and takes everything a call needs, or nothing. brain.EUnavailable: nobody can tell now.
 	Admit(ctx context.Context, a *presence.Admission) (cac.Verdict, error)
+	// Swap changes the places of a call in one step, or nothing. The zero Verdict: the call is over.
+	// brain.EUnavailable: nobody can tell now.
+	Swap(ctx context.Context, accountID string, s presence.Swap) (cac.Verdict, error)
 	// Deliver applies a node's events and returns when they are in the journal.
 	Deliver(ctx context.Context, dir brain.Directory, batch api.EventBatch) (api.EventReply, error)
 	// Report shows a node's complete dialog report to the live state of every account.
@@ -66,6 +69,10 @@ type Server struct {
 	Presence Presence
 	Operator Operator // nil: those questions are not answered
 	Nodes    Nodes    // nil: conferences and recordings cannot be changed
+	Stir     Stir     // nil: no call is signed, and no caller is verified
+
+	// Password opens a secret of an account by its name; nil: no trunk is known by a digest, and no challenge is answered.
+	Password func(acct *brain.AccountConfig, ref string) (string, error)
 
 	// Delivered is shown each batch of events once it is in the journal; it must not wait. nil = nobody.
 	Delivered func(*api.EventBatch)
@@ -83,6 +90,7 @@ type Server struct {
 	nodes    nodes
 	streams  atomic.Int64
 	survived survivalSeen
+	trunks   trunks // of is nil until RegisterTrunks
 }
 
 // Loopback is the default of Server.Allow: this machine only.

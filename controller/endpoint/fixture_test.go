@@ -133,6 +133,15 @@ func (p *state) Admit(_ context.Context, a *presence.Admission) (cac.Verdict, er
 	return p.ledger.Admit(1000, a.Call.Call), nil
 }
 
+func (p *state) Swap(_ context.Context, _ string, s presence.Swap) (cac.Verdict, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.fail != nil {
+		return cac.Verdict{}, p.fail
+	}
+	return p.ledger.Swap(1000, s.Swap), nil
+}
+
 func (p *state) Report(_ brain.Directory, r *api.DialogReport) error {
 	p.reports = append(p.reports, *r)
 	return p.fail

@@ -228,6 +228,10 @@ func (l living) Admit(_ context.Context, a *presence.Admission) (cac.Verdict, er
 	return presence.ReadVerdict(l.apply(presence.AppendAdmit(nil, &a.Call)))
 }
 
+func (l living) Swap(_ context.Context, _ string, s presence.Swap) (cac.Verdict, error) {
+	return presence.ReadVerdict(l.apply(presence.AppendSwap(nil, &s.Swap)))
+}
+
 func (l living) apply(op []byte) []byte {
 	l.t.Helper()
 	reply, _, err := l.m.Apply(1000, op)

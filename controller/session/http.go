@@ -28,20 +28,21 @@ const (
 	maxHTTPTime  = 5 * time.Second // of one request, whatever the flow says
 	maxRedirects = 3
 	maxAtOnce    = 256
+	maxToken     = 4096 // bytes of a bearer token
 )
 
 // ClientOptions says what the requests of flows may reach.
 type ClientOptions struct {
 	CAFile    string         // PEM; certificates trusted beside those of the system, "" = none
 	AllowNets []netip.Prefix // networks that may be reached although they are private, loopback or link-local
-	// Secret gives the value that a flow's secretRef names, sent as a bearer token; nil or false = there is none.
-	Secret func(accountID, ref string) (string, bool)
+	// Secret opens what a flow's secretRef names, sent as a bearer token; nil = there are no secrets.
+	Secret func(accountID, ref string) (string, error)
 }
 
 // Client makes the requests of flows: https only, to public addresses only, bounded in size, time and number.
 type Client struct {
 	http   *http.Client
-	secret func(accountID, ref string) (string, bool)
+	secret func(accountID, ref string) (string, error)
 	places chan struct{}
 }
 
@@ -82,6 +83,8 @@ func NewClient(o ClientOptions) (*Client, error) {
 var (
 	errRedirect = errors.New("redirected to another place")
 	errAddress  = errors.New("not an address that the brain may reach")
+
+	errNoSecrets = errors.New("there are no secrets")
 )
 
 // special are networks that are not reached although netip calls them neither private nor local.
@@ -175,17 +178,30 @@ func (c *Client) request(ctx context.Context, call *flow.HTTPCall, accountID, ke
 		}
 	}
 	r.Header.Set("Idempotency-Key", key)
-	if call.SecretRef != "" {
-		value, ok := "", false
-		if c.secret != nil {
-			value, ok = c.secret(accountID, call.SecretRef)
-		}
-		if !ok {
-			return nil, fmt.Errorf("there is no secret %q", call.SecretRef)
-		}
-		r.Header.Set("Authorization", "Bearer "+value)
+	if call.SecretRef == "" {
+		return r, nil
 	}
+	token, err := c.token(accountID, call.SecretRef)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
 	return r, nil
+}
+
+// token opens a secret that is sent in a header. The error is for the account's people: it does not say why.
+func (c *Client) token(accountID, ref string) (string, error) {
+	err, token := errNoSecrets, ""
+	if c.secret != nil {
+		token, err = c.secret(accountID, ref)
+	}
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("there is no secret %q that can be opened", ref)
+	case len(token) > maxToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "", fmt.Errorf("the secret %q is no token: it is longer than %d bytes, or has characters that no header can hold", ref, maxToken)
+	}
+	return token, nil
 }
 
 func (c *Client) send(r *http.Request) (status int, body string, err error) {

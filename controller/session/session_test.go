@@ -299,10 +299,21 @@ func TestClient_IsBounded(t *testing.T) {
 		}
 	})
 	defer close(done)
-	o.Secret = func(account, ref string) (string, bool) { return account + "/" + ref, ref == "crm" }
+	o.Secret = func(account, ref string) (string, error) {
+		switch ref {
+		case "crm":
+			return account + "/" + ref, nil
+		case "lines":
+			return "s3cret\r\nX: y", nil
+		case "long":
+			return strings.Repeat("s3cret", 1000), nil
+		}
+		return "", errors.New("/etc/key is missing")
+	}
 	c := newClient(t, o)
 	for _, row := range []struct{ path, secret, outcome, part string }{
 		{"/ok", "", flow.HTTPSuccess, "GET  key"}, {"/ok", "crm", flow.HTTPSuccess, "GET Bearer acc_1/crm key"}, {"/ok", "none", flow.HTTPError, "no secret"},
+		{"/ok", "lines", flow.HTTPError, "is no token"}, {"/ok", "long", flow.HTTPError, "is no token"},
 		{"/500", "", flow.HTTPError, "500"}, {"/long", "", flow.HTTPError, "longer than"}, {"/full", "", flow.HTTPSuccess, "200"}, {"/bytes", "", flow.HTTPError, "UTF-8"},
 		{"/slow", "", flow.HTTPTimeout, ""}, {"/here", "", flow.HTTPSuccess, "GET"}, {"/away", "", flow.HTTPError, "redirected"}, {"/plain", "", flow.HTTPError, "redirected"},
 		{"/ring", "", flow.HTTPError, "redirected"},
@@ -310,6 +321,9 @@ func TestClient_IsBounded(t *testing.T) {
 		outcome, data := c.Do(t.Context(), &flow.HTTPCall{Method: "GET", URL: s.URL + row.path, TimeoutMS: 300, SecretRef: row.secret}, "acc_1", "key")
 		if outcome != row.outcome || !strings.Contains(data["status"]+data["reason"]+data["body"], row.part) {
 			t.Errorf("%s %s: %s %.100v; want %s %s", row.path, row.secret, outcome, data, row.outcome, row.part)
+		}
+		if text := fmt.Sprint(data); strings.Contains(text, "s3cret") || strings.Contains(text, "/etc/key") {
+			t.Errorf("%s %s shows too much: %.100s", row.path, row.secret, text)
 		}
 	}
 	for _, url := range []string{"http" + strings.TrimPrefix(s.URL, "https"), "https://", "file:///etc/passwd", "https://user:pw@example.com/", "%"} {

@@ -16,6 +16,7 @@ const (
 	maxTTL     = 24 * time.Hour
 	defaultTTL = 5 * time.Minute // of a server that does not say
 	failureTTL = 30 * time.Second
+	staleTTL   = time.Hour // how much longer a certificate serves calls that cannot wait for it to be fetched again
 	maxEntries = 1024
 )
 
@@ -26,6 +27,7 @@ type entry struct {
 	until   time.Time // of a settled one
 	chain   []*x509.Certificate
 	refusal *stir.Refusal
+	before  []*x509.Certificate // what was there before, for at most staleTTL; nil = nothing
 }
 
 // cache keeps outcomes by URL.
@@ -46,14 +48,18 @@ func newCache(now func() time.Time) *cache {
 func (c *cache) get(key string) (e *entry, mine bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if e := c.entries[key]; e != nil && (!e.settled || c.now().Before(e.until)) {
-		return e, false
+	old := c.entries[key]
+	if old != nil && (!old.settled || c.now().Before(old.until)) {
+		return old, false
 	}
 	delete(c.entries, key)
 	if len(c.entries) >= maxEntries {
 		c.evict()
 	}
 	e = &entry{done: make(chan struct{})}
+	if old != nil && c.now().Before(old.until.Add(staleTTL)) {
+		e.before = old.chain
+	}
 	c.entries[key] = e
 	return e, true
 }

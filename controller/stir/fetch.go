@@ -92,7 +92,8 @@ var (
 )
 
 // Fetch returns the certificates at an x5u, the signer's first. They are shared: whoever gets them changes nothing in
-// them. ctx ends the waiting of its caller alone; the fetch goes on for the others, at most maxTime.
+// them. ctx ends the waiting of its caller alone; the fetch goes on for the others, at most maxTime. Certificates that
+// held until not long ago serve who cannot wait any longer for new ones (RFC 5861 section 3).
 // Without certificates there is a refusal: X5URefused for a place that may not be asked, X5UFailed for everything else.
 func (f *Fetcher) Fetch(ctx context.Context, x5u string) ([]*x509.Certificate, *stir.Refusal) {
 	u, err := f.allowed(x5u)
@@ -107,9 +108,17 @@ func (f *Fetcher) Fetch(ctx context.Context, x5u string) ([]*x509.Certificate, *
 	select {
 	case <-e.done:
 		return e.chain, e.refusal
-	case <-ctx.Done():
-		return nil, &stir.Refusal{Reason: stir.X5UFailed, Text: "nobody waited for the certificate"}
+	default:
 	}
+	select {
+	case <-e.done:
+		return e.chain, e.refusal
+	case <-ctx.Done():
+	}
+	if e.before != nil {
+		return e.before, nil
+	}
+	return nil, &stir.Refusal{Reason: stir.X5UFailed, Text: "the certificate was not there in time"}
 }
 
 // fill fetches for an entry and tells all who wait for it.

@@ -217,6 +217,12 @@ func setOwner(r brain.Resource, accountID string) error {
 		r.AccountID = accountID
 	case *brain.SIPTrunk:
 		r.AccountID = accountID
+	case *brain.OutboundRoute:
+		r.AccountID = accountID
+	case *brain.Forward:
+		r.AccountID = accountID
+	case *brain.Secret:
+		r.AccountID = accountID
 	case *brain.Queue:
 		r.AccountID = accountID
 	case *brain.AgentQueueAssignment:

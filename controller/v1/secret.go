@@ -10,6 +10,8 @@ func hideSecrets(r brain.Resource) {
 		*r = *r.Redacted()
 	case *brain.Voicemail:
 		*r = *r.Redacted()
+	case *brain.Secret:
+		*r = *r.Redacted()
 	case *brain.Conference:
 		*r = *r.Redacted()
 	}

@@ -153,6 +153,8 @@ func (m *memory) fill(r brain.Resource) error {
 		return m.seal(r)
 	case *brain.Voicemail:
 		m.sealPIN(r)
+	case *brain.Secret:
+		m.sealValue(r)
 	case *brain.CallFlow:
 		old, _ := m.rows[r.ID].(*brain.CallFlow)
 		brain.ApplyDefaults(r)
@@ -168,6 +170,16 @@ func (m *memory) sealPIN(v *brain.Voicemail) {
 		v.PINHash, v.PIN = "hash-of-"+v.PIN, ""
 	case old != nil && v.PINHash == "":
 		v.PINHash = old.PINHash
+	}
+}
+
+func (m *memory) sealValue(s *brain.Secret) {
+	old, _ := m.rows[s.ID].(*brain.Secret)
+	switch {
+	case s.Value != "":
+		s.Sealed, s.Value = "sealed-"+s.Value, ""
+	case old != nil && s.Sealed == "":
+		s.Sealed = old.Sealed
 	}
 }
 

@@ -112,6 +112,9 @@ func TestCollections_CarryAResourceThroughItsLife(t *testing.T) {
 		{"call_flow", `{"name":"main","graph":{"nodes":[{"id":"a","data":{"kind":"entry"}}]}}`, `{"status":"draft"}`, "status", "draft"},
 		{"did", `{"e164":"493012345","dest_kind":"hangup","dest_xform":{"a":"b"}}`, `{"label":"sales"}`, "label", "sales"},
 		{"sip_trunk", `{"name":"carrier","inbound_acl":["192.0.2.0/24"]}`, `{"status":"disabled"}`, "status", "disabled"},
+		{"outbound_route", `{"name":"all","trunks":[{"trunk_id":"tr_1","cost_micros":4000000000000}]}`, `{"strategy":"least_cost"}`, "strategy", "least_cost"},
+		{"forward", `{"name":"mobile","number":"0171 1"}`, `{"number":"+49 171"}`, "number", "+49 171"},
+		{"secret", `{"name":"api","value":"x"}`, `{"name":"key"}`, "name", "key"},
 		{"node", `{"name":"edge1"}`, `{"region":"eu"}`, "region", "eu"},
 	}
 	for _, c := range cases {

@@ -37,6 +37,7 @@ type Config struct {
 	Spool         Spool         // takes events; nil refuses them with 503
 	Survival      Survival      // what is answered without a brain; the zero value is nothing
 	OnEvents      func([]api.Event)
+	Trunks        Trunks
 	Log           *slog.Logger
 }
 
@@ -191,7 +192,7 @@ func (d *Door) decision(req *request) reply {
 	q := question{req.path, string(req.contentType), req.body, req.received.Add(d.cfg.Deadline), new(atomic.Bool)}
 	key, ok := d.memory.key(q.path, q.body)
 	if !ok {
-		answer, _ := d.decide(q)
+		answer, _ := d.decide(d.cfg.Trunks.hinted(q))
 		return answer
 	}
 	e, first := d.memory.begin(key, req.received)
@@ -199,7 +200,8 @@ func (d *Door) decision(req *request) reply {
 		d.repeated.Add(1)
 		return d.memory.wait(e)
 	}
-	answer, decided := d.decide(q)
+	d.cfg.Trunks.heard(&q)
+	answer, decided := d.decide(d.cfg.Trunks.hinted(q))
 	d.memory.finish(e, answer, decided, time.Now())
 	return answer
 }

@@ -34,6 +34,10 @@ func TestSecrets_StayWhereTheyBelong(t *testing.T) {
 	a.send(400, "PATCH", "/v1/sip_devices/"+device, `{"password":"`+password)
 	a.want(422, "POST", "/v1/apply", "application/yaml", "{kind: sip_device, account: acme, name: x@acme.test, spec: {password: {"+password+": 1}}}")
 	a.want(422, "POST", "/v1/apply", "application/yaml", "{kind: sip_device, account: acme, name: x@acme.test, spec: {ha1_sha256: "+given+"0}}")
+	kept := a.send(201, "POST", "/v1/secrets?account_id="+acme, `{"name":"api","value":"`+password+`"}`).field("id")
+	a.send(200, "PATCH", "/v1/secrets/"+kept, `{"value":"2`+password+`"}`)
+	a.send(422, "PATCH", "/v1/secrets/"+kept, `{"value":"`+password+`","colour":"red"}`)
+	a.want(422, "POST", "/v1/apply", "application/yaml", "{kind: secret, account: acme, name: api, spec: {value: {"+password+": 1}}}")
 	a.send(200, "POST", "/v1/rollback", `{"version":2}`)
 	for _, to := range []asker{a, door} {
 		to.want(200, "POST", api.PathAuth, typeForm, registration("canary").Encode())

@@ -105,9 +105,14 @@ func lives(user *string, queue func(n int) string) []life {
 		{brain.KindDID, func(n int) string {
 			return fmt.Sprintf(`{"e164":"49301000%d","dest_kind":"user","dest_id":%q,"dest_xform":{"topic":"sales"}}`, n, *user)
 		}, number("max_channels"), "max_channels"},
+		{brain.KindSecret, func(n int) string { return fmt.Sprintf(`{"name":"secret %d","value":%q}`, n, password) }, func(int) string { return `{"name":"new","value":"other"}` }, "name"},
 		{brain.KindSIPTrunk, func(n int) string {
 			return fmt.Sprintf(`{"name":"carrier %d","status":"disabled","inbound_acl":["192.0.2.%d"]}`, n, n)
 		}, number("max_channels"), "max_channels"},
+		{brain.KindOutboundRoute, func(n int) string {
+			return fmt.Sprintf(`{"name":"route %d","match_prefix":"4990%d","blocked":true}`, n, n)
+		}, renamed("match_prefix", "4980"), "match_prefix"},
+		{brain.KindForward, func(n int) string { return fmt.Sprintf(`{"name":"forward %d","number":"+49 171 %d"}`, n, n) }, number("timeout_sec"), "timeout_sec"},
 		{brain.KindCallLimit, func(n int) string {
 			return fmt.Sprintf(`{"name":"limit %d","scope_kind":"user","scope_id":%q,"period_sec":60,"max_count":5}`, n, *user)
 		}, number("max_count"), "max_count"},
@@ -311,6 +316,8 @@ func TestV1_AccountsAreWalledOff(t *testing.T) {
 		brain.KindTimeSchedule: `{"name":"hours","rules":[]}`, brain.KindMediaFile: `{"name":"hello"}`, brain.KindMediaPlaylist: `{"name":"songs","media_ids":[]}`,
 		brain.KindVoicemail: `{"name":"box"}`, brain.KindConference: `{"name":"room"}`, brain.KindCallFlow: `{"name":"flow","status":"draft","graph":{}}`,
 		brain.KindDID: `{"e164":"493010000"}`, brain.KindSIPTrunk: `{"name":"carrier","status":"disabled","inbound_acl":["192.0.2.1"]}`,
+		brain.KindOutboundRoute: `{"name":"blocked","match_prefix":"4990","blocked":true}`, brain.KindForward: `{"name":"mobile","number":"1"}`,
+		brain.KindSecret: `{"name":"api","value":"x"}`,
 	} {
 		foreign[kind] = a.send(201, "POST", "/v1/"+string(kind)+"s?account_id="+acme, body).item(t).id()
 	}
@@ -396,6 +403,10 @@ func TestV1_NeverShowsASecret(t *testing.T) {
 
 	made := a.send(201, "POST", "/v1/sip_devices"+query, fmt.Sprintf(`{"user_id":%q,"auth_username":"1008","realm":"acme.test","password":%q}`, user, password))
 	a.send(201, "POST", "/v1/sip_devices"+query, fmt.Sprintf(`{"user_id":%q,"auth_username":"1009","realm":"acme.test","ha1_sha256":%q}`, user, given))
+	kept := a.send(201, "POST", "/v1/secrets"+query, fmt.Sprintf(`{"name":"api","value":%q}`, password)).field("id")
+	a.send(200, "PATCH", "/v1/secrets/"+kept, fmt.Sprintf(`{"value":%q}`, password+"2"))
+	a.send(422, "PATCH", "/v1/secrets/"+kept, fmt.Sprintf(`{"value":%q,"sealed":"x"}`, password))
+	a.send(422, "PATCH", "/v1/secrets/"+kept, `{"name":"renamed"}`)
 	a.send(200, "PATCH", one, `{"ring_order":7}`)
 	a.send(200, "PATCH", one, fmt.Sprintf(`{"password":%q}`, password))
 	a.send(200, "PUT", one, fmt.Sprintf(`{"user_id":%q,"auth_username":"1002","realm":"acme.test"}`, user))
@@ -417,7 +428,8 @@ func TestV1_NeverShowsASecret(t *testing.T) {
 	a.get(200, "/v1/openapi.json")
 	a.get(200, "/health")
 	a.get(200, "/v1/sip_devices/"+made.field("id"))
-	doc := fmt.Sprintf("- {kind: sip_device, account: acme, name: 1001@acme.test, spec: {user_id: \"1001\", password: new-%s}}\n", password)
+	doc := fmt.Sprintf("- {kind: sip_device, account: acme, name: 1001@acme.test, spec: {user_id: \"1001\", password: new-%s}}\n", password) +
+		fmt.Sprintf("- {kind: secret, account: acme, name: api, spec: {value: new-%s}}\n", password)
 	a.want(200, "POST", "/v1/apply?dry_run=true", "application/yaml", doc)
 	plan := a.want(200, "POST", "/v1/apply", "application/yaml", doc)
 	if !strings.Contains(string(plan.body), "1001@acme.test") {

@@ -28,6 +28,14 @@ func fields(v any) []string {
 	return names
 }
 
+// Fields that the first question of a call does not have: those of later questions and the door's own, and by who calls.
+var (
+	notFirst    = []string{"at", "failed_code", "trunk", "tried", "challenge", "answered", "hops", "down", "via"}
+	notOfTrunks = append([]string{"account_id", "dial"}, notFirst...)
+	notOfPhones = append([]string{"peer", "asserted", "diversion", "diverted", "identity"}, notOfTrunks...)
+	notOfLegs   = append([]string{"asserted", "diversion", "diverted", "identity"}, notFirst...)
+)
+
 // sameFields fails unless a question has each field of its type once, but for some, and no other.
 func sameFields(t *testing.T, q question, v any, but ...string) {
 	t.Helper()
@@ -119,7 +127,7 @@ func TestAsk_RouteSaysWhatTheInviteSays(t *testing.T) {
 			call.dial().refused(404)
 			asked := shared.door.asked(api.PathRoute, a.user)
 			q := only(t, asked[before:])
-			sameFields(t, q, api.RouteRequest{}, "peer", "asserted", "account_id", "dial")
+			sameFields(t, q, api.RouteRequest{}, notOfPhones...)
 			_, branch, _ := strings.Cut(call.branch, "branch=")
 			branch, _, _ = strings.Cut(branch, ";")
 			sameValues(t, q, map[string]string{"call_id": call.callID, "cseq": "2", "branch": branch, "method": "INVITE", "transport": "udp",
@@ -127,6 +135,31 @@ func TestAsk_RouteSaysWhatTheInviteSays(t *testing.T) {
 				"ruri": call.ruri, "ruri_user": "%23b%20o'b+&x=y", "ruri_domain": "acme.test", "auth_username": a.user,
 				"auth_uri": call.ruri, "auth_algorithm": "", "auth_qop": "auth", "auth_nc": "00000001"})
 		})
+	}
+}
+
+// What a caller wants withheld is asked with the call, as it wrote it, and its beginning when it is endless; the phone that rings does
+// not hear of it, nor of what a phone says that only trunks are believed.
+func TestAsk_PrivacyIsAskedAndNotPassedOn(t *testing.T) {
+	t.Parallel()
+	a, b := newSet(t, shared, "udp", user("ask")), registered(t, shared, "udp", user("b"))
+	shared.door.obey(a.user, ring(to(1, b.user)))
+	for value, want := range map[string]string{"id; user": "id; user", "none": "none", "": "", "id" + strings.Repeat(";x", 2000): "id" + strings.Repeat(";x", 31)} {
+		before := len(shared.door.asked(api.PathRoute, a.user))
+		call := a.newCall(b.user)
+		call.more = "Privacy: " + value + "\r\nIdentity: forged\r\nHistory-Info: <sip:x@x.test>;index=1\r\nDiversion: <sip:x@x.test>\r\n"
+		call.dial()
+		invite := b.request("INVITE")
+		for _, name := range []string{"Privacy", "Identity", "History-Info", "Diversion"} {
+			if got := invite.All(name); len(got) != 0 {
+				t.Errorf("the phone gets %s %q", name, got)
+			}
+		}
+		b.reject(invite, 486)
+		call.refused(486)
+		q := only(t, shared.door.asked(api.PathRoute, a.user)[before:])
+		sameFields(t, q, api.RouteRequest{}, notOfPhones...)
+		sameValues(t, q, map[string]string{"privacy": want})
 	}
 }
 
@@ -139,7 +172,7 @@ func TestAsk_DigestWithoutQOP(t *testing.T) {
 	call.noQOP = true
 	call.dial().refused(404)
 	q := only(t, shared.door.asked(api.PathRoute, a.user))
-	sameFields(t, q, api.RouteRequest{}, "peer", "asserted", "account_id", "dial")
+	sameFields(t, q, api.RouteRequest{}, notOfPhones...)
 	sameValues(t, q, map[string]string{"auth_qop": "", "auth_nc": "", "auth_cnonce": "", "auth_username": a.user})
 }
 

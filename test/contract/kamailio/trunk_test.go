@@ -90,11 +90,39 @@ func TestTrunk_CallIsAskedForWithItsIdentity(t *testing.T) {
 		caller := call.up()
 		b.request("ACK")
 		q := only(t, s.door.asked(api.PathRoute, trunk.user))
-		sameFields(t, q, api.RouteRequest{}, "account_id", "dial")
+		sameFields(t, q, api.RouteRequest{}, notOfTrunks...)
 		sameValues(t, q, map[string]string{"peer": "trunk", "asserted": c.want, "source_ip": "127.0.0.9", "ruri_user": "+4930100"})
 		cseq := callee.ask("INFO", "")
 		trunk.reply(trunk.request("INFO"), 200, "OK")
 		b.final(call.callID, cseq)
 		hangUp(t, caller, callee)
+	}
+}
+
+// What a trunk's call has been through is asked with it: the topmost Diversion and Identity, and how many Diversion and
+// History-Info entries there are, in headers of their own or in one; what is longer than the brain takes is absent.
+func TestTrunk_CallIsAskedForWithItsPast(t *testing.T) {
+	t.Parallel()
+	s := startSite(t, edge.Options{Children: 4}, nil)
+	s.trunks(t, "1 127.0.0.9")
+	long := strings.Repeat("x", 5000)
+	for _, c := range []struct{ name, lines, identity, diversion, diverted string }{
+		{"none", "", "", "", "0"},
+		{"one of each", "Identity: ab.cd.ef;info=<https://a.test/c>;alg=ES256\r\nDiversion: \"A & B\" <sip:+49301@a.test>;reason=no-answer\r\nHistory-Info: <sip:1@a.test>;index=1\r\n",
+			"ab.cd.ef;info=<https://a.test/c>;alg=ES256", "\"A & B\" <sip:+49301@a.test>;reason=no-answer", "2"},
+		{"compact", "y: ab.cd.ef\r\n", "ab.cd.ef", "", "0"},
+		{"several", "Diversion: <sip:1@a.test>\r\nDiversion: <sip:2@a.test>, <sip:3@a.test>\r\nHistory-Info: <sip:1@a.test>;index=1, <sip:2@a.test>;index=1.1\r\nHistory-Info: <sip:3@a.test>;index=1.2\r\nIdentity: top\r\nIdentity: below\r\n",
+			"top", "<sip:1@a.test>", "6"},
+		{"too long", "Identity: " + long + "\r\nDiversion: <sip:" + long + "@a.test>\r\n", "", "", "1"},
+	} {
+		trunk := newSetAt(t, s, "udp", user("trunk"), addressOf("127.0.0.9"))
+		s.door.obey(trunk.user, reject(404, "Not Found", 0))
+		call := trunk.newCall("+4930100")
+		call.more = c.lines
+		call.open().refused(404)
+		q := only(t, s.door.asked(api.PathRoute, trunk.user))
+		sameFields(t, q, api.RouteRequest{}, notOfTrunks...)
+		t.Log(c.name)
+		sameValues(t, q, map[string]string{"privacy": "", "identity": c.identity, "diversion": c.diversion, "diverted": c.diverted})
 	}
 }

@@ -1,0 +1,31 @@
+package brain
+
+// RatePlan is a price list: what the customers of an account, or of the platform, pay for calls to outside. Its rates are
+// an object of the media store, which the row names: brought in by sipio rate import, never written by hand.
+type RatePlan struct {
+	ID        string `json:"id" readOnly:"true"`
+	AccountID string `json:"account_id,omitempty" readOnly:"true" doc:"the reseller who charges by it; absent = the platform"`
+	Name      string `json:"name" doc:"unique among those of its owner"`
+	Currency  string `json:"currency" doc:"ISO 4217 code such as EUR: that of the customers' wallets; it does not change while a customer has the plan"`
+	ObjectKey string `json:"object_key,omitempty" readOnly:"true" doc:"of the rates in the media store; absent: it has none"`
+	SHA256    string `json:"sha256,omitempty" readOnly:"true" doc:"of that object"`
+	Rates     int    `json:"rates,omitempty" readOnly:"true" doc:"how many there are"`
+}
+
+// KindRatePlan is the kind of a RatePlan.
+const KindRatePlan Kind = "rate_plan"
+
+// DefaultHoldSec is Account.HoldSec when it is not set.
+const DefaultHoldSec = 600
+
+func (r *RatePlan) ResourceKind() Kind { return KindRatePlan }
+func (r *RatePlan) ResourceID() string { return r.ID }
+func (r *RatePlan) OwnerID() string    { return r.AccountID }
+
+// ChargedBy is whose plan an account pays by: that of its reseller, "" = the platform's.
+func (a *Account) ChargedBy() string {
+	if a.ParentID != nil {
+		return *a.ParentID
+	}
+	return ""
+}

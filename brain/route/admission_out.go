@@ -1,0 +1,111 @@
+package route
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/cac"
+)
+
+// trunkRateMS is the length of the window that max_cps counts in.
+const trunkRateMS = 1000
+
+// maxQuestions is more than the questions of one At can be: what Swap.Attempt counts in.
+const maxQuestions = 32
+
+// Leaving is the trunk that a directive sends the call over, nil when it goes nowhere outside.
+func Leaving(acct *brain.AccountConfig, d *api.Directive) *brain.SIPTrunk {
+	if len(d.Routes) == 0 || d.Routes[0].Trunk == nil {
+		return nil
+	}
+	return acct.Trunks[d.Routes[0].Trunk.ID]
+}
+
+// Needs lists what the first directive of a call takes and counts for. A call to outside is one of the account's calls out,
+// instead of one inside, and one of its trunk's. callee may be nil.
+func Needs(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest, d *api.Directive) (takes []cac.Take, windows []cac.Window) {
+	takes = Takes(caller, callee, req)
+	t := Leaving(caller.Account, d)
+	if t == nil {
+		return takes, Windows(caller, callee, req)
+	}
+	if caller.direction(req) == brain.DirectionIn {
+		windows = Windows(caller, nil, req)
+	}
+	takes = slices.DeleteFunc(takes, func(t cac.Take) bool { return t.Kind == cac.Internal })
+	return append(takes, outTakes(caller, t)...), append(windows, outWindows(caller, t, d)...)
+}
+
+func outTakes(caller *Caller, t *brain.SIPTrunk) []cac.Take {
+	return []cac.Take{{Kind: cac.Out, Limit: caller.Account.Account.MaxOut}, {Kind: cac.Trunk, ID: t.ID, Limit: t.MaxChannels}}
+}
+
+// outWindows are those of a call that begins to go out: the account's limits of such calls, and the trunk's own.
+func outWindows(caller *Caller, t *brain.SIPTrunk, d *api.Directive) []cac.Window {
+	return append(limits(caller, brain.DirectionOut, "", d.Call.To), rateWindow(t)...)
+}
+
+func rateWindow(t *brain.SIPTrunk) []cac.Window {
+	if t.MaxCPS <= 0 {
+		return nil
+	}
+	return []cac.Window{{Kind: cac.TrunkRate, ID: t.ID, Max: t.MaxCPS, PeriodMS: trunkRateMS, Hard: true}}
+}
+
+// Change is what a later directive of a call changes in its places. callee is whom it rings by itself, nil for nobody. False: it
+// changes nothing, as when the attempt over a trunk is only repeated.
+func Change(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest, d *api.Directive) (s cac.Swap, changes bool) {
+	acct, next := caller.Account, Leaving(caller.Account, d)
+	if next != nil && next.ID == req.Trunk && Challenged(*caller, req) != nil {
+		return s, false
+	}
+	s = cac.Swap{Token: d.Call.Token, Attempt: attempt(req), Emergency: Emergency(caller, req)}
+	switch {
+	case req.Trunk != "" && next != nil: // the next trunk of the same call
+		s.Drop, s.Add = []cac.Take{{Kind: cac.Trunk, ID: req.Trunk}}, outTakes(caller, next)[1:]
+		s.Windows = rateWindow(next)
+	case next != nil: // phones have rung, and the call leaves
+		s.Drop, s.Add = rang(caller, req), outTakes(caller, next)
+		s.Windows = outWindows(caller, next, d)
+	case req.Trunk != "": // it comes back to the account
+		s.Drop = []cac.Take{{Kind: cac.Out}, {Kind: cac.Trunk, ID: req.Trunk}}
+		s.Add = ringsNow(caller, callee)
+		if caller.direction(req) == brain.DirectionInternal && !caller.Media {
+			s.Add = append(s.Add, cac.Take{Kind: cac.Internal, Limit: acct.Account.MaxInternal})
+		}
+	default:
+		s.Drop, s.Add = rang(caller, req), ringsNow(caller, callee)
+		if caller.direction(req) == brain.DirectionInternal && !caller.Media {
+			s.Add = append(s.Add, cac.Take{Kind: cac.Internal, Limit: acct.Account.MaxInternal})
+		}
+	}
+	return s, true
+}
+
+// attempt rises with each question of a call.
+func attempt(req *api.RouteRequest) int {
+	tried := 0
+	if req.Tried != "" {
+		tried = min(1+strings.Count(req.Tried, ","), maxQuestions-2)
+	}
+	return req.Hops*maxQuestions + tried + 1
+}
+
+// rang is what the phones took that have rung before: whom the call was for, and its place inside the account.
+func rang(caller *Caller, req *api.RouteRequest) (takes []cac.Take) {
+	first := *req
+	first.At = ""
+	if u := Callee(*caller, &first); u != nil && u != caller.User {
+		takes = append(takes, cac.Take{Kind: cac.User, ID: u.ID})
+	}
+	return append(takes, cac.Take{Kind: cac.Internal})
+}
+
+func ringsNow(caller *Caller, callee *brain.SIPUser) []cac.Take {
+	if callee == nil || callee == caller.User {
+		return nil
+	}
+	return []cac.Take{{Kind: cac.User, ID: callee.ID, Limit: callee.MaxSimultaneous}}
+}

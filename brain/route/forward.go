@@ -1,0 +1,73 @@
+package route
+
+import (
+	"strconv"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/number"
+)
+
+// maxDiverted is how often a call may have been sent on before it came here, to be sent on once more.
+const maxDiverted = 4
+
+// forward sends the call on to a number outside. What nothing has rung before goes out at once; behind phones it is a step that
+// asks, so that what goes out is decided, admitted and paid for when it does.
+func (p *plan) forward(f *brain.Forward, chain int) outcome {
+	switch {
+	case p.offline:
+		return outcome{code: 503}
+	case f.Confirm:
+		return p.confirmed(f)
+	case p.caller.Trunk != nil && p.req.Diverted > maxDiverted:
+		p.say(": diverted ", strconv.Itoa(p.req.Diverted), " times already")
+		return outcome{code: 482}
+	}
+	e164, why := number.Normalize(p.acct.Account.Country, f.Number)
+	if why != "" {
+		return p.overflow(f, "calls "+strconv.QuoteToASCII(f.Number)+", which "+string(why), 404)
+	}
+	if p.steps > 0 {
+		return p.ask(f, chain)
+	}
+	p.say(" → ")
+	o := &outward{kind: brain.DestForward, number: e164, forward: f, hops: p.base + p.depth(chain)}
+	if code := p.send(o); code != 0 {
+		return p.overflow(f, "", code)
+	}
+	return outcome{step: p.steps, code: 480}
+}
+
+// confirmed is a forward whose callee must press 1 to take the call: the media server has to ask him.
+func (p *plan) confirmed(*brain.Forward) outcome {
+	return p.dead("needs the media server to ask who answers")
+}
+
+// overflow leaves a forward that nobody takes. A leg of the media server ends: what follows is the flow's to say.
+func (p *plan) overflow(f *brain.Forward, why string, code int) outcome {
+	exit := f.Overflow()
+	if p.caller.Media {
+		exit = brain.RouteTarget{}
+	}
+	return p.orElse(why, "overflow", exit, code)
+}
+
+// ask adds a step that asks again when it is reached.
+func (p *plan) ask(f *brain.Forward, chain int) outcome {
+	if !p.room() {
+		return outcome{code: 480}
+	}
+	p.steps++
+	p.routes = append(p.routes, api.Route{Step: p.steps, Ask: string(brain.DestForward) + "/" + f.ID})
+	p.asked = max(p.asked, p.depth(chain))
+	p.say(", step ", strconv.Itoa(p.steps), " asks again")
+	return outcome{step: p.steps, code: 480}
+}
+
+// depth is how many targets a chain has been through.
+func (p *plan) depth(chain int) (n int) {
+	for ; chain != noHop; chain = p.hops[chain].prev {
+		n++
+	}
+	return n
+}

@@ -1,0 +1,255 @@
+package endpoint
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/presence"
+)
+
+// maxLeaseText bounds what a node says of its registration.
+const maxLeaseText = 200
+
+// trunkLease answers POST /trunk/lease. The trunks of an account whose live state nobody serves now are left out.
+func (s *Server) trunkLease(r *http.Request, _ brain.APIKey) (any, error) {
+	var req api.TrunkLeaseRequest
+	if err := readLong(r, &req); err != nil {
+		return nil, err
+	}
+	if err := checkAsks(&req); err != nil {
+		return nil, err
+	}
+	reply := &api.TrunkLeaseReply{Leases: []api.TrunkLease{}}
+	asks := map[string][]presence.LeaseAsk{}
+	var accounts []string
+	for i := range req.Asks {
+		a := &req.Asks[i]
+		if !s.leasable(a) {
+			reply.Leases = append(reply.Leases, api.TrunkLease{TrunkID: a.TrunkID})
+			continue
+		}
+		if asks[a.AccountID] == nil {
+			accounts = append(accounts, a.AccountID)
+		}
+		asks[a.AccountID] = append(asks[a.AccountID], presence.LeaseAsk{TrunkID: a.TrunkID, Contact: a.Contact, Fence: a.Fence, Target: a.Target,
+			ExpiresMS: a.ExpiresMS, LastError: a.LastError, Release: a.Release, Forget: a.Forget})
+	}
+	for _, id := range accounts {
+		leases, err := s.trunks.of.Lease(r.Context(), id, req.Node, asks[id])
+		if err != nil {
+			s.Log.Warn("leases of trunks", "account", id, "node", req.Node, "err", err)
+			continue
+		}
+		reply.Leases = append(reply.Leases, leases...)
+	}
+	return reply, nil
+}
+
+// leasable tells whether a lease can be asked for: the trunk is in use and registered at. One that is not any more can
+// still be given back.
+func (s *Server) leasable(a *api.TrunkAsk) bool {
+	acct := s.Config.Directory().ByAccount(a.AccountID)
+	if acct == nil {
+		return false
+	}
+	t := acct.Trunks[a.TrunkID]
+	return a.Release || t != nil && t.DoRegister && t.Status == brain.StatusActive
+}
+
+func checkAsks(req *api.TrunkLeaseRequest) error {
+	if err := checkName(req.Node); err != nil {
+		return err
+	}
+	if len(req.Asks) > api.MaxNodeTrunks {
+		return badField(countBadTooLong, "asks", "at most %d", api.MaxNodeTrunks)
+	}
+	for i := range req.Asks {
+		a := &req.Asks[i]
+		for name, v := range map[string]string{"trunk_id": a.TrunkID, "account_id": a.AccountID, "contact": a.Contact} {
+			if v == "" {
+				return badField(countBadType, "asks."+name, "is missing")
+			}
+		}
+		for _, v := range [...]string{a.TrunkID, a.AccountID, a.Contact, a.Target, a.LastError} {
+			if err := checkText("asks", v, maxID); err != nil {
+				return err
+			}
+		}
+		if a.ExpiresMS < 0 || a.Fence < 0 || strings.Contains(a.AccountID, "/") {
+			return badField(countBadType, "asks", "%d: a number below 0, or no account", i)
+		}
+		if len(a.LastError) > maxLeaseText || !utf8.ValidString(a.LastError) {
+			return badField(countBadTooLong, "asks.last_error", "at most %d bytes", maxLeaseText)
+		}
+	}
+	return nil
+}
+
+// watchList is the list of trunks that nodes look after, of one version of the configuration.
+type watchList struct {
+	made    bool
+	version int64
+	digest  string
+	trunks  []api.TrunkWatch
+}
+
+// watched is that list now. More trunks than a node looks after are left out, and said once for each version.
+func (s *Server) watched(dir brain.Directory) watchList {
+	s.trunks.mu.Lock()
+	defer s.trunks.mu.Unlock()
+	w := &s.trunks.watch
+	if w.made && w.version == dir.Version() {
+		return *w
+	}
+	list := []api.TrunkWatch{}
+	left := 0
+	for _, t := range s.trunks.of.Active(dir) {
+		switch {
+		case t.Proxy == "" || t.OptionsPingSec == 0 && !t.DoRegister && !t.Out():
+		case len(list) == api.MaxNodeTrunks:
+			left++
+		default:
+			list = append(list, watchOf(t))
+		}
+	}
+	if left > 0 {
+		s.Log.Error("trunks that no node looks after: they are neither pinged nor registered at", "trunks", left, "most", api.MaxNodeTrunks)
+	}
+	text, err := json.Marshal(list)
+	if err != nil {
+		panic(fmt.Sprintf("encode trunks: %v", err)) // our own type
+	}
+	sum := sha256.Sum256(text)
+	*w = watchList{true, dir.Version(), hex.EncodeToString(sum[:8]), list}
+	return *w
+}
+
+// watchOf is what a node has to know of a trunk.
+func watchOf(t *brain.SIPTrunk) api.TrunkWatch {
+	domain := t.FromDomain
+	if domain == "" {
+		domain = proxyHost(t.Proxy)
+	}
+	w := api.TrunkWatch{ID: t.ID, AccountID: t.AccountID, Name: t.Name, URI: "sip:" + domain, Proxy: t.Proxy, Transport: string(t.Transport), PingSec: t.OptionsPingSec}
+	if w.Transport == "" {
+		w.Transport = "udp"
+	}
+	if t.DoRegister {
+		w.User = registeredUser(t)
+		w.AOR, w.ExpireSec, w.Auth = "sip:"+w.User+"@"+domain, t.ExpireSec, t.AuthSecretRef != ""
+	}
+	return w
+}
+
+// registeredUser is the user part of what we register, in the form of a URI: the login without its domain, or from_user.
+func registeredUser(t *brain.SIPTrunk) string {
+	user, _, _ := strings.Cut(t.AuthUsername, "@")
+	if t.FromUser != "" {
+		user = t.FromUser
+	}
+	var b strings.Builder
+	for _, c := range []byte(user) { // RFC 3261 section 25.1: unreserved and user-unreserved
+		if c < 0x80 && (c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("-_.!~*'()&=+$,;?/", c) >= 0) {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+// proxyHost is the host of a proxy, IPv6 in brackets.
+func proxyHost(proxy string) string {
+	if i := strings.LastIndexByte(proxy, ':'); i >= 0 && !strings.HasSuffix(proxy, "]") {
+		return proxy[:i]
+	}
+	return proxy
+}
+
+// listTrunks answers GET /trunks.
+func (s *Server) listTrunks(r *http.Request, key brain.APIKey) (any, error) {
+	id, err := s.account(r, key)
+	if err != nil {
+		return nil, err
+	}
+	leases, err := s.trunks.of.Leases(r.Context(), id)
+	if err != nil {
+		return nil, err
+	}
+	list := &api.TrunkList{AccountID: id, Trunks: []api.TrunkState{}}
+	acct := s.Config.Directory().ByAccount(id)
+	if acct == nil {
+		return list, nil
+	}
+	for _, t := range byName(acct) {
+		st := api.TrunkState{ID: t.ID, Name: t.Name, Status: string(t.Status), Direction: string(t.Direction), Proxy: t.Proxy, Register: t.DoRegister,
+			Nodes: s.trunks.nodes(s.Now().UnixMilli(), t.ID)}
+		for i := range leases {
+			if leases[i].TrunkID == t.ID && t.DoRegister {
+				st.Registration = &leases[i]
+			}
+		}
+		list.Trunks = append(list.Trunks, st)
+	}
+	return list, nil
+}
+
+// pingTrunk answers POST /trunks/{id}/ping: every node that takes orders pings it.
+func (s *Server) pingTrunk(r *http.Request, key brain.APIKey) (any, error) {
+	account, err := s.account(r, key)
+	if err != nil {
+		return nil, err
+	}
+	dir := s.Config.Directory()
+	id := r.PathValue("id")
+	if acct := dir.ByAccount(account); acct == nil || acct.Trunks[id] == nil {
+		return nil, brain.Errorf(brain.ENotFound, "account %s has no trunk %s", quote(account), quote(id))
+	}
+	if s.Nodes == nil {
+		return nil, brain.Errorf(brain.EUnavailable, "nodes take no orders of this brain")
+	}
+	return &api.TrunkPinged{TrunkID: id, Nodes: s.pingAll(r.Context(), dir.Nodes(), id)}, nil
+}
+
+// byName lists the trunks of an account by name.
+func byName(acct *brain.AccountConfig) []*brain.SIPTrunk {
+	return slices.SortedFunc(maps.Values(acct.Trunks), func(a, b *brain.SIPTrunk) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// maxPinged bounds the nodes that are asked for one ping.
+const maxPinged = 64
+
+// pingAll has nodes ping a trunk, all at the same time.
+func (s *Server) pingAll(ctx context.Context, nodes []*brain.Node, id string) []api.TrunkPonged {
+	nodes = slices.DeleteFunc(slices.Clone(nodes), func(n *brain.Node) bool { return n.AgentURL == "" })
+	nodes = nodes[:min(len(nodes), maxPinged)]
+	found := make([]api.TrunkPonged, len(nodes))
+	var all sync.WaitGroup
+	for i, n := range nodes {
+		all.Go(func() {
+			found[i].Node = n.Name
+			reply, err := s.Nodes.Push(ctx, n, api.Op{ID: opID(), Kind: api.OpTrunkPing, TrunkID: id})
+			switch {
+			case err != nil:
+				found[i].Error = err.Error()
+			case !reply.OK:
+				found[i].Error = reply.Error
+			default:
+				found[i].Seen = reply.Trunk
+			}
+		})
+	}
+	all.Wait()
+	return found
+}

@@ -1,0 +1,88 @@
+package stir
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+)
+
+// maxFile bounds keys and roots in bytes, so that a wrong path is noticed.
+const maxFile = 1 << 20
+
+// file is a file that is read again when it has changed. What cannot be read then is told in the log once, and what was
+// good before stays.
+type file[T any] struct {
+	path   string
+	secret bool // refused when every user can read it
+	parse  func([]byte) (T, error)
+	log    *slog.Logger
+
+	mu    sync.Mutex
+	seen  os.FileInfo // of what was read last, good or not; nil = it was not there
+	value T
+}
+
+func openFile[T any](path string, secret bool, parse func([]byte) (T, error), log *slog.Logger) (*file[T], error) {
+	f := &file[T]{path: path, secret: secret, parse: parse, log: log}
+	info, err := os.Stat(path)
+	if err == nil {
+		err = f.read(info)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// get is what the file says now.
+func (f *file[T]) get() T {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	info, err := os.Stat(f.path)
+	switch {
+	case err != nil && f.seen == nil, err == nil && f.seen != nil && same(info, f.seen):
+		return f.value
+	case err != nil:
+		f.seen = nil
+	default:
+		err = f.read(info)
+	}
+	if err != nil {
+		f.log.Error("a changed file is no good, what it said before goes on", "file", f.path, "err", err)
+	} else {
+		f.log.Info("a changed file was read", "file", f.path)
+	}
+	return f.value
+}
+
+func same(a, b os.FileInfo) bool {
+	return a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && os.SameFile(a, b)
+}
+
+// read takes what the file says, when it is good. A file that is changed while it is read has another time afterwards.
+func (f *file[T]) read(info os.FileInfo) error {
+	f.seen = info
+	if f.secret && info.Mode().Perm()&0o007 != 0 {
+		return fmt.Errorf("%s is open to every user: chmod 600 it", f.path)
+	}
+	r, err := os.Open(f.path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	body, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	if err == nil && len(body) > maxFile {
+		err = fmt.Errorf("longer than %d bytes", maxFile)
+	}
+	var value T
+	if err == nil {
+		value, err = f.parse(body)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.path, err)
+	}
+	f.value = value
+	return nil
+}

@@ -1,0 +1,122 @@
+package wallet
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/balance"
+)
+
+// Objects is the part of the media store that rates are kept in.
+type Objects interface {
+	Put(ctx context.Context, key string, r io.Reader, limit int64) (api.MediaRef, error)
+	Get(ctx context.Context, key string) (io.ReadSeekCloser, api.MediaRef, error)
+}
+
+// Plans keeps the price lists of this brain. A list is read once for each content, and shared by all calls.
+type Plans struct {
+	Row     func(ownerID, name string) *brain.RatePlan // nil = there is none
+	Objects Objects
+
+	mu     sync.Mutex
+	loaded map[string]*load // by id of the row
+}
+
+// load is a price list that is there, or on its way.
+type load struct {
+	sum, currency string
+	done          chan struct{}
+	plan          *balance.Plan // when done
+	err           error
+	failedAt      time.Time
+}
+
+const (
+	loadTime   = time.Minute     // within which a price list is read, or given up
+	retryPause = 5 * time.Second // until one that could not be read is tried again
+)
+
+// Plan gives a price list as its row says it is now. The first question after a change waits until it is read, or ctx ends.
+// brain.EUnavailable: it cannot be read.
+func (p *Plans) Plan(ctx context.Context, ownerID, name string) (*balance.Plan, error) {
+	row := p.Row(ownerID, name)
+	if row == nil {
+		return nil, brain.Errorf(brain.EUnavailable, "there is no rate plan %s", name)
+	}
+	l := p.load(row)
+	select {
+	case <-l.done:
+	case <-ctx.Done():
+		return nil, brain.Errorf(brain.EUnavailable, "rate plan %s is still being read", name)
+	}
+	if l.err != nil {
+		return nil, brain.Errorf(brain.EUnavailable, "rate plan %s: %s", name, l.err)
+	}
+	return l.plan, nil
+}
+
+// load returns what is there of a row's content, and begins to read it when that is nothing.
+func (p *Plans) load(row *brain.RatePlan) *load {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.loaded[row.ID]
+	if l != nil && l.sum == row.SHA256 && l.currency == row.Currency && !l.again() {
+		return l
+	}
+	if p.loaded == nil {
+		p.loaded = map[string]*load{}
+	}
+	l = &load{sum: row.SHA256, currency: row.Currency, done: make(chan struct{})}
+	p.loaded[row.ID] = l
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), loadTime)
+		defer cancel()
+		l.plan, l.err = p.read(ctx, row)
+		l.failedAt = time.Now()
+		close(l.done)
+	}()
+	return l
+}
+
+// again tells whether a price list could not be read, some time ago.
+func (l *load) again() bool {
+	select {
+	case <-l.done:
+		return l.err != nil && time.Since(l.failedAt) > retryPause
+	default:
+		return false
+	}
+}
+
+// Preload reads the price list of a row ahead of the first call that needs it.
+func (p *Plans) Preload(row *brain.RatePlan) { p.load(row) }
+
+func (p *Plans) read(ctx context.Context, row *brain.RatePlan) (*balance.Plan, error) {
+	if row.ObjectKey == "" {
+		return balance.NewPlan(row.Currency, nil)
+	}
+	body, _, err := p.Objects.Get(ctx, row.ObjectKey)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(body, balance.MaxCSV+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", row.ObjectKey, err)
+	}
+	if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) != row.SHA256 {
+		return nil, fmt.Errorf("%s is not the object that the plan names", row.ObjectKey)
+	}
+	rates, err := balance.ReadCSV(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", row.ObjectKey, err)
+	}
+	return balance.NewPlan(row.Currency, rates)
+}

@@ -1,0 +1,97 @@
+// Package wallet is money in calls as the process does it: who pays for a call by which price list, the price lists themselves, and
+// what wallets want done outside.
+package wallet
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/balance"
+)
+
+// Owner reaches the wallets of accounts, wherever they are served.
+type Owner interface {
+	Pay(ctx context.Context, accountID string, p *balance.Payment) (balance.Paid, error)
+	Carry(ctx context.Context, accountID, chain string, o balance.Order) (balance.Paid, error)
+	Do(ctx context.Context, accountID string, op *balance.Op) (balance.Reply, error)
+	Balance(ctx context.Context, accountID string) (balance.Balance, error)
+	Statement(ctx context.Context, accountID string, after, fromMS int64, limit int) (balance.Page, error)
+	Holds(ctx context.Context, accountID string) ([]balance.Held, error)
+}
+
+// Nodes pushes ops to nodes.
+type Nodes interface {
+	Push(ctx context.Context, n *brain.Node, op api.Op) (api.OpReply, error)
+}
+
+// Wallets is the wallets of all accounts, and what they charge by.
+type Wallets struct {
+	Owner
+	Directory func() brain.Directory
+	Plans     *Plans
+	Nodes     Nodes
+	Log       *slog.Logger
+	Now       func() time.Time
+
+	carried slots
+}
+
+// New makes the wallets of an installation.
+func New(owner Owner, directory func() brain.Directory, plans *Plans, nodes Nodes, log *slog.Logger) *Wallets {
+	return &Wallets{Owner: owner, Directory: directory, Plans: plans, Nodes: nodes, Log: log, Now: time.Now, carried: newSlots()}
+}
+
+// WhyRate: a plan has no rate for the number, so nobody knows what the call costs.
+const WhyRate = "rate"
+
+// Pay holds money for a call of an account by the plans that it and its resellers pay by. charged is false when nobody pays
+// for its calls. A refusal has a Why of brain/balance, or WhyRate. brain.EUnavailable: nobody can say now.
+func (w *Wallets) Pay(ctx context.Context, acct *brain.AccountConfig, p *balance.Payment) (paid balance.Paid, charged bool, err error) {
+	if p.Levels, err = w.levels(ctx, acct, p.To); err != nil {
+		return balance.Paid{}, true, err
+	}
+	for i := range p.Levels {
+		if p.Levels[i].Rate.Prefix == "" {
+			return balance.Paid{State: balance.Refused, Why: WhyRate}, true, nil
+		}
+	}
+	if len(p.Levels) == 0 {
+		return balance.Paid{}, false, nil
+	}
+	paid, err = w.Owner.Pay(ctx, acct.Account.ID, p)
+	return paid, true, err
+}
+
+// levels lists who pays for a call to a number: the account first, then its resellers up to the platform, without those that have no
+// plan. A level without a prefix has no rate for it.
+func (w *Wallets) levels(ctx context.Context, acct *brain.AccountConfig, number string) ([]balance.Level, error) {
+	var levels []balance.Level
+	now := w.Now().Unix()
+	for dir := w.Directory(); ; {
+		a := &acct.Account
+		if a.RatePlan != "" {
+			plan, err := w.Plans.Plan(ctx, a.ChargedBy(), a.RatePlan)
+			if err != nil {
+				return nil, err
+			}
+			level, ok, err := balance.LevelFor(a.ID, a.Currency, plan, number, now)
+			if err != nil {
+				return nil, fmt.Errorf("account %s, plan %s: %w", a.ID, a.RatePlan, err)
+			}
+			if !ok {
+				level = balance.Level{AccountID: a.ID}
+			}
+			levels = append(levels, level)
+		}
+		if a.ParentID == nil {
+			return levels, nil
+		}
+		if acct = dir.ByAccount(*a.ParentID); acct == nil || len(levels) > balance.MaxLevels {
+			return nil, brain.Errorf(brain.EUnavailable, "account %s: its reseller %s is not known, or there are too many", a.ID, *a.ParentID)
+		}
+	}
+}

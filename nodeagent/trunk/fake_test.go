@@ -1,0 +1,186 @@
+package trunk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/presence"
+	"github.com/sipio/sipio/nodeagent/kam"
+)
+
+// world is a carrier, a brain and the DNS for keepers within a synctest bubble.
+type world struct {
+	mu     sync.Mutex
+	away   bool             // the brain
+	list   []api.TrunkWatch // what it names
+	told   map[string]api.NodeTrunks
+	leases *presence.Machine
+	silent map[string]bool // targets that do not answer
+	code   int             // of OPTIONS
+	seen   []string        // method and target, in order
+	reg    registrar
+}
+
+// registrar keeps what is registered. It challenges what carries no Authorization.
+type registrar struct {
+	least    int // Min-Expires
+	open     bool
+	refuse   int            // code it answers instead
+	contacts map[string]int // until which second
+	most     int            // Contacts there ever were at a time
+	requests []kam.Request  // that it has accepted
+}
+
+func newWorld(list ...api.TrunkWatch) *world {
+	return &world{list: list, told: map[string]api.NodeTrunks{}, leases: presence.New("acc_1"), silent: map[string]bool{}, code: 200,
+		reg: registrar{contacts: map[string]int{}}}
+}
+
+func (w *world) set(change func(w *world)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change(w)
+}
+
+// now is how many seconds the bubble has lived.
+func now() int { return int(time.Now().Unix()) }
+
+func (w *world) Trunks(_ context.Context, found api.NodeTrunks) (api.NodeTrunksReply, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.away {
+		return api.NodeTrunksReply{}, errors.New("away")
+	}
+	w.told[found.Node] = found
+	digest := fmt.Sprint(w.list)
+	return api.NodeTrunksReply{Digest: digest, Same: digest == found.Digest, Trunks: w.list, SIP: found.Node + ".test:5060"}, nil
+}
+
+func (w *world) Lease(_ context.Context, req api.TrunkLeaseRequest) (reply api.TrunkLeaseReply, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.away {
+		return reply, errors.New("away")
+	}
+	for _, a := range req.Asks {
+		op := presence.AppendLease(nil, req.Node, []presence.LeaseAsk{{TrunkID: a.TrunkID, Contact: a.Contact, Fence: a.Fence, Target: a.Target,
+			ExpiresMS: a.ExpiresMS, LastError: a.LastError, Release: a.Release, Forget: a.Forget}})
+		data, _, err := w.leases.Apply(time.Now().UnixMilli(), op)
+		if err != nil {
+			return reply, err
+		}
+		list, err := presence.ReadLeases(data)
+		if err != nil {
+			return reply, err
+		}
+		reply.Leases = append(reply.Leases, list...)
+	}
+	return reply, nil
+}
+
+func (w *world) Answer(_ context.Context, req api.TrunkAnswerRequest) (reply api.TrunkAnswerReply, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, l := range w.leases.Leases() {
+		if !w.away && l.Node == req.Node && l.Fence == req.Fence && len(req.Challenges) == 1 {
+			return api.TrunkAnswerReply{Line: "Authorization: Digest good\r\n"}, nil
+		}
+	}
+	return reply, errors.New("it is not yours")
+}
+
+func (w *world) LookupSRV(_ context.Context, service, proto, name string) (string, []*net.SRV, error) {
+	if name != "srv.test" || service+proto != "sipudp" {
+		return "", nil, errors.New("no such name")
+	}
+	return "", []*net.SRV{{Target: "one.test", Port: 5061}, {Target: "two.test", Port: 5062}}, nil
+}
+
+func (w *world) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	addr := map[string]string{"one.test": "192.0.2.1", "two.test": "192.0.2.2"}[host]
+	if addr == "" {
+		return nil, errors.New("no such host")
+	}
+	return []netip.Addr{netip.MustParseAddr(addr)}, nil
+}
+
+func (w *world) Send(ctx context.Context, r kam.Request) (kam.Response, error) {
+	target, _, _ := strings.Cut(strings.TrimPrefix(r.NextHop, "sip:"), ";")
+	w.mu.Lock()
+	w.seen = append(w.seen, r.Method+" "+target)
+	silent := w.silent[target]
+	w.mu.Unlock()
+	if silent {
+		<-ctx.Done()
+		return kam.Response{}, kam.ErrNoAnswer
+	}
+	time.Sleep(20 * time.Millisecond)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if r.Method == "REGISTER" {
+		return w.reg.register(r), nil
+	}
+	return kam.Response{Code: w.code, Source: target}, nil
+}
+
+// register does what a registrar does (RFC 3261 section 10.3).
+func (g *registrar) register(r kam.Request) kam.Response {
+	expires := 0
+	for line := range strings.SplitSeq(r.Headers, "\r\n") {
+		_, _ = fmt.Sscanf(line, "Expires: %d", &expires)
+	}
+	switch {
+	case g.refuse != 0:
+		return kam.Response{Code: g.refuse}
+	case !g.open && !strings.Contains(r.Headers, "Authorization: Digest good\r\n"):
+		return kam.NewResponse(401, "WWW-Authenticate", `Digest realm="x", nonce="1"`)
+	case expires > 0 && expires < g.least:
+		return kam.NewResponse(423, "Min-Expires", fmt.Sprint(g.least))
+	}
+	for line := range strings.SplitSeq(r.Headers, "\r\n") {
+		rest, ok := strings.CutPrefix(line, "Contact: <")
+		uri, params, _ := strings.Cut(rest, ">")
+		n := 0
+		if _, err := fmt.Sscanf(params, ";expires=%d", &n); !ok || err != nil {
+			continue
+		}
+		if g.contacts[uri] = now() + n; n == 0 {
+			delete(g.contacts, uri)
+		}
+	}
+	g.requests = append(g.requests, r)
+	g.most = max(g.most, len(g.live()))
+	return kam.Response{Code: 200}
+}
+
+// live lists what is registered now.
+func (g *registrar) live() (list []string) {
+	for uri, until := range g.contacts {
+		if until > now() {
+			list = append(list, uri)
+		}
+	}
+	return list
+}
+
+// startKeeper runs a keeper until stop.
+func startKeeper(t *testing.T, w *world, node string) (k *Keeper, stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	k = New(Config{Node: node, Every: 5 * time.Second, Sender: w, Brain: w, Resolver: w, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	done := make(chan struct{})
+	go func() { defer close(done); k.Run(ctx) }()
+	stop = func() { cancel(); <-done }
+	t.Cleanup(stop)
+	return k, stop
+}

@@ -1,0 +1,384 @@
+package trunk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/nodeagent/kam"
+)
+
+// Times and bounds of the keeper.
+const (
+	tick      = 100 * time.Millisecond // between two looks at what is due
+	pingWait  = 4 * time.Second        // for an answer to OPTIONS, each target
+	atOnce    = 32                     // pings and registrations under way
+	askEvery  = time.Second            // for leases
+	askWait   = 1500 * time.Millisecond
+	firstPing = 2 * time.Second // a trunk that is new here is pinged within it
+	maxHints  = 200             // trunks named in a question of each kind
+
+	maxHintText = 4 << 10 // bytes of them: what a field of a question may have
+)
+
+// pingFrom is who OPTIONS come from when the trunk knows nobody of ours.
+const pingFrom = "sip:keepalive@sipio.invalid"
+
+// Sender sends a request through Kamailio and waits for its final answer, see kam.UAC.
+type Sender interface {
+	Send(ctx context.Context, r kam.Request) (kam.Response, error)
+}
+
+// Brain is what the keeper tells and asks.
+type Brain interface {
+	Trunks(ctx context.Context, found api.NodeTrunks) (api.NodeTrunksReply, error)
+	Lease(ctx context.Context, asks api.TrunkLeaseRequest) (api.TrunkLeaseReply, error)
+	Answer(ctx context.Context, req api.TrunkAnswerRequest) (api.TrunkAnswerReply, error)
+}
+
+// Config is what a Keeper needs.
+type Config struct {
+	Node     string
+	Every    time.Duration // between two reports to the brain
+	Sender   Sender
+	Brain    Brain
+	Resolver Resolver // nil: the system's
+	Log      *slog.Logger
+}
+
+// Keeper looks after the trunks that the brain names. What it was told last it keeps doing while no brain answers,
+// except for registering.
+type Keeper struct {
+	cfg   Config
+	hints atomic.Pointer[Hints]
+	slots chan struct{}
+	work  sync.WaitGroup
+
+	mu     sync.Mutex
+	trunks map[string]*trunk
+	digest string
+	self   string // our SIP address, of Contacts
+	away   bool   // the last report did not reach a brain
+}
+
+// Hints is what a question about a call is told besides: comma-separated ids of trunks that are down, and ID=HOST:PORT of
+// where others are reached.
+type Hints struct{ Down, Via string }
+
+// trunk is one trunk looked after. Keeper.mu guards it.
+type trunk struct {
+	api.TrunkWatch
+	health health
+	seen   api.TrunkSeen // code, round trip, counters
+	many   bool          // it has more than one target: calls are told which answers
+
+	busy   bool // a ping is under way
+	nextMS int64
+	reg    *registration
+}
+
+// New makes a Keeper that knows no trunk yet.
+func New(cfg Config) *Keeper {
+	if cfg.Resolver == nil {
+		cfg.Resolver = net.DefaultResolver
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	k := &Keeper{cfg: cfg, slots: make(chan struct{}, atOnce), trunks: map[string]*trunk{}}
+	k.hints.Store(&Hints{})
+	return k
+}
+
+// Hints returns what questions are told now.
+func (k *Keeper) Hints() (down, via string) {
+	h := k.hints.Load()
+	return h.Down, h.Via
+}
+
+// Run looks after trunks until ctx ends, then gives its leases back.
+func (k *Keeper) Run(ctx context.Context) {
+	var loops sync.WaitGroup
+	loops.Go(func() { every(ctx, k.cfg.Every, func() { k.report(ctx) }) })
+	loops.Go(func() { every(ctx, askEvery, func() { k.lease(ctx) }) })
+	loops.Go(func() { every(ctx, tick, func() { k.look(ctx) }) })
+	loops.Wait()
+	k.work.Wait()
+	k.giveBack(context.WithoutCancel(ctx))
+}
+
+// every does something at once and then in steady pace until ctx ends.
+func every(ctx context.Context, pace time.Duration, do func()) {
+	t := time.NewTicker(pace)
+	defer t.Stop()
+	for {
+		do()
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// report tells the brain what was found and takes its list.
+func (k *Keeper) report(ctx context.Context) {
+	reply, err := k.cfg.Brain.Trunks(ctx, k.found())
+	if ctx.Err() != nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err != nil && !k.away {
+		k.cfg.Log.Warn("the states of trunks do not reach a brain", "error", err)
+	}
+	if k.away = err != nil; k.away {
+		return
+	}
+	k.self = reply.SIP
+	if !reply.Same {
+		k.take(ctx, reply)
+	}
+}
+
+// found is what was found of every trunk, by id.
+func (k *Keeper) found() api.NodeTrunks {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	told := api.NodeTrunks{Node: k.cfg.Node, Digest: k.digest, Trunks: []api.TrunkSeen{}}
+	for _, t := range k.trunks {
+		told.Trunks = append(told.Trunks, t.shown())
+	}
+	slices.SortFunc(told.Trunks, func(a, b api.TrunkSeen) int { return strings.Compare(a.ID, b.ID) })
+	return told
+}
+
+// shown is what is said of a trunk.
+func (t *trunk) shown() api.TrunkSeen {
+	s := t.seen
+	s.ID, s.State, s.SinceMS = t.ID, t.health.state, t.health.sinceMS
+	return s
+}
+
+// take makes the brain's list ours. A trunk that stays as it is keeps what is known of it.
+func (k *Keeper) take(ctx context.Context, reply api.NodeTrunksReply) {
+	now := time.Now().UnixMilli()
+	list := reply.Trunks
+	if len(list) > api.MaxNodeTrunks {
+		k.cfg.Log.Error("more trunks than a node looks after", "trunks", len(list), "most", api.MaxNodeTrunks)
+		list = list[:api.MaxNodeTrunks]
+	}
+	next := make(map[string]*trunk, len(list))
+	for _, w := range list {
+		old := k.trunks[w.ID]
+		if old != nil && old.TrunkWatch == w {
+			next[w.ID] = old
+			continue
+		}
+		t := &trunk{TrunkWatch: w, health: newHealth(now), nextMS: now + rand.Int64N(firstPing.Milliseconds()), reg: newRegistration()}
+		if old != nil && old.Proxy == w.Proxy && old.Transport == w.Transport {
+			t.health, t.seen = old.health, old.seen
+		}
+		if old != nil && old.sameRegistration(&w) {
+			t.reg = old.reg
+		}
+		next[w.ID] = t
+	}
+	for id, old := range k.trunks {
+		if t := next[id]; t == nil || t.reg != old.reg {
+			k.retire(ctx, old, t)
+		}
+	}
+	k.trunks, k.digest = next, reply.Digest
+	k.hint()
+}
+
+// look starts what is due.
+func (k *Keeper) look(ctx context.Context) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := time.Now()
+	for _, t := range k.trunks {
+		if was := t.health.state; was == api.TrunkDown {
+			if t.health.expire(now.UnixMilli()); t.health.state != was {
+				k.hint()
+			}
+		}
+		if t.PingSec > 0 && !t.busy && now.UnixMilli() >= t.nextMS {
+			t.busy = k.start(func() { k.ping(ctx, t) })
+		}
+		if t.due(now) {
+			t.reg.busy = k.start(func() { k.register(ctx, t) })
+		}
+	}
+}
+
+// start does something if there is room for it.
+func (k *Keeper) start(do func()) bool {
+	select {
+	case k.slots <- struct{}{}:
+	default:
+		return false
+	}
+	k.work.Go(func() {
+		defer func() { <-k.slots }()
+		do()
+	})
+	return true
+}
+
+// ping asks a trunk whether it is there and plans the next time, a little off the pace so that the pings of many nodes
+// and trunks spread.
+func (k *Keeper) ping(ctx context.Context, t *trunk) {
+	k.probe(ctx, t)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	pace := time.Duration(t.PingSec) * time.Second
+	t.busy, t.nextMS = false, time.Now().Add(pace*9/10+rand.N(pace/5+1)).UnixMilli()
+}
+
+// Ping pings a trunk now and returns what is known of it then. An error: it is not looked after here.
+func (k *Keeper) Ping(ctx context.Context, id string) (api.TrunkSeen, error) {
+	k.mu.Lock()
+	t := k.trunks[id]
+	k.mu.Unlock()
+	if t == nil {
+		return api.TrunkSeen{}, fmt.Errorf("this node does not look after a trunk %.64q", id)
+	}
+	k.probe(ctx, t)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return t.shown(), nil
+}
+
+// CallFailed takes that a call to a trunk got 408 or 503, as the edge tells it.
+func (k *Keeper) CallFailed(id string, code int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t := k.trunks[id]
+	if t == nil || alive(code) {
+		return
+	}
+	now := time.Now().UnixMilli()
+	t.seen.Failed++
+	if t.PingSec > 0 {
+		t.health.heard(now, false)
+	} else {
+		t.health.failed(now)
+	}
+	k.hint()
+}
+
+// hint makes what questions are told. Caller holds k.mu.
+func (k *Keeper) hint() {
+	var down, via []string
+	for id, t := range k.trunks {
+		if t.health.state == api.TrunkDown {
+			down = append(down, id)
+		}
+		switch {
+		case t.reg.target != "":
+			via = append(via, id+"="+t.reg.target)
+		case t.many && t.seen.Target != "":
+			via = append(via, id+"="+t.seen.Target)
+		}
+	}
+	slices.Sort(down)
+	slices.Sort(via)
+	h := &Hints{bounded(down), bounded(via)}
+	if old := k.hints.Load(); *old != *h {
+		k.hints.Store(h)
+		k.cfg.Log.Info("trunks", "down", h.Down, "via", h.Via)
+	}
+}
+
+// bounded joins as many of a list as a question has room for.
+func bounded(list []string) string {
+	text := strings.Join(list[:min(len(list), maxHints)], ",")
+	if len(text) > maxHintText {
+		text = text[:strings.LastIndexByte(text[:maxHintText+1], ',')]
+	}
+	return text
+}
+
+// probe sends OPTIONS to the trunk's targets in turn until one answers.
+func (k *Keeper) probe(ctx context.Context, t *trunk) {
+	list, err := k.targets(ctx, t)
+	var got kam.Response
+	var target string
+	var took time.Duration
+	for _, target = range list {
+		began := time.Now()
+		if got, err = k.options(ctx, t, target); err == nil && alive(got.Code) {
+			took = time.Since(began)
+			break
+		}
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	was := t.health.state
+	ok := err == nil && alive(got.Code)
+	t.health.heard(time.Now().UnixMilli(), ok)
+	t.many = len(list) > 1
+	t.seen.Pings++
+	switch {
+	case ok:
+		t.seen.Code, t.seen.RTTMS, t.seen.Target, t.seen.LastError = got.Code, int(took.Milliseconds()), target, ""
+	default:
+		t.seen.Failed++
+		t.seen.Code, t.seen.LastError = max(got.Code, 408), whyNot(got, err)
+	}
+	if t.health.state != was {
+		k.cfg.Log.Info("trunk", "trunk", t.ID, "name", t.Name, "state", t.health.state, "code", t.seen.Code, "error", t.seen.LastError)
+	}
+	k.hint()
+}
+
+// options sends one OPTIONS.
+func (k *Keeper) options(ctx context.Context, t *trunk, target string) (kam.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, pingWait)
+	defer cancel()
+	from := t.AOR
+	if from == "" {
+		from = pingFrom
+	}
+	return k.cfg.Sender.Send(ctx, kam.Request{Method: "OPTIONS", URI: t.URI, NextHop: nextHop(target, t.Transport), From: from, To: t.URI,
+		CallID: kam.NewCallID(), CSeq: 1, Headers: "Accept: application/sdp\r\n"})
+}
+
+// targets lists where a trunk's requests go, that of its registration alone when there is one.
+func (k *Keeper) targets(ctx context.Context, t *trunk) ([]string, error) {
+	k.mu.Lock()
+	registered := t.reg.target
+	k.mu.Unlock()
+	if registered != "" {
+		return []string{registered}, nil
+	}
+	return targets(ctx, k.cfg.Resolver, t.Proxy, t.Transport)
+}
+
+// nextHop is a target as a SIP URI.
+func nextHop(target, transport string) string { return "sip:" + target + ";transport=" + transport }
+
+// whyNot says what was wrong, for operators.
+func whyNot(got kam.Response, err error) string {
+	switch {
+	case err == nil:
+		return fmt.Sprintf("%d %.80s", got.Code, strings.ToValidUTF8(got.Reason, ""))
+	case errors.Is(err, kam.ErrNoAnswer):
+		return "no answer"
+	}
+	return strings.ToValidUTF8(fmt.Sprintf("%.200s", err), "")
+}
