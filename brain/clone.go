@@ -33,6 +33,9 @@ func Clone(r Resource) Resource {
 		c := *r
 		c.Members = slices.Clone(r.Members)
 		return &c
+	case *RatePlan:
+		c := *r
+		return &c
 	case *Node:
 		c := *r
 		c.SIPAddresses = slices.Clone(r.SIPAddresses)

@@ -62,6 +62,8 @@ func NewResource(k Kind) Resource {
 		r = &RingGroup{}
 	case KindNode:
 		r = &Node{Weight: defaultNodeWeight}
+	case KindRatePlan:
+		r = &RatePlan{}
 	case KindAPIKey:
 		r = &APIKey{}
 	case KindCallLimit:
@@ -116,6 +118,7 @@ func ApplyDefaults(r Resource) {
 		r.Country = strings.ToUpper(r.Country)
 		fill(&r.AdmissionPolicy, AdmissionLocalShare)
 		fill(&r.VoiceGender, defaultVoiceGender)
+		fill(&r.HoldSec, DefaultHoldSec)
 	case *SIPDomain:
 		r.Domain = strings.ToLower(r.Domain)
 	case *SIPUser:

@@ -18,6 +18,8 @@ func NameOf(r Resource) string {
 		return r.Name
 	case *Node:
 		return r.Name
+	case *RatePlan:
+		return r.Name
 	case *APIKey:
 		return r.Name
 	case *CallLimit:

@@ -1,5 +1,7 @@
 package brain
 
+import "strings"
+
 // RatePlan is a price list: what the customers of an account, or of the platform, pay for calls to outside. Its rates are
 // an object of the media store, which the row names: brought in by sipio rate import, never written by hand.
 type RatePlan struct {
@@ -28,4 +30,34 @@ func (a *Account) ChargedBy() string {
 		return *a.ParentID
 	}
 	return ""
+}
+
+// Bounds of Account.HoldSec.
+const (
+	minHoldSec = 30
+	maxHoldSec = 14_400
+)
+
+// money checks what an account says of its wallet.
+func (c *checker) money(a *Account) {
+	c.currency("currency", a.Currency, a.RatePlan != "")
+	if a.RatePlan != "" {
+		c.name("rate_plan", a.RatePlan)
+	}
+	between(c, "hold_sec", a.HoldSec, minHoldSec, maxHoldSec)
+}
+
+func (c *checker) ratePlan(r *RatePlan) {
+	c.name("name", r.Name)
+	c.currency("currency", r.Currency, true)
+}
+
+// currency wants an ISO 4217 code.
+func (c *checker) currency(path, s string, required bool) {
+	if s == "" && !required {
+		return
+	}
+	if len(s) != 3 || strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
+		c.add(path, "must be an ISO 4217 code of three letters such as EUR, not %s", quote(s))
+	}
 }

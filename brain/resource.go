@@ -27,14 +27,14 @@ const (
 )
 
 // Kinds lists every kind in the order in which references allow them to be created.
-var Kinds = []Kind{KindAccount, KindSIPDomain, KindNode, KindAPIKey, KindTimeSchedule, KindMediaFile, KindMediaPlaylist, KindVoicemail, KindConference,
+var Kinds = []Kind{KindAccount, KindSIPDomain, KindNode, KindRatePlan, KindAPIKey, KindTimeSchedule, KindMediaFile, KindMediaPlaylist, KindVoicemail, KindConference,
 	KindSIPUser, KindSIPDevice, KindRingGroup, KindQueue, KindAgentQueueAssignment, KindInQueueOption, KindCallFlow, KindExtension, KindDID, KindSecret, KindSIPTrunk, KindOutboundRoute, KindForward,
 	KindCallLimit, KindVoicemailMessage}
 
 // IDPrefix is what an id of the kind begins with, before "_" and a lower-case ULID.
 func (k Kind) IDPrefix() string {
 	return map[Kind]string{KindAccount: "acc", KindSIPDomain: "dom", KindSIPUser: "us", KindSIPDevice: "dev",
-		KindExtension: "ext", KindRingGroup: "rg", KindNode: "node", KindAPIKey: "key", KindCallLimit: "lim",
+		KindExtension: "ext", KindRingGroup: "rg", KindNode: "node", KindAPIKey: "key", KindRatePlan: "rate", KindCallLimit: "lim",
 		KindTimeSchedule: "sch", KindMediaFile: "media", KindMediaPlaylist: "pl", KindVoicemail: "vm", KindConference: "conf",
 		KindCallFlow: "flow", KindDID: "did", KindSIPTrunk: "tr", KindOutboundRoute: "route", KindForward: "fwd", KindSecret: "sec", KindVoicemailMessage: "msg",
 		KindQueue: "q", KindAgentQueueAssignment: "aq", KindInQueueOption: "opt"}[k]
@@ -162,6 +162,9 @@ type Account struct {
 	StirX5U            string   `json:"stir_x5u,omitempty" doc:"https address of its certificate"`
 	DIDDefaultDestKind DestKind `json:"did_default_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup" doc:"where numbers lead that name no target; absent: refused"`
 	DIDDefaultDestID   string   `json:"did_default_dest_id,omitempty"`
+	Currency           string   `json:"currency,omitempty" doc:"ISO 4217 code such as EUR, of the account's wallet; needed for a rate_plan, and the same as that one's"`
+	RatePlan           string   `json:"rate_plan,omitempty" doc:"name of the rate plan by which calls to outside are charged: one of the reseller's (parent_id), without a reseller the platform's; absent: free of charge"`
+	HoldSec            int      `json:"hold_sec,omitempty" default:"600" minimum:"30" maximum:"14400" doc:"seconds of talk that money is held for at a time; smaller values share little money among more calls"`
 	RecordConsent      bool     `json:"record_consent,omitempty" doc:"calls that are recorded are announced to the caller first"`
 	RecRetentionDays   int      `json:"rec_retention_days,omitempty" minimum:"0" maximum:"36500" doc:"recordings of calls are deleted after so many days; 0 = kept"`
 }

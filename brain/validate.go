@@ -57,6 +57,8 @@ func Validate(r Resource) []FieldError {
 		c.node(r)
 	case *APIKey:
 		c.apiKey(r)
+	case *RatePlan:
+		c.ratePlan(r)
 	case *CallLimit:
 		c.callLimit(r)
 	case *Queue:
@@ -99,6 +101,7 @@ func (c *checker) account(r *Account) {
 	c.e164("default_cid_number", r.DefaultCIDNumber)
 	c.idOrNone("emergency_route_id", r.EmergencyRouteID)
 	c.stir(r)
+	c.money(r)
 	c.dest("did_default_", r.DIDDefault())
 	between(c, "rec_retention_days", r.RecRetentionDays, 0, maxRetentionDays)
 }

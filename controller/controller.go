@@ -56,6 +56,10 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer answer.close()
+	money, err := openMoney(ctx, store, live, answer, log)
+	if err != nil {
+		return fmt.Errorf("rate plans: %w", err)
+	}
 	signatures, err := openStir(&cfg, secrets.password, log)
 	if err != nil {
 		return err
@@ -81,6 +85,7 @@ func Run(ctx context.Context, cfg Config) error {
 	ask.RegisterMedia(mux, answer.store)
 	ask.RegisterContent(mux, content{answer.store, answer.library, store})
 	ask.RegisterSecrets(mux, secrets)
+	ask.RegisterBalance(mux, money.wallets, money.rates)
 	go answer.run(background)
 	mux.Handle(v1.Prefix+"/", v1.New(store))
 	return serve(ctx, cfg, log, mux)

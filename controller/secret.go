@@ -28,10 +28,17 @@ const (
 	tellEvery       = 60 // seconds between two lines about a secret that cannot be opened
 )
 
+// secretStore is what the configuration has of secrets.
+type secretStore interface {
+	Directory() brain.Directory
+	List(ctx context.Context, kind brain.Kind, accountID, after string, limit int) ([]brain.Resource, error)
+	Change(ctx context.Context, actor string, changes ...brain.Change) (version int64, err error)
+}
+
 // secrets opens the secrets of accounts.
 type secrets struct {
 	box   *secret.Box
-	store *config.Store
+	store secretStore
 	log   *slog.Logger
 	told  atomic.Int64 // Unix seconds of the last line about one that cannot be opened
 }

@@ -239,6 +239,9 @@ func newOps(cfg Config, a *answering, keeper *trunk.Keeper, kamailio *kam.Client
 		seen, err := keeper.Ping(ctx, o.TrunkID)
 		return api.OpReply{OK: err == nil, Trunk: &seen}, err
 	}}
+	kinds[api.OpEnd] = func(ctx context.Context, o api.Op) (api.OpReply, error) {
+		return api.OpReply{OK: true}, kamailio.EndDialog(ctx, o.CallID)
+	}
 	if a != nil {
 		kinds[api.OpConference], kinds[api.OpRecording], kinds[api.OpHangup] = a.calls.Conference, a.calls.Recording, a.calls.Hangup
 		kinds[api.OpTransfer], kinds[api.OpConsult], kinds[api.OpThreeWay] = a.calls.Transfer, a.calls.Consult, a.calls.ThreeWay

@@ -6,7 +6,7 @@ const PathSecretRotate = "/v1/secrets/rotate"
 // MaxSecretsFailed bounds the secrets that SecretRotation names.
 const MaxSecretsFailed = 100
 
-// SecretRotation is what became of it.
+// SecretRotation is what became of the secrets of all accounts, each of which is to be sealed with the key that is first in the brain's key file.
 type SecretRotation struct {
 	Key      string         `json:"key"`             // id of the key that all but the failed ones are sealed with now
 	Resealed int            `json:"resealed"`        // secrets

@@ -125,7 +125,8 @@ const MaxAttempt = 1 << 20
 
 // Verdict is the answer to a call. A refusal names the first dimension without room, its Limit and how
 // much of it is Used, and for windows after how many milliseconds it frees. Kind 0 with Limit 0: the token was
-// released lately. Kind 0 with a Limit: the ledger itself is full. Repeated: the token had its place already.
+// released lately. Kind 0 with a Limit: the ledger itself is full. Repeated: the token had its place already, or made
+// the attempt; Held is what it holds, which may be another trunk than the one now asked for.
 type Verdict struct {
 	Admitted bool     `json:"admitted"`
 	Repeated bool     `json:"repeated,omitempty"`
@@ -135,6 +136,7 @@ type Verdict struct {
 	Used     int      `json:"used,omitempty"`
 	RetryMS  int64    `json:"retry_ms,omitempty"`
 	Soft     []Window `json:"soft,omitempty"` // soft windows that had been full
+	Held     []Take   `json:"held,omitempty"`
 }
 
 // Usage is how much of a dimension is taken. Limit is that of the last admission which took it.

@@ -123,8 +123,8 @@ func (l *Ledger) setBack(now int64) {
 // nothing. Takes are tested in their order, then windows in theirs. An emergency call passes everything but the
 // room of the ledger itself, its own release too: better a place too many than such a call refused.
 func (l *Ledger) Admit(nowMS int64, c Call) Verdict {
-	if l.slots[c.Token] != nil {
-		return Verdict{Admitted: true, Repeated: true}
+	if s := l.slots[c.Token]; s != nil {
+		return Verdict{Admitted: true, Repeated: true, Held: s.held()}
 	}
 	now := l.at(nowMS)
 	if _, over := l.memory(now, c.Token); over && !c.Emergency {
@@ -341,10 +341,14 @@ func (l *Ledger) Slot(token string) (Slot, bool) {
 }
 
 func (s *slot) public() Slot {
-	out := Slot{Call: Call{Token: s.token, CallID: s.callID, Node: s.node, AskedMS: s.askedMS, Emergency: s.emergency,
-		Takes: make([]Take, len(s.takes))}, Attempt: s.attempt, AdmittedMS: s.admittedMS, LeaseMS: s.leaseMS}
+	return Slot{Call: Call{Token: s.token, CallID: s.callID, Node: s.node, AskedMS: s.askedMS, Emergency: s.emergency, Takes: s.held()},
+		Attempt: s.attempt, AdmittedMS: s.admittedMS, LeaseMS: s.leaseMS}
+}
+
+func (s *slot) held() []Take {
+	out := make([]Take, len(s.takes))
 	for i, t := range s.takes {
-		out.Takes[i] = Take{t.kind, t.id, t.limit}
+		out[i] = Take{t.kind, t.id, t.limit}
 	}
 	return out
 }

@@ -13,7 +13,7 @@ func (l *Ledger) Swap(nowMS int64, c Swap) Verdict {
 		return Verdict{}
 	}
 	if c.Attempt <= s.attempt {
-		return Verdict{Admitted: true, Repeated: true}
+		return Verdict{Admitted: true, Repeated: true, Held: s.held()}
 	}
 	kept, gone := s.part(c.Drop)
 	emergency := c.Emergency || s.emergency

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/sipio/sipio/brain/pack"
@@ -96,13 +97,16 @@ func TestSwap_RefusedChangesNothing(t *testing.T) {
 	}
 }
 
-// Proves that an attempt is granted once: the same and every earlier one are repetitions that change nothing, also after
-// the ledger was restored, and a later one is new; that a call which is over, or never was, has nothing to swap; and that a
-// call which was adopted has.
+// Proves that an attempt is granted once: the same and every earlier one are repetitions that change nothing and say what
+// the call holds, also after the ledger was restored, and a later one is new, as an admission is; that a call which is
+// over, or never was, has nothing to swap; and that a call which was adopted has.
 func TestSwap_AnAttemptIsGrantedOnce(t *testing.T) {
 	l := New()
 	l.Admit(1, call("1", trunk("a")))
 	l.Adopt(1, call("2", Take{Kind: Out}))
+	if v := l.Admit(1, call("1", trunk("b"))); !v.Repeated || !slices.Equal(v.Held, []Take{trunk("a")}) {
+		t.Fatalf("admitted again: %+v", v)
+	}
 	next := func(token string, attempt int, from, to string) Verdict {
 		return l.Swap(2, Swap{Token: token, Attempt: attempt, Drop: []Take{trunk(from)}, Add: []Take{trunk(to)}})
 	}
@@ -116,7 +120,8 @@ func TestSwap_AnAttemptIsGrantedOnce(t *testing.T) {
 	again.Resume(2)
 	for _, l = range []*Ledger{l, again} {
 		for _, attempt := range []int{34, 33, 1} {
-			if v := next("1", attempt, "b", "c"); !v.Admitted || !v.Repeated || holds(l, "1") != "trunk/b/1 at 34" {
+			v := next("1", attempt, "b", "c")
+			if !v.Admitted || !v.Repeated || !slices.Equal(v.Held, []Take{trunk("b")}) || holds(l, "1") != "trunk/b/1 at 34" {
 				t.Errorf("attempt %d once more: %+v, holds %s", attempt, v, holds(l, "1"))
 			}
 		}

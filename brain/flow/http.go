@@ -19,7 +19,8 @@ const (
 
 // httpStep is the step http: method (GET), url (https; the host is literal, values in it are percent-encoded),
 // headers, body (template; values are escaped for the content type, JSON unless a header says otherwise), timeoutMs
-// (3000, at most MaxHTTPMS), saveAs {variable: path such as $.a.b[0].c}, secretRef.
+// (3000, at most MaxHTTPMS), saveAs {variable: path such as $.a.b[0].c},
+// secretRef (names a secret of the account, which is sent as Authorization: Bearer).
 //
 // Outcomes: success; error, also when there is something to save and the answer is no JSON; timeout, which without
 // an edge is as error. success and error without an edge end the flow.

@@ -369,14 +369,19 @@ func appendVerdict(b []byte, v *cac.Verdict) []byte {
 	b = pack.AppendBool(pack.AppendBool(b, v.Admitted), v.Repeated)
 	b = pack.AppendText(pack.AppendUint(b, uint64(v.Kind)), v.ID)
 	b = pack.AppendInt(pack.AppendInt(pack.AppendInt(b, int64(v.Limit)), int64(v.Used)), v.RetryMS)
-	return appendWindows(b, v.Soft)
+	if b = appendWindows(b, v.Soft); len(v.Held) > 0 {
+		b = appendTakes(b, v.Held)
+	}
+	return b
 }
 
 // ReadVerdict reads the reply to an op of AppendAdmit or AppendSwap.
 func ReadVerdict(reply []byte) (cac.Verdict, error) {
 	r := pack.NewReader(reply)
 	v := cac.Verdict{Admitted: r.Bool(), Repeated: r.Bool(), Kind: readKind(r), ID: r.Text(), Limit: int(r.Int()), Used: int(r.Int()), RetryMS: r.Int()}
-	v.Soft = readWindows(r, nil)
+	if v.Soft = readWindows(r, nil); r.Rest() > 0 {
+		v.Held = readTakes(r, nil)
+	}
 	if err := r.End(); err != nil {
 		return cac.Verdict{}, fmt.Errorf("read a verdict: %w", err)
 	}

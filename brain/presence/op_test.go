@@ -179,6 +179,7 @@ func validOp(o *Op) bool {
 // Reads any bytes as a verdict and as a count. Proves that nothing panics, and that a verdict that is read is written again the same.
 func FuzzReply(f *testing.F) {
 	f.Add(appendVerdict(nil, &cac.Verdict{Kind: cac.User, ID: "u1", Limit: 3, Used: 3, RetryMS: 9, Soft: []cac.Window{{Kind: cac.Limit, ID: "w", Max: 1, PeriodMS: 5}}}))
+	f.Add(appendVerdict(nil, &cac.Verdict{Admitted: true, Repeated: true, Held: []cac.Take{{Kind: cac.Trunk, ID: "trk_1", Limit: 2}}}))
 	f.Fuzz(func(t *testing.T, reply []byte) {
 		_, _ = ReadReleased(reply)
 		v, err := ReadVerdict(reply)

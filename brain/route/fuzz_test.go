@@ -31,7 +31,7 @@ func (c *choices) status() brain.Status {
 
 // dest draws a target: unset, of any kind, now and then one that does not exist.
 func (c *choices) dest() (brain.DestKind, string) {
-	switch c.n(10) {
+	switch c.n(11) {
 	case 0, 1:
 		return brain.DestNone, ""
 	case 2:
@@ -46,6 +46,8 @@ func (c *choices) dest() (brain.DestKind, string) {
 		return brain.DestVoicemail, []string{"", "vm_0", "vm_1"}[c.n(3)]
 	case 7:
 		return brain.DestConference, fmt.Sprint("conf_", c.n(2))
+	case 8:
+		return brain.DestForward, fmt.Sprint("fwd_", c.n(4))
 	case 9:
 		return brain.DestQueue, []string{"", "q_0", "q_1"}[c.n(3)]
 	}
@@ -87,7 +89,7 @@ func (c *choices) platform(rows *brain.AccountRows) {
 	rows.Voicemails = []brain.Voicemail{{ID: "vm_0", Name: "V"}}
 	rows.Conferences = []brain.Conference{{ID: "conf_0", Name: "C"}}
 	rows.Queues = []brain.Queue{{ID: "q_0", Name: "Q"}}
-	rows.Trunks = []brain.SIPTrunk{{ID: "trk_0", Name: "T", Status: brain.StatusActive}}
+	c.outside(rows)
 	rows.Schedules = []brain.TimeSchedule{
 		{ID: "sch_0", Rules: []brain.ScheduleRule{{Kind: "weekly", DOW: 1, StartTime: "00:00", EndTime: "00:01"}}},
 		{ID: "sch_1", Rules: []brain.ScheduleRule{{Kind: "date_range", StartDate: "1960-01-01", EndDate: "2100-01-01", IsClosed: true}}},
@@ -106,6 +108,36 @@ func (c *choices) platform(rows *brain.AccountRows) {
 	}
 }
 
+// outside draws four trunks, the first of them there for calls in, six routes and three forwards.
+func (c *choices) outside(rows *brain.AccountRows) {
+	for i := range 4 {
+		t := brain.SIPTrunk{ID: fmt.Sprint("trk_", i), Name: fmt.Sprint("T", i), Status: c.status(), Direction: []brain.TrunkDirection{"both", "outbound", "inbound"}[c.n(3)],
+			Role: []brain.TrunkRole{"carrier", "pbx"}[c.n(2)], Provider: []string{"generic", "carrier"}[c.n(2)], Proxy: []string{"a.example", "[::1]:5060", "", "x>\r\n"}[c.n(4)],
+			InboundAuth: []brain.InboundAuth{"ip", "register"}[c.n(2)], AuthUsername: []string{"", "u\"<\r"}[c.n(2)], AuthSecretRef: "s", FromUser: []string{"", "\r\n>"}[c.n(2)],
+			FromDomain: []string{"", "f.example", "\r\n"}[c.n(3)], Subaccount: []string{"", "é\r\nX: y"}[c.n(2)], SendsPAI: c.n(2) == 1, CIDNumber: []string{"", "4930101", "1"}[c.n(3)],
+			NumberFormat: []brain.NumberFormat{"plus", "e164", "national", ""}[c.n(4)], Strip: c.n(16), Prefix: []string{"", "*#"}[c.n(2)], FailCodes: []int{603, 404}, MaxCPS: c.n(2)}
+		rows.Trunks = append(rows.Trunks, t)
+	}
+	rows.Trunks[0].Status = brain.StatusActive
+	for i := range 6 {
+		r := brain.OutboundRoute{ID: fmt.Sprint("route_", i), Name: fmt.Sprint("R", i), Status: c.status(), MatchPrefix: []string{"", "49", "1", "4940", "112"}[c.n(5)],
+			Blocked: c.n(6) == 5, IsEmergency: c.n(4) == 3, Strategy: []string{"priority", "weight", "least_cost", "?"}[c.n(4)], Strip: c.n(3), Prefix: []string{"", "0"}[c.n(2)]}
+		r.ScheduleID, _, _ = c.hours()
+		for range c.n(5) {
+			r.Trunks = append(r.Trunks, brain.OutboundChoice{TrunkID: fmt.Sprint("trk_", c.n(5)), Priority: c.n(3), Weight: c.n(3), CostMicros: int64(c.n(3))})
+		}
+		rows.Routes = append(rows.Routes, r)
+	}
+	for i := range 3 {
+		f := brain.Forward{ID: fmt.Sprint("fwd_", i), Name: fmt.Sprint("F", i), Number: []string{"+49405551234", "0151 2345678", "112", "x\r\n"}[c.n(4)], TimeoutSec: c.n(60),
+			CIDMode: []string{"passthrough", "did", "custom"}[c.n(3)], CIDNumber: []string{"4930101", "2"}[c.n(2)], Confirm: c.n(5) == 4}
+		f.OverflowDestKind, f.OverflowDestID = c.dest()
+		rows.Forwards = append(rows.Forwards, f)
+	}
+	rows.Account.DefaultCIDNumber = []string{"", "4930101"}[c.n(2)]
+	rows.Account.EmergencyRouteID = fmt.Sprint("route_", c.n(7))
+}
+
 // caller draws who calls, with what the edge knows of him: a phone, the trunk, or the media server.
 func (c *choices) caller(acct *brain.AccountConfig, req *api.RouteRequest) Caller {
 	caller := Caller{Account: acct, NowMS: int64(c.n(256)) * 3600_000}
@@ -118,6 +150,9 @@ func (c *choices) caller(acct *brain.AccountConfig, req *api.RouteRequest) Calle
 	case 3:
 		req.Peer, caller.Media = api.PeerMedia, true
 		kind, id := c.dest()
+		if c.n(4) == 3 {
+			kind, id = destNumber, req.RURIUser
+		}
 		if kind == brain.DestUser && c.n(2) == 1 {
 			kind = []brain.DestKind{destAgent, destSupervisor}[c.n(2)]
 		}
@@ -184,6 +219,51 @@ func walk(d api.Directive, step int) int {
 	return longest + 1
 }
 
+// playOut plays what follows a directive whose attempts fail, with codes and challenges that are drawn, until nothing is asked
+// any more. Every answer keeps its promises, every attempt counts higher than the one before, and the walk ends.
+func playOut(t *testing.T, c *choices, dir brain.Directory, caller Caller, req api.RouteRequest, d api.Directive) {
+	t.Helper()
+	codes, last := []int{503, 408, 401, 407, 404, 486, 603, 302, 600, 699}, 0
+	for asked := 0; ; asked++ {
+		if asked > 2*maxLines*(brain.MaxHops+1) {
+			t.Fatalf("the walk does not end\n%s", Text(d))
+		}
+		code, ask := codes[c.n(len(codes))], 0
+		for _, r := range d.Routes {
+			if r.Ask != "" {
+				ask = r.Step
+			}
+		}
+		switch {
+		case ask != 0:
+			Reached(&req, &d, ask, code)
+		case len(d.Routes) > 0 && d.Routes[0].Trunk != nil:
+			answered := req.Answered + 1
+			again := req.Trunk == d.Routes[0].Trunk.ID && req.At == d.Call.At
+			Failed(&req, &d, code)
+			if req.Challenge = []string{"", "Proxy-Authenticate: Digest realm=\"x\", stale=TRUE"}[c.n(2)]; again {
+				req.Answered = answered
+			}
+		default:
+			return
+		}
+		d = Decide(dir, caller, req)
+		checkOut(t, caller.Account, &d)
+		if again := Decide(dir, caller, req); !reflect.DeepEqual(d, again) {
+			t.Fatalf("asked twice\n%s\n%s", Text(d), Text(again))
+		}
+		if d.Action != api.ActionProxy {
+			return
+		}
+		if s, changes := Change(&caller, Callee(caller, &req), &req, &d); changes {
+			if s.Attempt <= last {
+				t.Fatalf("attempt %d after %d\n%s", s.Attempt, last, Text(d))
+			}
+			last = s.Attempt
+		}
+	}
+}
+
 // Draws configurations and questions from any bytes. Proves that Decide never panics, that what it says
 // keeps every promise of checkDirective, rings neither the calling device nor a step without end, leads no leg of
 // the media server back to it but for a message, is the same when asked again, and that Text prints it without control characters.
@@ -193,6 +273,9 @@ func FuzzDecide(f *testing.F) {
 	f.Add([]byte(strings.Repeat("\x03\x09\x14\x1e\x02\x05\x01", 60)), "106", "f.example", "101", "", "c")
 	f.Add([]byte(strings.Repeat("\x02\x01\x04\x00\x1f", 90)), "110", "f.example", "\r\n", "\xff", "c")
 	f.Add([]byte(strings.Repeat("\x02", 900)), "030101", "f.example", "0405551234", "", "c")
+	f.Add([]byte(strings.Repeat("\x08\x01\x00\x05", 300)), "0405551234", "f.example", "anonymous", "", "c")
+	f.Add([]byte(strings.Repeat("\x01\x00\x08\x03\x02", 300)), "+49405551234", "f.example", "+4930101", "\"<>\r\n", "c")
+	f.Add([]byte(strings.Repeat("\x13\x08\x02", 400)), "112", "f.example", "x", "", "c")
 	f.Fuzz(func(t *testing.T, config []byte, dialed, domain, fromUser, fromName, callID string) {
 		c := choices(config)
 		acct := c.account()
@@ -200,7 +283,7 @@ func FuzzDecide(f *testing.F) {
 		req := api.RouteRequest{Origin: api.Origin{CallID: callID}, FromUser: fromUser, FromDomain: domain, FromName: fromName, RURIUser: dialed, RURIDomain: domain}
 		caller := c.caller(acct, &req)
 		d := Decide(dir, caller, req)
-		checkDirective(t, acct, d)
+		checkOut(t, acct, &d)
 		for _, r := range d.Routes {
 			switch kind, _, _ := strings.Cut(r.App, "/"); {
 			case caller.Device != nil && r.URI == caller.Device.AOR():
@@ -210,8 +293,10 @@ func FuzzDecide(f *testing.F) {
 			}
 		}
 		callee := Callee(caller, &req)
-		Takes(&caller, callee, &req)
-		Windows(&caller, callee, &req)
+		if d.Action == api.ActionProxy {
+			Needs(&caller, callee, &req, &d)
+		}
+		playOut(t, &c, dir, caller, req, d)
 		if d.Action == api.ActionProxy && walk(d, 1) > MaxSteps {
 			t.Fatalf("a call goes through too many steps\n%s", Text(d))
 		}

@@ -98,9 +98,12 @@ func (p *plan) send(o *outward) int {
 			p.leaveBy(o, lines[i])
 		}
 	}
-	if p.out == nil {
+	switch {
+	case p.out == nil:
 		p.say(", no trunk is left")
 		return 503
+	case p.recorded(nil):
+		p.say(", not recorded: that is for calls inside the account")
 	}
 	return 0
 }

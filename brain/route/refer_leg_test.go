@@ -32,7 +32,7 @@ func TestReferLeg_AsksForTheTransferOfTheCaller(t *testing.T) {
 		{"user/us_1004", "", to, "", "", "user 1004 is disabled"},
 		{"agent/us_1002", bobs, to + "?Replaces=a%40b%3Bto-tag%3D1%3Bfrom-tag%3D2", "", "", "mode attended"}, {"agent/us_1002", bobs, "tel:1003", "", "", "no SIP URI"},
 		{"agent/us_1002", bobs, "sip:1003@elsewhere.example", "", "", "is nobody's"}, {"agent/us_1002", bobs, "sip:2002@other.example", "", "", "another account"},
-		{"agent/us_1002", bobs, "sip:4711@acme.example", "", "", `"1002" may not transfer blindly`}, {"agent/us_1005", "", "sip:4711@acme.example", "", "", "no trunk leads outside"},
+		{"agent/us_1002", bobs, "sip:4711@acme.example", "", "", `"1002" may not transfer blindly`}, {"agent/us_1005", "", "sip:+4930123456@acme.example", "", "", "no trunk leads outside"},
 		{"agent/us_1002", bobs, "sip:1003@acme.example;method=BYE", "", "", "another method"}, {"agent/us_1002", bobs, "", "", "", "no SIP URI"},
 	} {
 		ask, refused := ReferLeg(dir, acct, legRefer(row.dial, row.aor, row.to))

@@ -185,7 +185,7 @@ func (w *world) answer(c *call, v cac.Verdict, sure bool) {
 	c.live, c.listed, c.sinceMS, c.lastMS = true, true, c.node.clock(w), c.node.clock(w)
 	c.node.dialogs = append(c.node.dialogs, c)
 	if c.hunt != nil {
-		c.hunt.sure = sure
+		c.hunt.sure, c.hunt.doubt = sure, !sure
 		w.ringOut(c)
 		return
 	}

@@ -29,7 +29,7 @@ func TestMutant_PlantedInTheProductionCode(t *testing.T) {
 	}
 	for _, mutant := range []struct{ name, file, from, to string }{
 		{"a place is given back twice", "../cac/release.go", "\t\t\tl.giveBack(t.dimension)\n", "\t\t\tl.giveBack(t.dimension)\n\t\t\tl.giveBack(t.dimension)\n"},
-		{"a place is taken twice", "../cac/ledger.go", "\tif l.slots[c.Token] != nil {\n\t\treturn Verdict{Admitted: true, Repeated: true}\n\t}\n", ""},
+		{"a place is taken twice", "../cac/ledger.go", "\tif s := l.slots[c.Token]; s != nil {\n\t\treturn Verdict{Admitted: true, Repeated: true, Held: s.held()}\n\t}\n", ""},
 		{"a stale report is taken", "../presence/report.go", "} else if !s.takes(nowMS, r) {", "} else if false {"},
 		{"one report is enough", "../presence/report.go", "if twice && r.TakenMS-since >= apart.Milliseconds() {", "if true {"},
 		{"what began before Kamailio is judged", "../presence/report.go", "c.askedMS < r.BootMS || ", ""},
@@ -44,7 +44,7 @@ func TestMutant_PlantedInTheProductionCode(t *testing.T) {
 		{"what a swap drops frees every trunk", "../cac/ledger.go", "if free.dimension == l.found[i] {", "if free.dimension != nil {"},
 		{"a swap does not count in the rate", "../cac/swap.go", "\tl.countAll(now, c.Windows)\n", ""},
 		{"an attempt is forgotten by a takeover", "../cac/snapshot.go", "pack.AppendUint(one, uint64(s.attempt))", "pack.AppendUint(one, 0)"},
-		{"a call that becomes an emergency is tested", "../cac/swap.go", "emergency := c.Emergency || s.emergency", "emergency := c.Emergency && s.emergency"},
+		{"an emergency call's swap is tested", "../cac/swap.go", "\tif !emergency {\n\t\tif v = l.test(", "\tif true {\n\t\tif v = l.test("},
 	} {
 		t.Run(mutant.name, func(t *testing.T) {
 			out := playMutant(t, "TestSim", mutant.file, mutant.from, mutant.to)

@@ -75,6 +75,7 @@ func (w *world) takeOver() {
 		m.Resume(o.now())
 		o.machines = append(o.machines, m)
 		o.books = append(o.books, newBooks(m, o.now(), j.attempts))
+		o.remember(a)
 	}
 	w.owner = o
 	w.after(w.between(second, 10*second), func() {
@@ -139,7 +140,7 @@ func (o *owner) ask(c *call) {
 		if err != nil {
 			w.broken("a verdict is not read: %w", err)
 		}
-		w.after(w.between(1, 50), func() { w.answer(c, v, !unlogged && !v.Repeated) })
+		w.after(w.between(1, 50), func() { w.answer(c, v, !unlogged) })
 	}
 	op := presence.AppendAdmit(nil, &c.Admit)
 	if unlogged {

@@ -38,6 +38,7 @@ type hunt struct {
 	trunk   int  // that it may use; -1: none
 	adopted bool // its place is not the one that it was admitted to
 	sure    bool // the journal had what it was told last
+	doubt   bool // once it had not: a trunk that it left may be held on, as its drop was lost
 }
 
 // question is one of a hunt, as it was asked: a copy of it says the same.
@@ -114,7 +115,7 @@ func (w *world) next(c *call) {
 }
 
 // swapped takes the verdict on a question to the edge: the call goes on at a trunk, without one (-1), or is over.
-func (w *world) swapped(c *call, attempt, trunk int, v cac.Verdict, sure bool) {
+func (w *world) swapped(c *call, attempt, at int, v cac.Verdict, sure bool) {
 	h := c.hunt
 	if !c.live || !h.waits || h.asked != attempt {
 		return // nobody waits for it any more
@@ -123,8 +124,11 @@ func (w *world) swapped(c *call, attempt, trunk int, v cac.Verdict, sure bool) {
 		w.over(c, api.EventDialogFailed)
 		return
 	}
-	if h.trunk, h.sure = trunk, sure && !v.Repeated; trunk >= 0 {
-		h.tried = append(h.tried, trunk)
+	if v.Repeated { // an answer to the same question was lost: it was that trunk
+		at = slices.IndexFunc(c.account.trunks, func(t trunk) bool { return places(v.Held, t.take()) > 0 })
+	}
+	if h.trunk, h.sure, h.doubt = at, sure, h.doubt || !sure; at >= 0 {
+		h.tried = append(h.tried, at)
 	}
 	w.ringOut(c)
 }

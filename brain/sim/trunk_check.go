@@ -151,6 +151,16 @@ func (o *owner) rate(a *account, id string) *[]admission {
 	return &o.rates[a.index*len(a.trunks)+at]
 }
 
+// remember sets the clock of the books to the latest that a rate counts: a ledger's clock does not go back.
+func (o *owner) remember(a *account) {
+	b := o.books[a.index]
+	for i := range a.trunks {
+		if list := *o.rate(a, a.trunks[i].id); len(list) > 0 {
+			b.clock = max(b.clock, list[len(list)-1].at)
+		}
+	}
+}
+
 // copied copies what windows count, by account, or by account and trunk.
 func copied(lists [][]admission, n int) [][]admission {
 	out := make([][]admission, n)
@@ -174,7 +184,7 @@ func (o *owner) attempts() map[string]int {
 }
 
 // checkTrunks holds, in a calm, the places of outgoing calls to what their edge was told: a call whose last answer was
-// written holds the trunk that it uses, and no other.
+// written holds the trunk that it uses, and no other if all of them were.
 func (w *world) checkTrunks() {
 	for _, a := range w.accounts {
 		b := w.owner.books[a.index]
@@ -182,7 +192,7 @@ func (w *world) checkTrunks() {
 			c := w.byToken[token]
 			if h := c.hunt; h != nil && c.live && h.sure && !h.adopted && !h.waits {
 				for i, t := range a.trunks {
-					if held := places(b.slots[token].takes, t.take()); (held == 1) != (i == h.trunk) || held > 1 {
+					if held := places(b.slots[token].takes, t.take()); held > 1 || i == h.trunk && held == 0 || i != h.trunk && held > 0 && !h.doubt {
 						w.broken("in the calm %s uses trunk %d and holds %d of %s", token, h.trunk, held, t.id)
 					}
 				}

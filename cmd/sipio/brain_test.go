@@ -85,6 +85,7 @@ func newFakeBrain(t *testing.T) *httptest.Server {
 		reply(w, list)
 	})
 	fakeLive(mux)
+	fakeTrunks(mux)
 	fakeQueues(mux)
 	fakeTransfer(mux)
 	fakeSecrets(mux)

@@ -88,7 +88,7 @@ func newRoot() *cobra.Command {
 	s := addServerFlags(root)
 	root.AddCommand(
 		newApply(s), newDiff(s), newExport(s), newRevisions(s), newRollback(s),
-		newGet(s), newDelete(s), newKey(s), newCall(s), newCAC(s), newPresence(s), newConference(s), newQueue(s), newAgent(s), newRecording(s), newSecret(s), newJournal(s), newCluster(s),
+		newGet(s), newDelete(s), newKey(s), newCall(s), newCAC(s), newPresence(s), newConference(s), newQueue(s), newAgent(s), newRecording(s), newTrunk(s), newSecret(s), newBalance(s), newRate(s), newJournal(s), newCluster(s),
 		newRoute(), newFlow(s), newStir(), newVersion(), newDocs(),
 	)
 	showUse(root)

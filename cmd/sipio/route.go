@@ -38,21 +38,24 @@ func newRouteTry() *cobra.Command {
 		Use:   "try {--from USER@DOMAIN | --from-trunk NAME} --to NUMBER [--at TIME] {-f FILE | --db FILE}",
 		Short: "Tell where a call would go, without making it",
 		Long: "Runs the routing decision that a brain runs, offline, on YAML files or on a brain's database, and prints the directive.\n" +
-			"Whether a phone is registered is not known here: the edge finds out while it walks the steps. Nor are calls counted.",
+			"Whether a phone is registered is not known here: the edge finds out while it walks the steps. Nor are calls counted.\n" +
+			"Of a call to outside it shows every trunk in the order in which they are tried, as if each answered 503.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := t.directory(cmd)
 			if err != nil {
 				return err
 			}
-			d, err := t.decide(dir)
+			caller, req, err := t.question(dir)
 			if err != nil {
 				return err
 			}
+			d := route.Decide(dir, caller, req)
 			if t.json {
 				return writeJSON(cmd.OutOrStdout(), d)
 			}
 			writeDirective(cmd.OutOrStdout(), t.who(), t.to, d)
+			writeWalks(cmd.OutOrStdout(), dir, caller, req, d)
 			return nil
 		},
 	}
@@ -94,30 +97,30 @@ func (t *try) directory(cmd *cobra.Command) (brain.Directory, error) {
 	return dir, nil
 }
 
-// decide asks the production decision on behalf of a caller that the edge would know.
-func (t *try) decide(dir brain.Directory) (api.Directive, error) {
-	if t.to == "" {
-		return api.Directive{}, errors.New("say what is dialed with --to")
-	}
+// question is what the edge would ask the production decision on behalf of a caller that it knows.
+func (t *try) question(dir brain.Directory) (route.Caller, api.RouteRequest, error) {
 	req := api.RouteRequest{Origin: api.Origin{CallID: "sipio-route-try", CSeq: "1", Branch: "z9hG4bK-try", Method: "INVITE"}}
+	if t.to == "" {
+		return route.Caller{}, req, errors.New("say what is dialed with --to")
+	}
 	ask := t.phone
 	if t.trunk != "" {
 		ask = t.outside
 	}
 	caller, err := ask(dir, &req)
 	if err != nil {
-		return api.Directive{}, err
+		return caller, req, err
 	}
 	when, err := moment(t.at, caller.Account.Zone(""))
 	if err != nil {
-		return api.Directive{}, err
+		return caller, req, err
 	}
 	caller.NowMS = when.UnixMilli()
 	dialed, domain, _ := strings.Cut(t.to, "@")
 	domain = cmp.Or(domain, req.FromDomain)
 	req.ToUser, req.ToDomain, req.RURIUser, req.RURIDomain = dialed, domain, dialed, domain
 	req.RURI = "sip:" + dialed + "@" + domain
-	return route.Decide(dir, caller, req), nil
+	return caller, req, nil
 }
 
 // moment reads a time, in the zone when it names none; "" is now.

@@ -198,8 +198,10 @@ func TestPresence_WhoseEventItIs(t *testing.T) {
 }
 
 // pair makes two brains: the first owns every shard, the second passes everything on to it.
-func pair(t *testing.T) (owner, other *Presence) {
-	owner, other = newPresence(t, &store{}, 1), newPresence(t, &store{}, 0)
+func pair(t *testing.T) (owner, other *Presence) { return pairOn(t, &store{}) }
+
+func pairOn(t *testing.T, s *store) (owner, other *Presence) {
+	owner, other = newPresence(t, s, 1), newPresence(t, &store{}, 0)
 	other.Live.IsNoOwner = func(err error) bool { return errors.Is(err, errNobody) }
 	other.Live.Ask = func(ctx context.Context, shard int, data []byte) ([]byte, error) {
 		answer := owner.Live.Answer(ctx, shard, bytes.Clone(data))

@@ -48,8 +48,8 @@ func (p *Presence) channels(t *testing.T) string {
 // A swap is decided by the account's owner, wherever it is asked: granted once, refused by a full trunk, nothing for a call
 // that is over; and what was granted survives a restart of the brain.
 func TestPresence_SwapsAtTheOwner(t *testing.T) {
-	owner, other := pair(t)
-	o := newOffices(1)
+	s, o := &store{}, newOffices(1)
+	owner, other := pairOn(t, s)
 	for _, token := range []string{"a", "b"} {
 		call := o.admission("acc_1", token, "n1")
 		call.Call.Takes = append(call.Call.Takes, cac.Take{Kind: cac.Trunk, ID: "first", Limit: 2})
@@ -67,7 +67,7 @@ func TestPresence_SwapsAtTheOwner(t *testing.T) {
 	if v := other.swap(t, next("c", 1, "first", "second", 9)); v.Admitted || v.Kind != 0 || v.Limit != 0 {
 		t.Errorf("a call that never was: %+v", v)
 	}
-	again := newPresence(t, owner.Live.Host.Open.(*store), 2)
+	again := newPresence(t, s, 2)
 	if got := again.channels(t); got != "a on second. b on first. " {
 		t.Errorf("after a restart: %s", got)
 	}

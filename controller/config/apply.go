@@ -160,13 +160,18 @@ func (p *planner) identify(doc *document) {
 	p.byID[doc.resource.ResourceID()] = doc
 }
 
+// ofPlatform tells whether the document's resource belongs to no account.
+func (p *planner) ofPlatform(doc *document) bool {
+	return doc.kind == brain.KindNode || maybePlatform(doc.kind) && doc.account == ""
+}
+
 // ownerOf finds the account that the document's resource is in ("" for the platform), or is.
 func (p *planner) ownerOf(doc *document) (owner string, ok bool) {
 	switch {
-	case doc.kind == brain.KindNode && p.opt.AccountID != "":
-		p.add(doc, "kind", "a node is declared with a key of the platform")
+	case p.ofPlatform(doc) && p.opt.AccountID != "":
+		p.add(doc, "kind", "a %s of the platform is declared with a key of the platform", doc.kind)
 		return "", false
-	case doc.kind == brain.KindNode:
+	case p.ofPlatform(doc):
 		return "", true
 	case doc.kind != brain.KindAccount && doc.account == "":
 		return "", false // told already
@@ -246,7 +251,7 @@ func (p *planner) decide(doc *document) {
 	r := doc.resource
 	owner := r.OwnerID()
 	ns := p.owners[owner]
-	if ns == nil || doc.kind != brain.KindNode && owner == "" {
+	if ns == nil || !p.ofPlatform(doc) && owner == "" {
 		p.fieldsOnly(doc)
 		return
 	}

@@ -146,7 +146,7 @@ func (p *preparation) create(r brain.Resource) error {
 		setID(r, newID(kind))
 	}
 	switch {
-	case kind == brain.KindAccount || kind == brain.KindNode || kind == brain.KindAPIKey && owner == "":
+	case kind == brain.KindAccount || kind == brain.KindNode || maybePlatform(kind) && owner == "":
 	case owner == "":
 		return &brain.Error{Code: brain.EInvalid, Fields: []brain.FieldError{{Path: "account_id", Text: "is required"}}}
 	case p.base.ByAccount(owner) == nil:

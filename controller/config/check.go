@@ -11,7 +11,7 @@ import (
 // inside every account that does, and the names that are unique platform-wide.
 func check(d *draft, ops []op) []brain.RowError {
 	var faults []brain.RowError
-	platform, numbers, trunks := false, false, false
+	platform, numbers, trunks, plans := false, false, false, false
 	for _, o := range ops {
 		if o.after != nil {
 			faults = append(faults, checkFields(o.after)...)
@@ -23,6 +23,9 @@ func check(d *draft, ops []op) []brain.RowError {
 			numbers = true
 		case brain.KindSIPTrunk:
 			trunks = true
+		}
+		if k := o.resource().ResourceKind(); k == brain.KindAccount || k == brain.KindRatePlan {
+			plans = true
 		}
 	}
 	for _, owner := range d.owners() {
@@ -44,6 +47,9 @@ func check(d *draft, ops []op) []brain.RowError {
 	}
 	if trunks {
 		faults = append(faults, checkSources(d)...)
+	}
+	if plans {
+		faults = append(faults, checkPlans(d)...)
 	}
 	return faults
 }

@@ -81,7 +81,7 @@ func exported(base *state, accountID string) []brain.Resource {
 func export(base *state, r brain.Resource) *yaml.Node {
 	doc := &yaml.Node{Kind: yaml.MappingNode}
 	put(doc, "kind", scalar("!!str", string(r.ResourceKind())))
-	if k := r.ResourceKind(); k != brain.KindAccount && k != brain.KindNode {
+	if k := r.ResourceKind(); k != brain.KindAccount && r.OwnerID() != "" {
 		put(doc, "account", scalar("!!str", base.ByAccount(r.OwnerID()).Account.Name))
 	}
 	put(doc, "name", scalar("!!str", called(r, base.get)))

@@ -133,7 +133,7 @@ func TestChange_KeepsWhatCallsToOutsideNeed(t *testing.T) {
 		`sip_user "1001": fwd_busy_dest_id: no forward`:              only[*brain.Forward](t, s, id, brain.KindForward, "mobile"),
 		`graph.nodes[6].data.forwardId: no forward`:                  only[*brain.Forward](t, s, id, brain.KindForward, "mobile"),
 		`forward "mobile": overflow_dest_id: no forward`:             only[*brain.Forward](t, s, id, brain.KindForward, "office"),
-		`sip_user "1001": out_cid_number: no did`:                    c.DIDByE164["493012345"],
+		`sip_user "1001": out_cid_number: no did`:                    c.DIDByE164["493012346"],
 		`account "acme": default_cid_number: no did`:                 c.DIDByE164["493012346"],
 		`outbound_route "germany": schedule_id: no time_schedule`:    only[*brain.TimeSchedule](t, s, id, brain.KindTimeSchedule, "office"),
 	} {

@@ -84,7 +84,7 @@ type cell struct {
 }
 
 func cellOf(r brain.Resource, f field) *cell {
-	nullable := f.name == "account_id" && r.ResourceKind() == brain.KindAPIKey
+	nullable := f.name == "account_id" && maybePlatform(r.ResourceKind())
 	return &cell{reflect.ValueOf(r).Elem().Field(f.index), nullable}
 }
 
@@ -181,6 +181,8 @@ func setName(r brain.Resource, name string) {
 	case *brain.Extension:
 		r.Digits = name
 	case *brain.RingGroup:
+		r.Name = name
+	case *brain.RatePlan:
 		r.Name = name
 	case *brain.Node:
 		r.Name = name

@@ -111,6 +111,11 @@ func (o *object) directive(d *api.Directive) {
 		o.text("to", c.To)
 		o.num("max_duration_sec", int64(c.MaxDurationSec))
 		o.text("token", c.Token)
+		o.someText("at", c.At)
+		o.someNum("hops", int64(c.Hops))
+		o.someText("trunk", c.Trunk)
+		o.someText("verstat", c.Verstat)
+		o.someText("attestation", c.Attestation)
 		o.close()
 	}
 	o.someText("routing", d.Routing)
@@ -154,19 +159,43 @@ func (o *object) route(r *api.Route) {
 	o.someNum("busy", int64(r.Busy))
 	o.someNum("noanswer", int64(r.Noanswer))
 	o.someNum("sip_code", int64(r.SIPCode))
+	o.someText("ask", r.Ask)
+	if t := r.Trunk; t != nil {
+		o.trunk(t)
+	}
 	if h := r.Headers; h != nil {
 		o.key("headers")
 		o.open()
-		if f := h.From; f != nil {
-			o.key("from")
-			o.open()
-			o.text("display", f.Display)
-			o.text("uri", f.URI)
-			o.close()
+		if h.From != nil {
+			o.from(h.From)
 		}
 		o.someText("extra", h.Extra)
 		o.close()
 	}
+	o.close()
+}
+
+func (o *object) trunk(t *api.RouteTrunk) {
+	o.key("trunk")
+	o.open()
+	o.text("id", t.ID)
+	o.someText("dst_uri", t.DstURI)
+	o.someText("lookup", t.Lookup)
+	o.num("fr_timer", int64(t.FrTimer))
+	o.text("to_trunk", t.ToTrunk)
+	o.someText("headers", t.Headers)
+	if t.From != nil {
+		o.from(t.From)
+	}
+	o.someText("answer", t.Answer)
+	o.close()
+}
+
+func (o *object) from(f *api.NameAddr) {
+	o.key("from")
+	o.open()
+	o.text("display", f.Display)
+	o.text("uri", f.URI)
 	o.close()
 }
 

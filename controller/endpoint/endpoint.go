@@ -70,6 +70,7 @@ type Server struct {
 	Operator Operator // nil: those questions are not answered
 	Nodes    Nodes    // nil: conferences and recordings cannot be changed
 	Stir     Stir     // nil: no call is signed, and no caller is verified
+	Wallet   Wallet   // nil until RegisterBalance: all calls are free of charge
 
 	// Password opens a secret of an account by its name; nil: no trunk is known by a digest, and no challenge is answered.
 	Password func(acct *brain.AccountConfig, ref string) (string, error)
@@ -90,6 +91,7 @@ type Server struct {
 	nodes    nodes
 	streams  atomic.Int64
 	survived survivalSeen
+	attempts attempts
 	trunks   trunks // of is nil until RegisterTrunks
 }
 

@@ -29,7 +29,30 @@ var (
 			text("asserted", func(r *api.RouteRequest) *string { return &r.Asserted }),
 			id("account_id", func(r *api.RouteRequest) *string { return &r.AccountID }),
 			id("dial", func(r *api.RouteRequest) *string { return &r.Dial }),
-		})
+		}, outsideFields)
+)
+
+// outsideFields are what a question tells of trunks, and of what has become of an earlier directive.
+var outsideFields = []field[api.RouteRequest]{
+	text("privacy", func(r *api.RouteRequest) *string { return &r.Privacy }),
+	text("diversion", func(r *api.RouteRequest) *string { return &r.Diversion }),
+	{name: "diverted", max: maxCount, num: func(r *api.RouteRequest) *int { return &r.Diverted }},
+	text("identity", func(r *api.RouteRequest) *string { return &r.Identity }),
+	{name: "down", max: maxTrunkIDs, text: func(r *api.RouteRequest) *string { return &r.Down }},
+	{name: "via", max: maxTrunkIDs, text: func(r *api.RouteRequest) *string { return &r.Via }},
+	id("at", func(r *api.RouteRequest) *string { return &r.At }),
+	{name: "failed_code", max: maxCode, num: func(r *api.RouteRequest) *int { return &r.FailedCode }},
+	id("trunk", func(r *api.RouteRequest) *string { return &r.Trunk }),
+	text("tried", func(r *api.RouteRequest) *string { return &r.Tried }),
+	{name: "challenge", max: maxText, lines: true, text: func(r *api.RouteRequest) *string { return &r.Challenge }},
+	{name: "answered", max: maxCount, num: func(r *api.RouteRequest) *int { return &r.Answered }},
+	{name: "hops", max: maxCount, num: func(r *api.RouteRequest) *int { return &r.Hops }},
+}
+
+const (
+	maxCount    = 1000
+	maxCode     = 699
+	maxTrunkIDs = 24 << 10 // bytes of a list of trunks
 )
 
 func text[T any](name string, at func(*T) *string) field[T] {

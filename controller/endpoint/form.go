@@ -18,11 +18,12 @@ const (
 
 // field is one field of a question: its name, where it lands, and how long it may be.
 type field[T any] struct {
-	name string
-	max  int              // bytes of text, or the largest number
-	text func(*T) *string // one of these three is set
-	num  func(*T) *int
-	ms   func(*T) *int64 // epoch milliseconds; max does not bound them
+	name  string
+	max   int              // bytes of text, or the largest number
+	lines bool             // line feeds may stand in the text
+	text  func(*T) *string // one of these three is set
+	num   func(*T) *int
+	ms    func(*T) *int64 // epoch milliseconds; max does not bound them
 }
 
 // fieldSet is every field of a question. The table is made once; nothing is looked up by reflection
@@ -96,6 +97,9 @@ func (f *field[T]) setForm(into *T, value string) error {
 	}
 	if f.text != nil {
 		*f.text(into) = text
+		if f.lines {
+			return f.checkLines(text)
+		}
 		return checkClassified(f.name, text, f.max, c)
 	}
 	if text == "" {
@@ -123,6 +127,8 @@ func (set *fieldSet[T]) check(v *T) error {
 		f := &set.fields[i]
 		var err error
 		switch {
+		case f.lines:
+			err = f.checkLines(*f.text(v))
 		case f.text != nil:
 			err = checkText(f.name, *f.text(v), f.max)
 		case f.ms != nil:
@@ -137,6 +143,11 @@ func (set *fieldSet[T]) check(v *T) error {
 		}
 	}
 	return nil
+}
+
+// checkLines holds a text of several lines against its bounds.
+func (f *field[T]) checkLines(s string) error {
+	return checkText(f.name, strings.ReplaceAll(s, "\n", " "), f.max)
 }
 
 func (f *field[T]) checkNum(n int) error {

@@ -15,6 +15,8 @@ type Health struct {
 	ConfigVersion int64            `json:"config_version"`
 	Counts        map[string]int64 `json:"counts,omitempty"` // totals since the process began
 	Nodes         []NodeSeen       `json:"nodes,omitempty"`
+
+	Trunks map[string]TrunkCalls `json:"trunks,omitempty"` // calls to outside by trunk id, since the process began
 }
 
 // health answers GET /health. It needs no credential, so that load balancers and probes can ask.
@@ -28,7 +30,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	h := &Health{Status: "ok", Version: s.Version, Protocol: api.Version, ConfigVersion: s.Config.Directory().Version()}
 	if s.allowed(peer(r)) {
 		if key, ok := s.key(r); ok && forPlatform.has(key) {
-			h.Counts, h.Nodes = s.counts.all(), s.nodes.list(s.Now().UnixMilli())
+			h.Counts, h.Nodes, h.Trunks = s.counts.all(), s.nodes.list(s.Now().UnixMilli()), s.attempts.all()
 			maps.Copy(h.Counts, s.Presence.Counts())
 			if s.queues != nil {
 				maps.Copy(h.Counts, s.queues.Counts())

@@ -20,6 +20,7 @@ type fault struct {
 	count  counter
 	field  string // path of the field, "" when the fault is not of one field
 	text   string
+	lines  []brain.FieldError // of a file: every mistake in it
 }
 
 func (f *fault) Error() string {
@@ -30,11 +31,11 @@ func (f *fault) Error() string {
 }
 
 func badField(count counter, field, format string, args ...any) *fault {
-	return &fault{http.StatusBadRequest, count, field, fmt.Sprintf(format, args...)}
+	return &fault{status: http.StatusBadRequest, count: count, field: field, text: fmt.Sprintf(format, args...)}
 }
 
 func badBody(status int, count counter, format string, args ...any) *fault {
-	return &fault{status, count, "", fmt.Sprintf(format, args...)}
+	return &fault{status: status, count: count, text: fmt.Sprintf(format, args...)}
 }
 
 // Problem is an HTTP error for programs and people (RFC 9457), the same as that of /v1.
@@ -53,7 +54,7 @@ const retryAfterSec = "1"
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	f := s.faultOf(r, err)
 	s.counts.add(f.count)
-	p := Problem{Title: http.StatusText(f.status), Status: f.status, Code: codeOf(f.status), Detail: f.Error()}
+	p := Problem{Title: http.StatusText(f.status), Status: f.status, Code: codeOf(f.status), Detail: f.Error(), Errors: f.lines}
 	if f.field != "" {
 		p.Errors = []brain.FieldError{{Path: f.field, Text: f.text}}
 	}

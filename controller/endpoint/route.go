@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -26,40 +27,58 @@ func (s *Server) route(r *http.Request, _ brain.APIKey) (any, error) {
 		return nil, err
 	}
 	s.countRoute(&d)
+	s.noteAttempt(r.Context(), &req, &d)
 	s.logRoute(r.Context(), &req, &d, began)
 	return &api.RouteReply{RTJSON: d}, nil
 }
 
-// direct decides a call and admits it. A caller who is not known gets the same refusal whatever was dialed.
+// direct decides a call, or what follows a failure in it, and admits what was decided. A caller who is not known gets the same
+// refusal whatever was dialed. What has no room is decided again without it: a trunk without a channel is not tried, a callee
+// without a line is busy.
 func (s *Server) direct(ctx context.Context, dir brain.Directory, req *api.RouteRequest) (api.Directive, error) {
 	caller, why := s.caller(dir, req)
 	if why != "" {
 		return api.Directive{Action: api.ActionReject, Version: api.Version, ConfigVersion: dir.Version(),
 			Refusal: forbidden(why)}, nil
 	}
-	d := route.Decide(dir, caller, *req)
-	if d.Action != api.ActionProxy {
-		return d, nil
+	if refusal := s.verify(ctx, &caller, req); refusal != nil {
+		return api.Directive{Action: api.ActionReject, Version: api.Version, AccountID: caller.Account.Account.ID,
+			ConfigVersion: caller.Account.Version, Refusal: *refusal}, nil
 	}
-	callee := route.Callee(caller, req)
-	v, err := s.admitCall(ctx, dir, &caller, callee, req, &d)
-	if err == nil && !v.Admitted && v.Kind == cac.User && callee != nil && v.ID == callee.ID && callee != caller.User {
-		// No line of the callee is free: the call goes where it goes when he is busy.
-		caller.Busy = callee.ID
-		if d = route.Decide(dir, caller, *req); d.Action != api.ActionProxy {
+	for {
+		d := s.decide(ctx, dir, &caller, req)
+		if d.Action != api.ActionProxy {
 			return d, nil
 		}
-		v, err = s.admitCall(ctx, dir, &caller, nil, req, &d)
+		callee := route.Callee(caller, req)
+		if caller.Busy != "" {
+			callee = nil
+		}
+		v, err := s.place(ctx, dir, &caller, callee, req, &d)
+		switch {
+		case v.Admitted:
+			return s.outside(ctx, &caller, req, d), nil
+		case brain.CodeOf(err) == brain.EUnavailable:
+			return route.Unavailable(caller.Account, err.Error()), nil
+		case err != nil:
+			return d, err
+		case !without(&caller, callee, v, &d):
+			return route.Refused(caller.Account, v), nil
+		}
 	}
-	switch {
-	case brain.CodeOf(err) == brain.EUnavailable:
-		return route.Unavailable(caller.Account, err.Error()), nil
-	case err != nil:
-		return d, err
-	case !v.Admitted:
-		return route.Refused(caller.Account, v), nil
+}
+
+// without has what admission found no room for left out of the next decision. False: the call cannot do without it.
+func without(caller *route.Caller, callee *brain.SIPUser, v cac.Verdict, d *api.Directive) bool {
+	switch t := route.Leaving(caller.Account, d); {
+	case (v.Kind == cac.Trunk || v.Kind == cac.TrunkRate) && t != nil && v.ID == t.ID:
+		caller.Full = append(caller.Full, t.ID)
+		return true
+	case v.Kind == cac.User && callee != nil && v.ID == callee.ID && callee != caller.User:
+		caller.Busy = callee.ID
+		return true
 	}
-	return d, nil
+	return false
 }
 
 // caller finds out who calls: by the digest, or, for what the edge knows by its address, by that. why is set when
@@ -75,25 +94,72 @@ func (s *Server) caller(dir brain.Directory, req *api.RouteRequest) (caller rout
 		return caller, ""
 	case api.PeerTrunk:
 		caller.Account, caller.Trunk = dir.TrunkBySource(req.SourceIP)
-		if caller.Trunk == nil {
+		switch {
+		case caller.Trunk == nil:
 			return caller, "no trunk has the address " + req.SourceIP
+		case !caller.Trunk.In():
+			return caller, "trunk " + caller.Trunk.Name + " is for calls to outside only"
 		}
 		return caller, ""
 	}
 	res := auth.Check(dir, req.Method, auth.Digest(req.Digest))
 	if !res.OK {
-		return caller, res.Why
+		return s.callingTrunk(dir, caller, req, res.Why)
 	}
 	caller.Account, caller.User, caller.Device = res.Account, res.User, res.Device
 	return caller, ""
 }
 
+// callingTrunk is a caller who is no device: a trunk that is known by its digest, or nobody. noDevice is why. Everybody whom
+// auth.Check refuses is looked for here too, so that all refusals cost the same.
+func (s *Server) callingTrunk(dir brain.Directory, caller route.Caller, req *api.RouteRequest, noDevice string) (route.Caller, string) {
+	if s.Password == nil {
+		return caller, noDevice
+	}
+	acct, trunk, why := auth.CheckTrunk(dir, req.Method, auth.Digest(req.Digest), s.Password)
+	switch {
+	case why == auth.WhyUnknownTrunk || why == auth.WhyUnknownDomain: // what kept the device away says more
+		return caller, noDevice
+	case why != "":
+		return caller, why
+	}
+	caller.Account, caller.Trunk = acct, trunk
+	return caller, ""
+}
+
+// place asks for everything that the call takes by a directive. An emergency call goes on whatever the answer is. callee is nil
+// when the call rings no single user.
+func (s *Server) place(ctx context.Context, dir brain.Directory, caller *route.Caller, callee *brain.SIPUser, req *api.RouteRequest, d *api.Directive) (v cac.Verdict, err error) {
+	if req.At == "" {
+		v, err = s.admitCall(ctx, dir, caller, callee, req, d)
+	} else {
+		v, err = s.swap(ctx, dir, caller, callee, req, d)
+	}
+	if !v.Admitted && route.Emergency(caller, req) {
+		s.Log.LogAttrs(ctx, slog.LevelWarn, "an emergency call goes out without a place", slog.String("account", d.AccountID),
+			slog.String("call_id", req.CallID), slog.Any("err", err))
+		return cac.Verdict{Admitted: true}, nil
+	}
+	return v, err
+}
+
+// swap asks for what a later directive of a call changes in its places.
+func (s *Server) swap(ctx context.Context, dir brain.Directory, caller *route.Caller, callee *brain.SIPUser, req *api.RouteRequest, d *api.Directive) (cac.Verdict, error) {
+	change, changes := route.Change(caller, callee, req, d)
+	if !changes {
+		return cac.Verdict{Admitted: true, Repeated: true}, nil
+	}
+	return s.Presence.Swap(ctx, d.AccountID, presence.Swap{Swap: change, Node: req.Node,
+		Policy: caller.Account.Account.AdmissionPolicy, Nodes: dir.ActiveNodes()})
+}
+
 // admitCall asks for everything the call takes. callee is nil when the call rings no single user.
 func (s *Server) admitCall(ctx context.Context, dir brain.Directory, caller *route.Caller, callee *brain.SIPUser, req *api.RouteRequest, d *api.Directive) (cac.Verdict, error) {
+	takes, windows := route.Needs(caller, callee, req, d)
 	a := presence.Admission{AccountID: d.AccountID, Policy: caller.Account.Account.AdmissionPolicy, Nodes: dir.ActiveNodes()}
 	a.Call = presence.Admit{
 		Call: cac.Call{Token: d.Call.Token, CallID: req.CallID, Node: req.Node, AskedMS: req.TimeMS,
-			Takes: route.Takes(caller, callee, req), Windows: route.Windows(caller, callee, req)},
+			Emergency: route.Emergency(caller, req), Takes: takes, Windows: windows},
 		From: d.Call.From, To: d.Call.To,
 	}
 	if caller.User != nil {

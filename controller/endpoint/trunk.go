@@ -197,11 +197,11 @@ func (s *Server) trunkAnswer(r *http.Request, _ brain.APIKey) (any, error) {
 func (s *Server) registered(accountID, trunkID string) (*brain.AccountConfig, *brain.SIPTrunk, error) {
 	acct := s.Config.Directory().ByAccount(accountID)
 	if acct == nil {
-		return nil, nil, brain.Errorf(brain.ENotFound, "there is no account %s", quote(accountID))
+		return nil, nil, badBody(http.StatusNotFound, countBadType, "there is no account %s", quote(accountID))
 	}
 	t := acct.Trunks[trunkID]
 	if t == nil {
-		return nil, nil, brain.Errorf(brain.ENotFound, "there is no trunk %s", quote(trunkID))
+		return nil, nil, badBody(http.StatusNotFound, countBadType, "there is no trunk %s", quote(trunkID))
 	}
 	return acct, t, nil
 }

@@ -214,7 +214,7 @@ func (s *Server) pingTrunk(r *http.Request, key brain.APIKey) (any, error) {
 	dir := s.Config.Directory()
 	id := r.PathValue("id")
 	if acct := dir.ByAccount(account); acct == nil || acct.Trunks[id] == nil {
-		return nil, brain.Errorf(brain.ENotFound, "account %s has no trunk %s", quote(account), quote(id))
+		return nil, badBody(http.StatusNotFound, countBadType, "account %s has no trunk %s", quote(account), quote(id))
 	}
 	if s.Nodes == nil {
 		return nil, brain.Errorf(brain.EUnavailable, "nodes take no orders of this brain")

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -208,6 +209,45 @@ func TestBox_DecoyIsOpened(t *testing.T) {
 			t.Errorf("the decoy is sealed with %s", SealedWith(box.ring.Load().decoy))
 		}
 		box.Decoy()
+	}
+}
+
+// Proves that many may use a box while its file is changed under them: each value opens, whichever key sealed it.
+func TestBox_IsUsedByManyWhileKeysChange(t *testing.T) {
+	box, path := newBox(t)
+	changed := make(chan struct{})
+	var users sync.WaitGroup
+	for range 4 {
+		users.Go(func() {
+			for done := false; !done; {
+				select {
+				case <-changed:
+					done = true // once more, with the last key
+				default:
+				}
+				sealed, err := box.Seal("acc_1", "carrier", []byte("s3cret"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				opens(t, box, sealed, "s3cret")
+				box.Decoy()
+			}
+		})
+	}
+	for range 10 {
+		added, err := AddKey(path)
+		if err == nil {
+			err = UseKey(path, added)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	close(changed)
+	users.Wait()
+	if ids, err := Keys(path); err != nil || len(ids) != 11 || box.KeyID() != ids[0] {
+		t.Errorf("%d keys, %v, sealed with %s", len(ids), err, box.KeyID())
 	}
 }
 

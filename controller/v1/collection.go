@@ -189,6 +189,9 @@ func setOwner(r brain.Resource, accountID string) error {
 	switch r := r.(type) {
 	case *brain.Account, *brain.Node:
 		return nil
+	case *brain.RatePlan: // of the platform without an account
+		r.AccountID = accountID
+		return nil
 	case *brain.SIPDomain:
 		r.AccountID = accountID
 	case *brain.SIPUser:

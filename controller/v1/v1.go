@@ -130,6 +130,7 @@ func (a *API) registerResources() {
 	registerCollection[brain.Secret](a, brain.KindSecret, tenant)
 	registerMessages(a, rights{read: brain.ScopeCallsRead, write: brain.ScopeCallsWrite})
 	registerCollection[brain.Node](a, brain.KindNode, rights{read: tenant.read, write: tenant.write, platformReads: true, platformWrites: true})
+	registerCollection[brain.RatePlan](a, brain.KindRatePlan, tenant)
 	registerCollection[brain.APIKey](a, brain.KindAPIKey, rights{read: brain.ScopeKeys, write: brain.ScopeKeys})
 }
 

@@ -258,3 +258,71 @@ func TestConsult_BeginsInVain(t *testing.T) {
 		})
 	}
 }
+
+// Proves that what becomes of a talk is told though FreeSWITCH does not answer at once when the caller is back, for a queue's talk
+// with who waits for him, and for a join; and that a FreeSWITCH that says nothing holds the caller up for seconds only.
+func TestTalkedBefore_ThoughOrdersFail(t *testing.T) {
+	for name, row := range map[string]struct {
+		fails string
+		times int
+		told  bool
+	}{
+		"service":        {"uuid_getvar chan-1 " + serviceVariable, 3, true},
+		"to whom":        {"uuid_getvar chan-1 " + lastBridgeTo, 3, true},
+		"nothing is bad": {"uuid_getvar chan-1 ", 0, true},
+		"mute":           {"uuid_getvar chan-1 " + serviceVariable, 1 << 20, false},
+	} {
+		t.Run("queue "+name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				n, g := newGallery(t)
+				f := n.faulty()
+				n.talks(func() {
+					n.wantConsult(api.OpConsult, api.ConsultRinging, "")
+					g.one().answers()
+					synctest.Wait()
+					f.next(row.fails, row.times)
+					n.agent("r1").hangsUp()
+					time.Sleep(20 * time.Second)
+				})
+				if got := n.brain.outcomes(); strings.Contains(got, "talk_ms=") != row.told || strings.Contains(got, "consulted_id=u_2") != row.told {
+					t.Errorf("told %q\n%s", got, n.fs.orders())
+				}
+				if left := f.remaining(); row.told && left != 0 {
+					t.Errorf("%d of %d failures did not happen", left, row.times)
+				}
+			})
+		})
+	}
+	for _, fails := range []string{"uuid_getvar chan-1 " + joinVariable, "uuid_getvar chan-1 " + lastBridgeTo} {
+		t.Run("join "+fails, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				n, g := newDialTalk(t, api.CommandParams{DestKind: "user", DestID: "u_2", Join: "ask-1"})
+				g.spies["ask-1"] = &fakeSpy{g: g, uuid: "ask-1", up: true, result: make(chan error, 1)}
+				n.fs.bridge = func(leg string) (string, error) {
+					time.AfterFunc(40*time.Millisecond, func() {
+						n.fs.variable(lastBridgeTo, leg)
+						n.fs.emit("CHANNEL_BRIDGE", nil)
+					})
+					return "+OK", nil
+				}
+				f := n.faulty()
+				during(30*time.Second, func() {
+					f.next(fails, 3)
+					n.comeBack()
+				})
+				n.run(nil)
+				n.served.Wait()
+				if got := n.brain.outcomes(); !strings.HasPrefix(strings.TrimSpace(got), "answered duration_ms=30150") || f.remaining() != 0 {
+					t.Errorf("told %q, %d failures are left\n%s", got, f.remaining(), n.fs.orders())
+				}
+			})
+		})
+	}
+}
+
+// remaining is how many failures have not happened.
+func (f *faults) remaining() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.left
+}

@@ -80,12 +80,8 @@ func (k *call) joinedBefore(ctx context.Context, seq int64, leg string) (result,
 	if before == nil || before.Variable(markVariable) != strconv.FormatInt(seq, 10) {
 		return result{}, false
 	}
-	since, err := k.of.variable(ctx, k.uuid, joinVariable)
-	if err != nil {
-		return result{}, false
-	}
+	since, to, err := k.talkedBefore(ctx, joinVariable)
 	begun, from, _ := strings.Cut(since, "|")
-	to, err := k.of.variable(ctx, k.uuid, lastBridgeTo)
 	if err != nil || begun != strconv.FormatInt(seq, 10) {
 		return result{}, false
 	}

@@ -165,13 +165,9 @@ func (k *call) servedBefore(ctx context.Context, seq int64) (result, bool) {
 	if before == nil || before.Variable(markVariable) != strconv.FormatInt(seq, 10) {
 		return result{}, false
 	}
-	text, err := k.of.variable(ctx, k.uuid, serviceVariable)
+	text, to, err := k.talkedBefore(ctx, serviceVariable)
 	s, ok := parseService(k.account, text)
 	if err != nil || !ok || s.seq != seq {
-		return result{}, false
-	}
-	to, err := k.of.variable(ctx, k.uuid, lastBridgeTo)
-	if err != nil {
 		return result{}, false
 	}
 	k.forgetService(ctx)
@@ -189,6 +185,26 @@ func (k *call) servedBefore(ctx context.Context, seq int64) (result, bool) {
 	k.tellConsulted(seq, done)
 	k.keepRecording(ctx, done.data)
 	return done, true
+}
+
+// talkedBefore reads what a variable of the caller says of a talk, and to whom he talked last, over the connection of the
+// call: also when FreeSWITCH does not answer at once, as its end would be lost with the answer.
+func (k *call) talkedBefore(ctx context.Context, variable string) (text, to string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	read := func(name string, into *string) error {
+		return insist(ctx, func(ctx context.Context) (err error) {
+			*into, err = readVariable(ctx, k.api, k.uuid, name)
+			return err
+		})
+	}
+	if err = read(variable, &text); err == nil {
+		err = read(lastBridgeTo, &to)
+	}
+	if err != nil {
+		k.log.Warn("it cannot be read what became of a talk", "error", err)
+	}
+	return text, to, err
 }
 
 // notServed tells the desk that a talk did not come about.

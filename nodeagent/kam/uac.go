@@ -42,10 +42,11 @@ type Response struct {
 	Code   int
 	Reason string
 	Source string // address and port it came from
-	fields []headerField
+	Fields []HeaderField
 }
 
-type headerField struct{ name, value string }
+// HeaderField is one header field of a Response; folded lines are joined, and m is Contact.
+type HeaderField struct{ Name, Value string }
 
 // ErrNoAnswer says that nothing came in time.
 var ErrNoAnswer = errors.New("no answer")
@@ -60,9 +61,9 @@ func NewCallID() string {
 // All returns the values of every header field of a name, in order.
 func (r *Response) All(name string) []string {
 	var values []string
-	for _, f := range r.fields {
-		if strings.EqualFold(f.name, name) {
-			values = append(values, f.value)
+	for _, f := range r.Fields {
+		if strings.EqualFold(f.Name, name) {
+			values = append(values, f.Value)
 		}
 	}
 	return values
@@ -70,9 +71,9 @@ func (r *Response) All(name string) []string {
 
 // Get returns the first value of a header field, "" when there is none.
 func (r *Response) Get(name string) string {
-	for _, f := range r.fields {
-		if strings.EqualFold(f.name, name) {
-			return f.value
+	for _, f := range r.Fields {
+		if strings.EqualFold(f.Name, name) {
+			return f.Value
 		}
 	}
 	return ""
@@ -221,15 +222,15 @@ func readAnswer(item string) (cseq string, r Response, err error) {
 		if line == "" {
 			continue
 		}
-		if n := len(r.fields); n > 0 && (line[0] == ' ' || line[0] == '\t') { // folded (RFC 3261 section 7.3.1)
-			r.fields[n-1].value += " " + strings.TrimSpace(line)
+		if n := len(r.Fields); n > 0 && (line[0] == ' ' || line[0] == '\t') { // folded (RFC 3261 section 7.3.1)
+			r.Fields[n-1].Value += " " + strings.TrimSpace(line)
 			continue
 		}
 		name, value, ok := strings.Cut(line, ":")
-		if !ok || len(r.fields) == maxFields {
+		if !ok || len(r.Fields) == maxFields {
 			continue
 		}
-		r.fields = append(r.fields, headerField{longName(strings.TrimSpace(name)), strings.TrimSpace(value)})
+		r.Fields = append(r.Fields, HeaderField{longName(strings.TrimSpace(name)), strings.TrimSpace(value)})
 	}
 	return words[0], r, nil
 }
@@ -240,9 +241,4 @@ func longName(name string) string {
 		return "Contact"
 	}
 	return name
-}
-
-// NewResponse makes a response with a header field, as somebody other than Kamailio gives it.
-func NewResponse(code int, name, value string) Response {
-	return Response{Code: code, fields: []headerField{{name, value}}}
 }

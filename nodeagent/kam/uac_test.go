@@ -39,7 +39,7 @@ func FuzzReadAnswer(f *testing.F) {
 	f.Add("7 192.0.2.1 5060 udp\nSIP/2.0 401 Not you\r\nm: <sip:a@x>\r\n folded\r\n\r\n")
 	f.Fuzz(func(t *testing.T, item string) {
 		_, r, err := readAnswer(item)
-		if err == nil && (r.Code < 100 || r.Code > 699 || len(r.fields) > maxFields) {
+		if err == nil && (r.Code < 100 || r.Code > 699 || len(r.Fields) > maxFields) {
 			t.Errorf("%q: %+v", item, r)
 		}
 	})

@@ -143,9 +143,9 @@ func (g *registrar) register(r kam.Request) kam.Response {
 	case g.refuse != 0:
 		return kam.Response{Code: g.refuse}
 	case !g.open && !strings.Contains(r.Headers, "Authorization: Digest good\r\n"):
-		return kam.NewResponse(401, "WWW-Authenticate", `Digest realm="x", nonce="1"`)
+		return kam.Response{Code: 401, Fields: []kam.HeaderField{{Name: "WWW-Authenticate", Value: `Digest realm="x", nonce="1"`}}}
 	case expires > 0 && expires < g.least:
-		return kam.NewResponse(423, "Min-Expires", fmt.Sprint(g.least))
+		return kam.Response{Code: 423, Fields: []kam.HeaderField{{Name: "Min-Expires", Value: fmt.Sprint(g.least)}}}
 	}
 	for line := range strings.SplitSeq(r.Headers, "\r\n") {
 		rest, ok := strings.CutPrefix(line, "Contact: <")

@@ -167,7 +167,7 @@ func TestGrantedBy_ReadsTheRegistrar(t *testing.T) {
 		{"Expires", "99999", 600, 300},
 		{"Expires", "30", 30, 7},
 	} {
-		r := kam.NewResponse(200, c.name, c.value)
+		r := kam.Response{Code: 200, Fields: []kam.HeaderField{{Name: c.name, Value: c.value}}}
 		got := grantedBy(&r, me, 600)
 		if at := refreshAfter(time.Duration(got) * time.Second); got != c.want || int(at.Seconds()) != c.refresh {
 			t.Errorf("%s: %s: %d s, refreshed after %v; want %d and %d", c.name, c.value, got, at, c.want, c.refresh)

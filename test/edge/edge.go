@@ -21,6 +21,7 @@ import (
 type Options struct {
 	Dir              string                  // folder for data and logs; "" = a new temporary one
 	IP               string                  // address of SIP and RTP; "" = 127.0.0.1
+	Name             string                  // of the node; "" = node-1
 	SIPPort          int                     // UDP and TCP; TLS is the next port; 0 = free ports
 	WSSPort          int                     // 0 = free
 	BrainPort        int                     // 0 = free
@@ -144,7 +145,7 @@ func Start(ctx context.Context, opt Options) (_ *Edge, err error) {
 		}
 	}
 	if opt.Media {
-		opt.Config += fmt.Sprintf("\n---\n- {kind: node, name: node-1, spec: {agent_url: %q}}\n", strings.TrimSuffix(e.NodeHealth, "/health"))
+		opt.Config += fmt.Sprintf("\n---\n- {kind: node, name: %s, spec: {agent_url: %q}}\n", e.name(), strings.TrimSuffix(e.NodeHealth, "/health"))
 	}
 	if opt.Config != "" {
 		if err := e.Apply(ctx, opt.Config); err != nil {
@@ -298,7 +299,7 @@ func (e *Edge) startNode(ctx context.Context, bin string) error {
 	if len(e.opt.BrainURLs) > 0 {
 		brains = strings.Join(e.opt.BrainURLs, ",")
 	}
-	args := append([]string{bin + "/sipio-node", "--name=node-1", "--brain-urls=" + brains,
+	args := append([]string{bin + "/sipio-node", "--name=" + e.name(), "--brain-urls=" + brains,
 		"--brain-key-file=" + keyFile, "--door-listen=" + e.DoorAddr,
 		"--op-listen=" + strings.TrimSuffix(strings.TrimPrefix(e.NodeHealth, "http://"), "/health"),
 		"--kamailio-socket=" + e.KamailioSocket, "--kamailio-client=" + filepath.Join(e.Dir, "sipio-node.sock"),
@@ -360,4 +361,12 @@ func (e *Edge) Tails(n int) string {
 		}
 	}
 	return b.String()
+}
+
+// name is what the node calls itself.
+func (e *Edge) name() string {
+	if e.opt.Name == "" {
+		return "node-1"
+	}
+	return e.opt.Name
 }

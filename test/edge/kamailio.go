@@ -152,7 +152,7 @@ func (e *Edge) nodeCfg(at listeners) string {
 	fmt.Fprintf(&b, "children=%d\ntcp_children=%d\n", children, max(2, children/2))
 	_, wss, _ := net.SplitHostPort(at.wss)
 	for _, d := range [][2]string{
-		{"NODE_NAME", "node-1"}, {"DOOR_URL", "http://" + e.DoorAddr}, {"RTPENGINE_SOCK", "udp:" + e.NG},
+		{"NODE_NAME", e.name()}, {"DOOR_URL", "http://" + e.DoorAddr}, {"RTPENGINE_SOCK", "udp:" + e.NG},
 		{"MEDIA_IP", "127.0.0.1"}, {"MEDIA_PORT", port(e.MediaSIP)}, {"TRUNK_FILE", e.trunkFile()},
 		{"RPC_SOCK", at.rpc}, {"CTL_SOCK", at.rpc + ".ctl"}, {"LOCATION_DB", at.db},
 		{"TLS_CERT", filepath.Join(e.Dir, "node.pem")}, {"TLS_KEY", filepath.Join(e.Dir, "node.pem.key")},

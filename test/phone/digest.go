@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -133,6 +134,26 @@ func (c Credentials) Header() string {
 		fmt.Fprintf(&b, `, qop=%s, nc=%08x, cnonce=%s`, c.QOP, c.NC, quote(c.CNonce))
 	}
 	return b.String()
+}
+
+// ParseCredentials reads the value of an Authorization or Proxy-Authorization header that answers a request of that method,
+// without the password, and the response that it gives.
+func ParseCredentials(value, method string) (c Credentials, response string, err error) {
+	scheme, rest, _ := strings.Cut(strings.TrimSpace(value), " ")
+	p := authParams(rest)
+	c = Credentials{User: p["username"], Realm: p["realm"], Method: method, URI: p["uri"], Nonce: p["nonce"], Opaque: p["opaque"],
+		CNonce: p["cnonce"], Algorithm: p["algorithm"], QOP: p["qop"]}
+	if !strings.EqualFold(scheme, "Digest") || p["response"] == "" {
+		return c, "", fmt.Errorf("credentials %q are not Digest", value)
+	}
+	if p["nc"] != "" {
+		n, err := strconv.ParseUint(p["nc"], 16, 32)
+		if err != nil {
+			return c, "", fmt.Errorf("credentials %q: %w", value, err)
+		}
+		c.NC = uint32(n)
+	}
+	return c, p["response"], nil
 }
 
 // known tells whether the algorithm is one this package computes.

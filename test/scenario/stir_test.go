@@ -286,10 +286,10 @@ func TestStir_CallersFromOutsideAreJudged(t *testing.T) {
 				from = "4930777100"
 				c.identity = func(string) string { return used }
 			}
-			if line := call(trunkPhone(t, n.Edge, from), 486, c.identity(from)); !strings.Contains(line, c.why) {
+			identity := c.identity(from)
+			if line := call(trunkPhone(t, n.Edge, from), 486, identity); !strings.Contains(line, c.why) {
 				t.Errorf("%s: want %s", line, c.why)
 			}
-			identity := c.identity(from)
 			if c.code == 486 { // another call has another token
 				identity = signPASSporT(t, n.their, theirX5U, from, to, time.Now().Add(-time.Second))
 			}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"cmp"
+	"crypto/rand"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/balance"
+)
+
+func newBalance(s *server) *cobra.Command {
+	cmd := &cobra.Command{Use: "balance", Short: "Look at the money of accounts, and change it by hand"}
+	cmd.AddCommand(newBalanceShow(s), newStatement(s),
+		newBalanceChange(s, api.PathBalanceTopUp, "topup AMOUNT", "Add money to the balance of an account"),
+		newBalanceChange(s, api.PathBalanceAdjust, "adjust AMOUNT", "Correct the balance of an account by an amount of either sign: -- -2.50 takes"),
+		newBalanceChange(s, api.PathBalanceLimit, "limit AMOUNT", "Set how far below zero calls may take the balance of an account"))
+	return cmd
+}
+
+func newBalanceShow(s *server) *cobra.Command {
+	var account string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show",
+		Short: "Show what an account has, what is held for its calls, and what is available",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, id, err := s.account(cmd.Context(), account)
+			if err != nil {
+				return err
+			}
+			b, err := c.Balance(cmd.Context(), id)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), b)
+			}
+			t := newTable("BALANCE", "HELD", "LIMIT", "AVAILABLE", "CURRENCY", "CALLS", "RATE PLAN")
+			t.row(balance.FormatMicros(b.BalanceMicros), balance.FormatMicros(b.HeldMicros), balance.FormatMicros(b.LimitMicros),
+				balance.FormatMicros(b.AvailableMicros), b.Currency, strconv.Itoa(b.Calls), cmp.Or(b.RatePlan, "(free of charge)"))
+			return t.write(cmd.OutOrStdout())
+		},
+	}
+	addAccountFlag(cmd, &account)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "show it as JSON, in micro-units")
+	return cmd
+}
+
+func newBalanceChange(s *server, path, use, short string) *cobra.Command {
+	var account, note, id string
+	cmd := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Long:  short + ". The amount is decimal, such as 25 or 12.50, in the currency of the account. A change whose answer was lost is asked for again with the --id that was printed: it is done once.",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			micros, err := balance.ParseMicros(args[0])
+			if err != nil {
+				return fmt.Errorf("%q %w", args[0], err)
+			}
+			c, of, err := s.account(cmd.Context(), account)
+			if err != nil {
+				return err
+			}
+			change := api.BalanceChange{ID: cmp.Or(id, rand.Text()), AskedMS: time.Now().UnixMilli(), Micros: micros, Note: note}
+			done, err := c.ChangeBalance(cmd.Context(), path, of, change)
+			if err != nil {
+				return fmt.Errorf("change %s: %w", change.ID, err)
+			}
+			again := ""
+			if done.Repeated {
+				again = ", done before"
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "balance %s, available %s (change %s%s)\n",
+				balance.FormatMicros(done.BalanceMicros), balance.FormatMicros(done.AvailableMicros), change.ID, again)
+			return err
+		},
+	}
+	addAccountFlag(cmd, &account)
+	cmd.Flags().StringVar(&note, "note", "", "why, for the statement")
+	cmd.Flags().StringVar(&id, "id", "", "of the change, to ask for it again; absent: a new one")
+	return cmd
+}
+
+// statementPage is how many movements one question gets.
+const statementPage = 500
+
+func newStatement(s *server) *cobra.Command {
+	var account, since string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "statement",
+		Short: "List the movements of a balance, oldest first",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			fromMS := int64(0)
+			if since != "" {
+				at, err := time.Parse(time.DateOnly, since)
+				if err != nil {
+					return fmt.Errorf("--since: %q is no date such as 2026-11-01", since)
+				}
+				fromMS = at.UnixMilli()
+			}
+			c, id, err := s.account(cmd.Context(), account)
+			if err != nil {
+				return err
+			}
+			var all []balance.Movement
+			for after, more := int64(0), true; more; {
+				page, err := c.Statement(cmd.Context(), id, after, fromMS, statementPage)
+				if err != nil {
+					return err
+				}
+				all = append(all, page.Movements...)
+				after, more, fromMS = page.Next, page.More, 0
+			}
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), all)
+			}
+			t := newTable("TIME", "KIND", "AMOUNT", "BALANCE", "TO", "TALK", "BILLED", "CALL-ID, OR BY WHOM AND WHY")
+			for _, m := range all {
+				talk, billed := "", ""
+				if m.Kind == balance.Settle {
+					talk, billed = (time.Duration(m.TalkMS) * time.Millisecond).String(), strconv.FormatInt(m.BilledSec, 10)+"s"
+				}
+				t.row(utc(m.TimeMS), m.Kind, balance.FormatMicros(m.Micros), balance.FormatMicros(m.AfterMicros), m.To, talk, billed, cmp.Or(m.CallID, m.Text))
+			}
+			return t.write(cmd.OutOrStdout())
+		},
+	}
+	addAccountFlag(cmd, &account)
+	cmd.Flags().StringVar(&since, "since", "", "from this date on (UTC); absent: as far as movements are kept one by one")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "show them as JSON, in micro-units")
+	return cmd
+}

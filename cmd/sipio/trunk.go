@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/controller/client"
+)
+
+func newTrunk(s *server) *cobra.Command {
+	cmd := &cobra.Command{Use: "trunk", Short: "Look at trunks: do they answer, where are we registered"}
+	cmd.AddCommand(newTrunkList(s), newTrunkShow(s), newTrunkPing(s), newTrunkTest(s))
+	return cmd
+}
+
+func newTrunkList(s *server) *cobra.Command {
+	var account string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the trunks of an account with their state",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, id, err := s.account(cmd.Context(), account)
+			if err != nil {
+				return err
+			}
+			list, err := c.Trunks(cmd.Context(), id)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), list)
+			}
+			t := newTable("ID", "NAME", "STATUS", "DIRECTION", "PROXY", "NODES", "REGISTERED")
+			for i := range list.Trunks {
+				tr := &list.Trunks[i]
+				t.row(tr.ID, tr.Name, tr.Status, tr.Direction, tr.Proxy, upOf(tr), registeredAt(tr))
+			}
+			return t.write(cmd.OutOrStdout())
+		},
+	}
+	addAccountFlag(cmd, &account)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "list as JSON")
+	return cmd
+}
+
+// upOf says at how many nodes a trunk answers.
+func upOf(t *api.TrunkState) string {
+	up := 0
+	for _, n := range t.Nodes {
+		if n.State == api.TrunkUp {
+			up++
+		}
+	}
+	return fmt.Sprintf("%d of %d up", up, len(t.Nodes))
+}
+
+// registeredAt says where we are registered at a trunk, or why not; "" when we do not register there.
+func registeredAt(t *api.TrunkState) string {
+	switch r := t.Registration; {
+	case !t.Register:
+		return ""
+	case r == nil:
+		return "no: no node has asked to"
+	case !stands(r):
+		return "no: " + cmpText(r.LastError, "not yet")
+	case r.LastError != "":
+		return "at " + r.Target + ", not refreshed: " + r.LastError
+	default:
+		return "at " + r.Target + " by " + cmpText(r.Node, "nobody now")
+	}
+}
+
+// stands tells whether a registration has not run out.
+func stands(r *api.TrunkLease) bool { return r.Target != "" && r.ExpiresMS > time.Now().UnixMilli() }
+
+func cmpText(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}
+
+func newTrunkShow(s *server) *cobra.Command {
+	var account string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show TRUNK",
+		Short: "Show what each node finds of a trunk, and its registration",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			_, _, t, err := s.trunk(cmd.Context(), account, args[0])
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), t)
+			}
+			return writeTrunk(cmd.OutOrStdout(), t)
+		},
+	}
+	addAccountFlag(cmd, &account)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "show as JSON")
+	return cmd
+}
+
+// trunk finds a trunk of an account by id or name.
+func (s *server) trunk(ctx context.Context, account, name string) (*client.Client, string, *api.TrunkState, error) {
+	c, id, err := s.account(ctx, account)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	list, err := c.Trunks(ctx, id)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	for i := range list.Trunks {
+		if t := &list.Trunks[i]; t.ID == name || t.Name == name {
+			return c, id, t, nil
+		}
+	}
+	return nil, "", nil, fmt.Errorf("the account has no trunk %q: sipio trunk list shows them", name)
+}
+
+func writeTrunk(w io.Writer, t *api.TrunkState) error {
+	fmt.Fprintf(w, "trunk %s (%s), %s, %s, proxy %s\n", t.Name, t.ID, t.Status, t.Direction, cmpText(t.Proxy, "-"))
+	if t.Register {
+		fmt.Fprintf(w, "registered: %s\n", registeredAt(t))
+	}
+	if r := t.Registration; r != nil && stands(r) {
+		fmt.Fprintf(w, "contact %s until %s\n", r.Contact, utc(r.ExpiresMS))
+	}
+	table := newTable("NODE", "STATE", "SINCE", "CODE", "RTT", "TARGET", "PINGS", "FAILED", "TOLD", "ERROR")
+	for _, n := range t.Nodes {
+		table.row(n.Node, n.State, utc(n.SinceMS), someNumber(n.Code), fmt.Sprintf("%d ms", n.RTTMS), n.Target,
+			strconv.FormatInt(n.Pings, 10), strconv.FormatInt(n.Failed, 10), fmt.Sprintf("%d s ago", n.AgeMS/1000), n.LastError)
+	}
+	return table.write(w)
+}
+
+func someNumber(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+func newTrunkPing(s *server) *cobra.Command {
+	var account string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "ping TRUNK",
+		Short: "Have every node send OPTIONS to a trunk now",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, id, t, err := s.trunk(cmd.Context(), account, args[0])
+			if err != nil {
+				return err
+			}
+			found, err := c.PingTrunk(cmd.Context(), id, t.ID)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(cmd.OutOrStdout(), found)
+			}
+			return writePinged(cmd.OutOrStdout(), found)
+		},
+	}
+	addAccountFlag(cmd, &account)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "show as JSON")
+	return cmd
+}
+
+func writePinged(w io.Writer, found api.TrunkPinged) error {
+	t := newTable("NODE", "ANSWER", "RTT", "TARGET", "STATE")
+	for _, n := range found.Nodes {
+		switch {
+		case n.Seen == nil:
+			t.row(n.Node, n.Error, "", "", "")
+		case n.Seen.LastError != "":
+			t.row(n.Node, n.Seen.LastError, "", "", n.Seen.State)
+		default:
+			t.row(n.Node, someNumber(n.Seen.Code), fmt.Sprintf("%d ms", n.Seen.RTTMS), n.Seen.Target, n.Seen.State)
+		}
+	}
+	return t.write(w)
+}
+
+func newTrunkTest(s *server) *cobra.Command {
+	var account string
+	cmd := &cobra.Command{
+		Use:   "test TRUNK",
+		Short: "Ping a trunk from every node and look at its registration; exit status 1 when something is wrong",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, id, t, err := s.trunk(cmd.Context(), account, args[0])
+			if err != nil {
+				return err
+			}
+			found, err := c.PingTrunk(cmd.Context(), id, t.ID)
+			if err != nil {
+				return err
+			}
+			if err := writePinged(cmd.OutOrStdout(), found); err != nil {
+				return err
+			}
+			if t.Register {
+				fmt.Fprintf(cmd.OutOrStdout(), "registered: %s\n", registeredAt(t))
+			}
+			return wrongWith(t, found)
+		},
+	}
+	addAccountFlag(cmd, &account)
+	return cmd
+}
+
+// wrongWith says what is wrong with a trunk that was pinged, nil when nothing is.
+func wrongWith(t *api.TrunkState, found api.TrunkPinged) error {
+	var wrong []error
+	if len(found.Nodes) == 0 {
+		wrong = append(wrong, errors.New("no node takes orders: nodes need an agent_url"))
+	}
+	for _, n := range found.Nodes {
+		if n.Seen == nil || n.Seen.LastError != "" {
+			wrong = append(wrong, fmt.Errorf("node %s: the trunk does not answer", n.Node))
+		}
+	}
+	if t.Register && (t.Registration == nil || !stands(t.Registration) || t.Registration.LastError != "") {
+		wrong = append(wrong, fmt.Errorf("registered: %s", registeredAt(t)))
+	}
+	return errors.Join(wrong...)
+}

@@ -1,0 +1,123 @@
+package endpoint
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"maps"
+	"strings"
+	"sync"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/auth"
+	"github.com/sipio/sipio/brain/route"
+)
+
+// decide asks the decision, and puts the digest into an attempt that answers a trunk's challenge. One that cannot be answered
+// is a failure of the trunk like others.
+func (s *Server) decide(ctx context.Context, dir brain.Directory, caller *route.Caller, req *api.RouteRequest) api.Directive {
+	d := route.Decide(dir, *caller, *req)
+	t := route.Challenged(*caller, req)
+	if t == nil || len(d.Routes) == 0 || d.Routes[0].Trunk == nil || d.Routes[0].Trunk.ID != t.ID {
+		return d
+	}
+	line, err := s.answer(caller.Account, t, req, d.Routes[0].URI)
+	if err == nil {
+		d.Routes[0].Trunk.Answer = line
+		return d
+	}
+	s.Log.LogAttrs(ctx, slog.LevelWarn, "a trunk's challenge is not answered", slog.String("account", d.AccountID),
+		slog.String("trunk", t.ID), slog.String("call_id", req.CallID), slog.String("err", err.Error()))
+	caller.Unanswered = true
+	return route.Decide(dir, *caller, *req)
+}
+
+// answer is the header line that answers the challenge of a question.
+func (s *Server) answer(acct *brain.AccountConfig, t *brain.SIPTrunk, req *api.RouteRequest, uri string) (string, error) {
+	if s.Password == nil {
+		return "", errors.New("no secret can be opened")
+	}
+	password, err := s.Password(acct, t.AuthSecretRef)
+	if err != nil {
+		return "", err
+	}
+	return auth.Answer(strings.Split(req.Challenge, "\n"), req.Method, uri, t.AuthUsername, password, t.Realm, rand.Text())
+}
+
+// outside does what a directive that goes over a trunk needs beside its place: it is paid for, unless it is a call for help, and
+// signed.
+func (s *Server) outside(ctx context.Context, caller *route.Caller, req *api.RouteRequest, d api.Directive) api.Directive {
+	if route.Leaving(caller.Account, &d) == nil {
+		return d
+	}
+	if !route.Emergency(caller, req) {
+		if refusal := s.hold(ctx, caller.Account, &d, req); refusal != nil {
+			return *refusal
+		}
+	}
+	s.sign(ctx, caller, &d)
+	return d
+}
+
+// TrunkCalls are the attempts of calls over a trunk since the process began.
+type TrunkCalls struct {
+	Attempts int64 `json:"attempts"`
+	Failed   int64 `json:"failed"` // without a 2xx; a challenge counts, its answer is another attempt
+}
+
+// maxTrunkCalls bounds the trunks that are counted.
+const maxTrunkCalls = 10_000
+
+// attempts counts calls by trunk.
+type attempts struct {
+	mu sync.Mutex
+	of map[string]TrunkCalls
+}
+
+func (a *attempts) add(id string, more TrunkCalls) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n, known := a.of[id]
+	if !known && len(a.of) >= maxTrunkCalls {
+		return
+	}
+	if a.of == nil {
+		a.of = map[string]TrunkCalls{}
+	}
+	a.of[id] = TrunkCalls{n.Attempts + more.Attempts, n.Failed + more.Failed}
+}
+
+// all is nil when nothing was counted.
+func (a *attempts) all() map[string]TrunkCalls {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return maps.Clone(a.of)
+}
+
+// noteAttempt counts what has become of an attempt over a trunk and that another one begins, and writes a line of that: code is
+// what the one before came to, 0 for the first, tried the trunks before. A trunk that is named must be one of the account's:
+// nothing else is counted.
+func (s *Server) noteAttempt(ctx context.Context, req *api.RouteRequest, d *api.Directive) {
+	next := ""
+	if len(d.Routes) > 0 && d.Routes[0].Trunk != nil {
+		next = d.Routes[0].Trunk.ID
+	}
+	acct := s.Config.Directory().ByAccount(d.AccountID)
+	if acct == nil || next == "" && req.Trunk == "" {
+		return
+	}
+	if acct.Trunks[req.Trunk] != nil {
+		s.attempts.add(req.Trunk, TrunkCalls{Failed: 1})
+	}
+	at := req.At
+	if next != "" {
+		s.attempts.add(next, TrunkCalls{Attempts: 1})
+		at = d.Call.At
+	}
+	if level, wanted := s.decisionLevel(ctx); wanted {
+		s.Log.LogAttrs(ctx, level, "trunk attempt", slog.String("call_id", req.CallID), slog.String("account", d.AccountID),
+			slog.String("trunk", next), slog.Int("code", req.FailedCode), slog.String("at", at), slog.String("tried", req.Tried))
+	}
+}

@@ -1,0 +1,150 @@
+package scenario
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/test/edge"
+	"github.com/sipio/sipio/test/phone"
+)
+
+// kontor has a trunk that registers at %s; %s and %s are the SIP addresses of the two nodes.
+const kontor = `
+kind: account
+name: kontor
+spec: {timezone: Europe/Berlin}
+---
+{kind: sip_domain, account: kontor, name: kontor.test, spec: {is_primary: true}}
+---
+{kind: sip_user, account: kontor, name: "2001", spec: {display_name: Karla}}
+---
+{kind: sip_device, account: kontor, name: 2001@kontor.test, spec: {user_id: "2001", password: secret-2001}}
+---
+{kind: secret, account: kontor, name: carrier, spec: {value: wide-open-%%}}
+---
+kind: sip_trunk
+account: kontor
+name: carrier
+spec: {direction: both, inbound_acl: ["127.0.0.9"], proxy: %q, do_register: true, expire_sec: 60, auth_username: "4930900", auth_secret_ref: carrier,
+  from_domain: carrier.test, realm: carrier.test, options_ping_sec: 1}
+---
+{kind: did, account: kontor, name: "4930900100", spec: {dest_kind: user, dest_id: "2001"}}
+---
+{kind: node, name: node-1, spec: {sip_addresses: [%q]}}
+---
+{kind: node, name: node-2, spec: {sip_addresses: [%q]}}
+`
+
+// Of two nodes one registers at the carrier, with the digest that the brain computes, and both ping it from the address
+// of their own Kamailio. The agent of the node that registered is killed: within 5 s the other has registered, and at no
+// moment does the carrier list two Contacts. A caller from the carrier reaches the phone through the registered node
+// before and after, and both hear each other. When the killed agent is back it leaves the registration where it is.
+func TestTrunk_RegistrationMovesToAnotherNode(t *testing.T) {
+	carrier := startRegistrar(t, "127.0.0.9", "4930900", "wide-open-%")
+	fast := []string{"--heartbeat-interval=500ms"}
+	one := start(t, edge.Options{NodeFlags: fast, LogDecisions: true})
+	two := start(t, edge.Options{IP: "127.0.0.2", Name: "node-2", NodeFlags: fast, BrainURLs: []string{one.BrainURL}, BrainKey: one.AdminKey})
+	ctx := within(t, 90*time.Second)
+	if err := one.Apply(ctx, fmt.Sprintf(kontor, carrier.addr(), one.SIP, two.SIP)); err != nil {
+		t.Fatal(err)
+	}
+	nodes := map[string]*edge.Edge{"sip:4930900@" + one.SIP: one, "sip:4930900@" + two.SIP: two}
+	var holder string
+	eventually(t, ctx, "a registration", func() error {
+		holder, _ = carrier.bound()
+		if nodes[holder] == nil {
+			return fmt.Errorf("registered: %q", holder)
+		}
+		return nil
+	})
+	eventually(t, ctx, "both nodes to say that the trunk is up, and who has registered", func() error {
+		st, err := trunkState(ctx, one)
+		if err == nil && (len(st.Nodes) != 2 || slices.ContainsFunc(st.Nodes, func(n api.TrunkNode) bool { return n.State != api.TrunkUp }) ||
+			st.Registration == nil || st.Registration.Contact != holder || st.Registration.Target != carrier.addr()) {
+			err = fmt.Errorf("%+v", st)
+		}
+		return err
+	})
+	carrier.mu.Lock()
+	if carrier.options[one.SIP] == 0 || carrier.options[two.SIP] == 0 || len(carrier.options) != 2 {
+		t.Errorf("OPTIONS came from %v, want %s and %s", carrier.options, one.SIP, two.SIP)
+	}
+	carrier.mu.Unlock()
+	fromCarrier(t, nodes[holder])
+
+	killed := nodes[holder]
+	if err := killed.Node.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	died := time.Now()
+	next := ""
+	for next == "" || next == holder {
+		if next, _ = carrier.bound(); time.Since(died) > 20*time.Second {
+			t.Fatalf("20 s after the holder's end %q is registered\n%s", next, one.Tails(10))
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if took := time.Since(died); took > 5*time.Second || nodes[next] == nil {
+		t.Errorf("%s registered %v after the holder's end", next, took)
+	}
+	fromCarrier(t, nodes[next])
+	if err := killed.StartNode(ctx); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, ctx, "the agent that came back to tell of the trunk", func() error {
+		st, err := trunkState(ctx, one)
+		if err == nil && slices.ContainsFunc(st.Nodes, func(n api.TrunkNode) bool { return n.State != api.TrunkUp || n.AgeMS > 2000 }) {
+			err = fmt.Errorf("%+v", st.Nodes)
+		}
+		return err
+	})
+	contacts, most := carrier.bound()
+	if contacts != next || most != 1 {
+		t.Errorf("registered: %s, at most %d at a time; %s", contacts, most, strings.Join(carrier.history, " | "))
+	}
+}
+
+// trunkState is what the brain says of the one trunk of kontor.
+func trunkState(ctx context.Context, e *edge.Edge) (api.TrunkState, error) {
+	id, err := e.AccountID(ctx, "kontor")
+	if err != nil {
+		return api.TrunkState{}, err
+	}
+	raw, err := e.Request(ctx, "GET", api.PathTrunks+"?account_id="+id, "", nil)
+	if err != nil {
+		return api.TrunkState{}, err
+	}
+	var list api.TrunkList
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return api.TrunkState{}, err
+	}
+	if len(list.Trunks) != 1 {
+		return api.TrunkState{}, errors.New("no trunk")
+	}
+	return list.Trunks[0], nil
+}
+
+// fromCarrier calls the number of kontor at a node, as the carrier does, and holds a talk.
+func fromCarrier(t *testing.T, e *edge.Edge) {
+	t.Helper()
+	if err := e.WaitTrunk("127.0.0.9", 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	karla := registered(t, e, "2001", realm("kontor.test"))
+	ctx := within(t, 30*time.Second)
+	caller, err := phone.New(ctx, phone.Config{User: "030123456", AuthUser: "030123456", Domain: "carrier.test", Transport: "udp", LocalIP: "127.0.0.9", Proxy: e.SIP})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer caller.Close()
+	a, b := connect(t, ctx, caller, karla, "4930900100")
+	talk(t, ctx, a, b)
+	hangUp(t, ctx, e, a, b)
+}
