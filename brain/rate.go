@@ -34,7 +34,7 @@ func (a *Account) ChargedBy() string {
 
 // Bounds of Account.HoldSec.
 const (
-	minHoldSec = 30
+	minHoldSec = 10
 	maxHoldSec = 14_400
 )
 

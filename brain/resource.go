@@ -164,7 +164,7 @@ type Account struct {
 	DIDDefaultDestID   string   `json:"did_default_dest_id,omitempty"`
 	Currency           string   `json:"currency,omitempty" doc:"ISO 4217 code such as EUR, of the account's wallet; needed for a rate_plan, and the same as that one's"`
 	RatePlan           string   `json:"rate_plan,omitempty" doc:"name of the rate plan by which calls to outside are charged: one of the reseller's (parent_id), without a reseller the platform's; absent: free of charge"`
-	HoldSec            int      `json:"hold_sec,omitempty" default:"600" minimum:"30" maximum:"14400" doc:"seconds of talk that money is held for at a time; smaller values share little money among more calls"`
+	HoldSec            int      `json:"hold_sec,omitempty" default:"600" minimum:"10" maximum:"14400" doc:"seconds of talk that money is held for at a time; smaller values share little money among more calls"`
 	RecordConsent      bool     `json:"record_consent,omitempty" doc:"calls that are recorded are announced to the caller first"`
 	RecRetentionDays   int      `json:"rec_retention_days,omitempty" minimum:"0" maximum:"36500" doc:"recordings of calls are deleted after so many days; 0 = kept"`
 }

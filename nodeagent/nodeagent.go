@@ -91,7 +91,8 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	defer func() { err = errors.Join(err, closeLister()) }()
 	report := newReporter(cfg.BrainURLs, key, tlsConfig)
-	keeper, closeKeeper, err := newKeeper(cfg, report, log)
+	watch := &probes{kamailio: kamailio, rtpengine: rtpengine, log: log}
+	keeper, closeKeeper, err := newKeeper(cfg, report, watch, log)
 	if err != nil {
 		return err
 	}
@@ -119,7 +120,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	a := &agent{
 		cfg: cfg, log: log, spool: store, door: doorway, reaper: reaper, lister: lister, lists: lists,
-		probes: &probes{kamailio: kamailio, rtpengine: rtpengine, log: log},
+		probes: watch,
 		answer: answer, ops: ops, report: report, keeper: keeper, trunks: &trunks{path: cfg.TrunkFile, kamailio: kamailio, log: log},
 	}
 	return a.run(ctx)

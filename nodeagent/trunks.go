@@ -3,6 +3,7 @@ package nodeagent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -66,13 +67,31 @@ func (t *trunks) write(sources []string) error {
 }
 
 // newKeeper makes what looks after trunks. Its requests go through a socket of its own: they wait for nobody else's.
-func newKeeper(cfg Config, report *reporter, log *slog.Logger) (*trunk.Keeper, func() error, error) {
+func newKeeper(cfg Config, report *reporter, probes *probes, log *slog.Logger) (*trunk.Keeper, func() error, error) {
 	client, err := kam.Open(cfg.KamailioSocket, cfg.KamailioClient+".uac", probeTimeout)
 	if err != nil {
 		return nil, nil, err
 	}
-	keeper := trunk.New(trunk.Config{Node: cfg.Name, Every: cfg.HeartbeatInterval, Sender: kam.NewUAC(client), Brain: trunkBrain{report}, Log: log})
+	able := func() bool { kamailio, _, _ := probes.status(); return kamailio.Healthy }
+	keeper := trunk.New(trunk.Config{Able: able, Node: cfg.Name, Every: cfg.HeartbeatInterval, Sender: trunkSender{kam.NewUAC(client)}, Brain: trunkBrain{report}, Log: log})
 	return keeper, client.Close, nil
+}
+
+// trunkSender is Kamailio as the keeper of trunks has it send.
+type trunkSender struct{ uac *kam.UAC }
+
+func (s trunkSender) NewCallID() string { return kam.NewCallID() }
+
+func (s trunkSender) Send(ctx context.Context, r trunk.Request) (trunk.Response, error) {
+	got, err := s.uac.Send(ctx, kam.Request(r))
+	if errors.Is(err, kam.ErrNoAnswer) {
+		err = trunk.ErrNoAnswer
+	}
+	answer := trunk.Response{Code: got.Code, Reason: got.Reason}
+	for _, f := range got.Fields {
+		answer.Fields = append(answer.Fields, trunk.HeaderField(f))
+	}
+	return answer, err
 }
 
 // trunkBrain is the brain as the keeper of trunks asks it.

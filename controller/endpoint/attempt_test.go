@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -225,5 +226,36 @@ func TestAttempts_AreBounded(t *testing.T) {
 	a.add("0", TrunkCalls{Failed: 1})
 	if all := a.all(); len(all) != maxTrunkCalls || all["0"] != (TrunkCalls{1, 1}) {
 		t.Errorf("%d trunks, %+v", len(all), all["0"])
+	}
+}
+
+// Proves that a PBX is known by its digest: it calls outside with a number of the account, and an extension; with a wrong password it
+// hears what an unknown phone hears. An address that belongs to a trunk for calls out alone is nobody's.
+func TestRoute_APBXIsKnownByItsDigest(t *testing.T) {
+	b := newWayOut(t, func(rows *brain.AccountRows) {
+		rows.Trunks[0].Direction = brain.TrunkOutbound
+		rows.Trunks = append(rows.Trunks, brain.SIPTrunk{ID: "trk_pbx", Name: "PBX", Status: brain.StatusActive, Direction: brain.TrunkInbound, Role: brain.RolePBX,
+			InboundAuth: brain.InboundDigest, AuthUsername: "pbx", AuthSecretRef: "alpha"})
+	})
+	pbx := func(id, password, number string) url.Values {
+		v := inviteQuestion("pbx", password, number)
+		v.Set("call_id", id)
+		v.Set("from_user", "030200")
+		return v
+	}
+	d := b.directive(t, pbx("p-1", "opensesame", "0405551234"))
+	if d.Call == nil || d.Call.Direction != brain.DirectionOut || d.Routes[0].Trunk.From.URI != "sip:+4930200@alpha.example" || b.used(cac.Trunk, "trk_pbx") != 1 {
+		t.Errorf("%+v", d)
+	}
+	if d = b.directive(t, pbx("p-2", "opensesame", "1002")); d.Call == nil || d.Call.Direction != brain.DirectionInternal || d.Routes[0].URI != "sip:1002@example.com" {
+		t.Errorf("%+v", d)
+	}
+	wrong, stranger := b.directive(t, pbx("p-3", "wrong", "1002")), b.directive(t, inviteQuestion("nobody", "wrong", "1002"))
+	wrong.Why, stranger.Why = "", ""
+	if wrong.SIPCode != 403 || !reflect.DeepEqual(wrong, stranger) {
+		t.Errorf("%+v, a stranger %+v", wrong, stranger)
+	}
+	if d = b.directive(t, trunkQuestion("c-1", "4930100")); d.SIPCode != 403 || !strings.Contains(d.Why, "outside only") {
+		t.Errorf("%+v", d)
 	}
 }

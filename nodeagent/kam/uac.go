@@ -169,7 +169,7 @@ func (u *UAC) read() {
 		if done {
 			return
 		}
-		time.Sleep(answerPoll)
+		<-time.After(answerPoll)
 	}
 }
 

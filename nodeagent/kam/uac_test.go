@@ -35,6 +35,7 @@ func TestReadAnswer_ReadsAResponse(t *testing.T) {
 	}
 }
 
+// Whatever a peer makes of its answer, reading it neither fails nor yields what no response has.
 func FuzzReadAnswer(f *testing.F) {
 	f.Add("7 192.0.2.1 5060 udp\nSIP/2.0 401 Not you\r\nm: <sip:a@x>\r\n folded\r\n\r\n")
 	f.Fuzz(func(t *testing.T, item string) {

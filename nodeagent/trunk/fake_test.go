@@ -2,6 +2,7 @@ package trunk
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -14,17 +15,17 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/brain/api"
-	"github.com/sipio/sipio/brain/presence"
-	"github.com/sipio/sipio/nodeagent/kam"
 )
 
 // world is a carrier, a brain and the DNS for keepers within a synctest bubble.
 type world struct {
 	mu     sync.Mutex
+	broken string           // the node whose Kamailio is away
 	away   bool             // the brain
 	list   []api.TrunkWatch // what it names
 	told   map[string]api.NodeTrunks
-	leases *presence.Machine
+	lease  api.TrunkLease // of the one trunk; what brain/presence does, in short
+	until  int64
 	silent map[string]bool // targets that do not answer
 	code   int             // of OPTIONS
 	seen   []string        // method and target, in order
@@ -38,11 +39,11 @@ type registrar struct {
 	refuse   int            // code it answers instead
 	contacts map[string]int // until which second
 	most     int            // Contacts there ever were at a time
-	requests []kam.Request  // that it has accepted
+	requests []Request      // that it has accepted
 }
 
 func newWorld(list ...api.TrunkWatch) *world {
-	return &world{list: list, told: map[string]api.NodeTrunks{}, leases: presence.New("acc_1"), silent: map[string]bool{}, code: 200,
+	return &world{list: list, told: map[string]api.NodeTrunks{}, silent: map[string]bool{}, code: 200,
 		reg: registrar{contacts: map[string]int{}}}
 }
 
@@ -73,28 +74,43 @@ func (w *world) Lease(_ context.Context, req api.TrunkLeaseRequest) (reply api.T
 		return reply, errors.New("away")
 	}
 	for _, a := range req.Asks {
-		op := presence.AppendLease(nil, req.Node, []presence.LeaseAsk{{TrunkID: a.TrunkID, Contact: a.Contact, Fence: a.Fence, Target: a.Target,
-			ExpiresMS: a.ExpiresMS, LastError: a.LastError, Release: a.Release, Forget: a.Forget}})
-		data, _, err := w.leases.Apply(time.Now().UnixMilli(), op)
-		if err != nil {
-			return reply, err
+		l, now := &w.lease, time.Now().UnixMilli()
+		mine := l.Node == req.Node && l.Fence == a.Fence && a.Fence != 0
+		switch {
+		case a.Release && mine && a.Forget:
+			*l = api.TrunkLease{Fence: l.Fence}
+		case a.Release && mine:
+			l.Old, l.Node, l.Contact, w.until = append(l.Old, l.Contact), "", "", 0
+		case a.Release:
+		case mine || l.Node == req.Node || l.Node == "" || w.until <= now:
+			if !mine {
+				if l.Contact != "" && l.Contact != a.Contact {
+					l.Old = append(l.Old, l.Contact)
+				}
+				l.Fence++
+			} else if a.Target != "" || a.LastError != "" {
+				l.Target, l.ExpiresMS, l.LastError = a.Target, a.ExpiresMS, a.LastError
+				if a.Target != "" {
+					l.Old = nil
+				}
+			}
+			l.Node, l.Contact, w.until = req.Node, a.Contact, now+leaseMS
 		}
-		list, err := presence.ReadLeases(data)
-		if err != nil {
-			return reply, err
-		}
-		reply.Leases = append(reply.Leases, list...)
+		said := *l
+		said.TrunkID, said.LeaseMS = a.TrunkID, leaseMS
+		reply.Leases = append(reply.Leases, said)
 	}
 	return reply, nil
 }
 
+// leaseMS is how long a lease lasts (presence.TrunkLeaseMS).
+const leaseMS = 3000
+
 func (w *world) Answer(_ context.Context, req api.TrunkAnswerRequest) (reply api.TrunkAnswerReply, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, l := range w.leases.Leases() {
-		if !w.away && l.Node == req.Node && l.Fence == req.Fence && len(req.Challenges) == 1 {
-			return api.TrunkAnswerReply{Line: "Authorization: Digest good\r\n"}, nil
-		}
+	if l := w.lease; !w.away && l.Node == req.Node && l.Fence == req.Fence && len(req.Challenges) == 1 {
+		return api.TrunkAnswerReply{Line: "Authorization: Digest good\r\n"}, nil
 	}
 	return reply, errors.New("it is not yours")
 }
@@ -114,7 +130,9 @@ func (w *world) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, er
 	return []netip.Addr{netip.MustParseAddr(addr)}, nil
 }
 
-func (w *world) Send(ctx context.Context, r kam.Request) (kam.Response, error) {
+func (w *world) NewCallID() string { return "tr-" + rand.Text() }
+
+func (w *world) Send(ctx context.Context, r Request) (Response, error) {
 	target, _, _ := strings.Cut(strings.TrimPrefix(r.NextHop, "sip:"), ";")
 	w.mu.Lock()
 	w.seen = append(w.seen, r.Method+" "+target)
@@ -122,30 +140,30 @@ func (w *world) Send(ctx context.Context, r kam.Request) (kam.Response, error) {
 	w.mu.Unlock()
 	if silent {
 		<-ctx.Done()
-		return kam.Response{}, kam.ErrNoAnswer
+		return Response{}, ErrNoAnswer
 	}
-	time.Sleep(20 * time.Millisecond)
+	time.Sleep(20 * time.Millisecond) // sleep: the way there and back
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if r.Method == "REGISTER" {
 		return w.reg.register(r), nil
 	}
-	return kam.Response{Code: w.code, Source: target}, nil
+	return Response{Code: w.code}, nil
 }
 
 // register does what a registrar does (RFC 3261 section 10.3).
-func (g *registrar) register(r kam.Request) kam.Response {
+func (g *registrar) register(r Request) Response {
 	expires := 0
 	for line := range strings.SplitSeq(r.Headers, "\r\n") {
 		_, _ = fmt.Sscanf(line, "Expires: %d", &expires)
 	}
 	switch {
 	case g.refuse != 0:
-		return kam.Response{Code: g.refuse}
+		return Response{Code: g.refuse}
 	case !g.open && !strings.Contains(r.Headers, "Authorization: Digest good\r\n"):
-		return kam.Response{Code: 401, Fields: []kam.HeaderField{{Name: "WWW-Authenticate", Value: `Digest realm="x", nonce="1"`}}}
+		return Response{Code: 401, Fields: []HeaderField{{Name: "WWW-Authenticate", Value: `Digest realm="x", nonce="1"`}}}
 	case expires > 0 && expires < g.least:
-		return kam.Response{Code: 423, Fields: []kam.HeaderField{{Name: "Min-Expires", Value: fmt.Sprint(g.least)}}}
+		return Response{Code: 423, Fields: []HeaderField{{Name: "Min-Expires", Value: fmt.Sprint(g.least)}}}
 	}
 	for line := range strings.SplitSeq(r.Headers, "\r\n") {
 		rest, ok := strings.CutPrefix(line, "Contact: <")
@@ -160,7 +178,7 @@ func (g *registrar) register(r kam.Request) kam.Response {
 	}
 	g.requests = append(g.requests, r)
 	g.most = max(g.most, len(g.live()))
-	return kam.Response{Code: 200}
+	return Response{Code: 200}
 }
 
 // live lists what is registered now.
@@ -177,7 +195,7 @@ func (g *registrar) live() (list []string) {
 func startKeeper(t *testing.T, w *world, node string) (k *Keeper, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	k = New(Config{Node: node, Every: 5 * time.Second, Sender: w, Brain: w, Resolver: w, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	k = New(Config{Node: node, Every: 5 * time.Second, Sender: w, Brain: w, Resolver: w, Able: func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.broken != node }, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	done := make(chan struct{})
 	go func() { defer close(done); k.Run(ctx) }()
 	stop = func() { cancel(); <-done }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/brain/api"
-	"github.com/sipio/sipio/nodeagent/kam"
 )
 
 // Times and bounds of a registration.
@@ -41,8 +40,6 @@ type registration struct {
 	askSec  int // wanted by the registrar (423)
 	failure string
 }
-
-func newRegistration() *registration { return &registration{call: kam.NewCallID()} }
 
 // sameRegistration tells whether nothing has changed that a registrar would see.
 func (t *trunk) sameRegistration(w *api.TrunkWatch) bool {
@@ -108,12 +105,19 @@ func (k *Keeper) lease(ctx context.Context) {
 
 // asks is what is asked for now.
 func (k *Keeper) asks(now time.Time) api.TrunkLeaseRequest {
+	able := k.cfg.Able == nil || k.cfg.Able()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	req := api.TrunkLeaseRequest{Node: k.cfg.Node}
 	for _, t := range k.trunks {
 		switch {
 		case t.AOR == "" || t.reg.wait:
+			continue
+		case !able && t.reg.fence != 0:
+			t.reg.until = time.Time{}
+			req.Asks = append(req.Asks, t.release())
+			continue
+		case !able:
 			continue
 		case k.self == "":
 			t.seen.LastError = "the node has no sip_addresses: it cannot register"
@@ -214,9 +218,9 @@ func (k *Keeper) registerAt(ctx context.Context, t *trunk, at string) (granted i
 		for _, o := range old {
 			headers += fmt.Sprintf("Contact: <%s>;expires=0\r\n", o)
 		}
-		var got kam.Response
+		var got Response
 		if got, err = k.exchange(ctx, t, at, headers+fmt.Sprintf("Expires: %d\r\n", asked)); err != nil {
-			return 0, errors.Is(err, kam.ErrNoAnswer), err
+			return 0, errors.Is(err, ErrNoAnswer), err
 		}
 		if got.Code < 300 {
 			return grantedBy(&got, contact, asked), false, nil
@@ -235,7 +239,7 @@ func (k *Keeper) registerAt(ctx context.Context, t *trunk, at string) (granted i
 }
 
 // exchange sends a REGISTER and answers challenges, as long as the lease is ours.
-func (k *Keeper) exchange(ctx context.Context, t *trunk, at, headers string) (got kam.Response, err error) {
+func (k *Keeper) exchange(ctx context.Context, t *trunk, at, headers string) (got Response, err error) {
 	answer := ""
 	for n := 0; ; n++ {
 		k.mu.Lock()
@@ -245,7 +249,7 @@ func (k *Keeper) exchange(ctx context.Context, t *trunk, at, headers string) (go
 			return got, errNotOurs
 		}
 		r.cseq++
-		req := kam.Request{Method: "REGISTER", URI: t.URI, NextHop: nextHop(at, t.Transport), From: t.AOR, To: t.AOR, CallID: r.call, CSeq: r.cseq, Headers: headers + answer}
+		req := Request{Method: "REGISTER", URI: t.URI, NextHop: nextHop(at, t.Transport), From: t.AOR, To: t.AOR, CallID: r.call, CSeq: r.cseq, Headers: headers + answer}
 		fence := r.fence
 		k.mu.Unlock()
 		sending, cancel := context.WithTimeout(ctx, pingWait)
@@ -264,7 +268,7 @@ func (k *Keeper) exchange(ctx context.Context, t *trunk, at, headers string) (go
 }
 
 // challenges are the challenges of a response, each with its header's name.
-func challenges(got *kam.Response) (list []string) {
+func challenges(got *Response) (list []string) {
 	for _, name := range [...]string{"WWW-Authenticate", "Proxy-Authenticate"} {
 		for _, value := range got.All(name) {
 			list = append(list, name+": "+value)
@@ -275,7 +279,7 @@ func challenges(got *kam.Response) (list []string) {
 
 // grantedBy is for how many seconds a registrar has granted a Contact: by the Contact itself, else by Expires, else as
 // asked (RFC 3261 section 10.2.4). Never longer than asked, never nothing.
-func grantedBy(got *kam.Response, contact string, asked int) int {
+func grantedBy(got *Response, contact string, asked int) int {
 	granted := asked
 	if n, err := strconv.Atoi(got.Get("Expires")); err == nil {
 		granted = n

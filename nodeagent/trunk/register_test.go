@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/brain/api"
-	"github.com/sipio/sipio/nodeagent/kam"
 )
 
 func registers(id string) api.TrunkWatch {
@@ -61,7 +60,7 @@ func TestKeeper_OneNodeRegisters(t *testing.T) {
 			if w.reg.most != 1 {
 				t.Errorf("the carrier had %d Contacts at a time", w.reg.most)
 			}
-			if l := w.leases.Leases()[0]; l.Node != "n2" || len(l.Old) != 0 || l.Target != "192.0.2.1:5061" {
+			if l := w.lease; l.Node != "n2" || len(l.Old) != 0 || l.Target != "192.0.2.1:5061" {
 				t.Errorf("the lease says %+v", l)
 			}
 		})
@@ -92,9 +91,33 @@ func TestKeeper_RegistersUnderItsLeaseAlone(t *testing.T) {
 			}
 		})
 		stop()
-		if l := w.leases.Leases()[0]; l.Node != "" || len(l.Old) != 1 || len(w.reg.live()) != 1 {
+		if l := w.lease; l.Node != "" || len(l.Old) != 1 || len(w.reg.live()) != 1 {
 			t.Errorf("stopped: %+v, registered %v", l, w.reg.live())
 		}
+	})
+}
+
+// Proves that a node whose Kamailio is away leaves the registration to another, and does not ask for it.
+func TestKeeper_LeavesItToANodeThatCan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(registers("a"))
+		startKeeper(t, w, "n1")
+		time.Sleep(8 * time.Second)
+		startKeeper(t, w, "n2")
+		w.set(func(w *world) { w.broken = "n1" })
+		time.Sleep(8 * time.Second)
+		w.set(func(w *world) {
+			if got := w.reg.live(); !slices.Equal(got, []string{"sip:4930@n2.test:5060"}) || w.reg.most != 1 {
+				t.Errorf("registered: %v, at most %d", got, w.reg.most)
+			}
+			w.broken = "n2"
+		})
+		time.Sleep(3 * time.Second)
+		w.set(func(w *world) {
+			if got := w.reg.live(); !slices.Equal(got, []string{"sip:4930@n1.test:5060"}) || w.reg.most != 1 {
+				t.Errorf("registered: %v, at most %d", got, w.reg.most)
+			}
+		})
 	})
 }
 
@@ -118,7 +141,7 @@ func TestKeeper_TriesAgain(t *testing.T) {
 		time.Sleep(15*time.Minute + 60*time.Second)
 		w.set(func(w *world) {
 			n := strings.Count(strings.Join(w.seen, " "), "REGISTER")
-			if l := w.leases.Leases()[0]; n < 4 || n > 10 || !strings.HasPrefix(l.LastError, "403") || l.Target == "" {
+			if l := w.lease; n < 4 || n > 10 || !strings.HasPrefix(l.LastError, "403") || l.Target == "" {
 				t.Errorf("%d REGISTERs in a minute of refusals: %+v", n, l)
 			}
 		})
@@ -145,8 +168,8 @@ func TestKeeper_UnregistersWhatWasChanged(t *testing.T) {
 		})
 		time.Sleep(8 * time.Second)
 		w.set(func(w *world) {
-			if len(w.reg.live()) != 0 || !w.leases.Empty() {
-				t.Errorf("removed: %v, %+v", w.reg.live(), w.leases.Leases())
+			if len(w.reg.live()) != 0 || w.lease.Node != "" {
+				t.Errorf("removed: %v, %+v", w.reg.live(), w.lease)
 			}
 		})
 	})
@@ -167,7 +190,7 @@ func TestGrantedBy_ReadsTheRegistrar(t *testing.T) {
 		{"Expires", "99999", 600, 300},
 		{"Expires", "30", 30, 7},
 	} {
-		r := kam.Response{Code: 200, Fields: []kam.HeaderField{{Name: c.name, Value: c.value}}}
+		r := Response{Code: 200, Fields: []HeaderField{{Name: c.name, Value: c.value}}}
 		got := grantedBy(&r, me, 600)
 		if at := refreshAfter(time.Duration(got) * time.Second); got != c.want || int(at.Seconds()) != c.refresh {
 			t.Errorf("%s: %s: %d s, refreshed after %v; want %d and %d", c.name, c.value, got, at, c.want, c.refresh)

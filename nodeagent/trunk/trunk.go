@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/brain/api"
-	"github.com/sipio/sipio/nodeagent/kam"
 )
 
 // Times and bounds of the keeper.
@@ -33,11 +32,6 @@ const (
 // pingFrom is who OPTIONS come from when the trunk knows nobody of ours.
 const pingFrom = "sip:keepalive@sipio.invalid"
 
-// Sender sends a request through Kamailio and waits for its final answer, see kam.UAC.
-type Sender interface {
-	Send(ctx context.Context, r kam.Request) (kam.Response, error)
-}
-
 // Brain is what the keeper tells and asks.
 type Brain interface {
 	Trunks(ctx context.Context, found api.NodeTrunks) (api.NodeTrunksReply, error)
@@ -51,7 +45,8 @@ type Config struct {
 	Every    time.Duration // between two reports to the brain
 	Sender   Sender
 	Brain    Brain
-	Resolver Resolver // nil: the system's
+	Resolver Resolver    // nil: the system's
+	Able     func() bool // Kamailio answers its probe: without it no lease is asked for, or kept; nil: it always does
 	Log      *slog.Logger
 }
 
@@ -184,7 +179,7 @@ func (k *Keeper) take(ctx context.Context, reply api.NodeTrunksReply) {
 			next[w.ID] = old
 			continue
 		}
-		t := &trunk{TrunkWatch: w, health: newHealth(now), nextMS: now + rand.Int64N(firstPing.Milliseconds()), reg: newRegistration()}
+		t := &trunk{TrunkWatch: w, health: newHealth(now), nextMS: now + rand.Int64N(firstPing.Milliseconds()), reg: &registration{call: k.cfg.Sender.NewCallID()}}
 		if old != nil && old.Proxy == w.Proxy && old.Transport == w.Transport {
 			t.health, t.seen = old.health, old.seen
 		}
@@ -313,7 +308,7 @@ func bounded(list []string) string {
 // probe sends OPTIONS to the trunk's targets in turn until one answers.
 func (k *Keeper) probe(ctx context.Context, t *trunk) {
 	list, err := k.targets(ctx, t)
-	var got kam.Response
+	var got Response
 	var target string
 	var took time.Duration
 	for _, target = range list {
@@ -347,15 +342,15 @@ func (k *Keeper) probe(ctx context.Context, t *trunk) {
 }
 
 // options sends one OPTIONS.
-func (k *Keeper) options(ctx context.Context, t *trunk, target string) (kam.Response, error) {
+func (k *Keeper) options(ctx context.Context, t *trunk, target string) (Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, pingWait)
 	defer cancel()
 	from := t.AOR
 	if from == "" {
 		from = pingFrom
 	}
-	return k.cfg.Sender.Send(ctx, kam.Request{Method: "OPTIONS", URI: t.URI, NextHop: nextHop(target, t.Transport), From: from, To: t.URI,
-		CallID: kam.NewCallID(), CSeq: 1, Headers: "Accept: application/sdp\r\n"})
+	return k.cfg.Sender.Send(ctx, Request{Method: "OPTIONS", URI: t.URI, NextHop: nextHop(target, t.Transport), From: from, To: t.URI,
+		CallID: k.cfg.Sender.NewCallID(), CSeq: 1, Headers: "Accept: application/sdp\r\n"})
 }
 
 // targets lists where a trunk's requests go, that of its registration alone when there is one.
@@ -373,11 +368,11 @@ func (k *Keeper) targets(ctx context.Context, t *trunk) ([]string, error) {
 func nextHop(target, transport string) string { return "sip:" + target + ";transport=" + transport }
 
 // whyNot says what was wrong, for operators.
-func whyNot(got kam.Response, err error) string {
+func whyNot(got Response, err error) string {
 	switch {
 	case err == nil:
 		return fmt.Sprintf("%d %.80s", got.Code, strings.ToValidUTF8(got.Reason, ""))
-	case errors.Is(err, kam.ErrNoAnswer):
+	case errors.Is(err, ErrNoAnswer):
 		return "no answer"
 	}
 	return strings.ToValidUTF8(fmt.Sprintf("%.200s", err), "")

@@ -140,20 +140,19 @@ func postJSON(ctx context.Context, c *Cluster, b *Brain, path string, v any) err
 func counts(t *testing.T, ctx context.Context, c *Cluster, of []*Brain, name string) (sum int64) {
 	t.Helper()
 	for _, b := range of {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.URL+api.PathHealth, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := edgeClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
 		var h struct{ Counts map[string]int64 }
-		err = json.NewDecoder(resp.Body).Decode(&h)
-		_ = resp.Body.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
+		eventually(t, ctx, "the health page of "+b.Name, func() error {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.URL+api.PathHealth, nil)
+			if err != nil {
+				return err
+			}
+			resp, err := edgeClient.Do(req)
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			return json.NewDecoder(resp.Body).Decode(&h)
+		})
 		sum += h.Counts[name]
 	}
 	return sum

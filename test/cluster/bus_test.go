@@ -18,7 +18,7 @@ import (
 // answer for ten seconds. Once the buses that are left have elected new leaders (4 to 9 s each) every shard takes
 // durable events again, each once and none lost. The bus comes back, and all is as before.
 func TestBus_LeaderKilled(t *testing.T) {
-	ctx := within(t, time.Duration(runs(t, 1))*60*time.Second+60*time.Second)
+	ctx := within(t, time.Duration(runs(t, 1))*60*time.Second+2*time.Minute)
 	c, accounts := brains(t, ctx)
 	var admissions, durables []time.Duration
 	for range runs(t, 1) {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -148,10 +149,11 @@ func (a account) write(doc *strings.Builder) {
 // owned lists the accounts whose shard a brain owns, as the brain that is asked sees it.
 func owned(t *testing.T, ctx context.Context, c *Cluster, by string, accounts []account) []account {
 	t.Helper()
-	state, err := c.Client(c.Brains[0]).Cluster(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var state api.ClusterState
+	eventually(t, ctx, "the owners of the shards", func() (err error) {
+		state, err = c.Client(c.Brains[0]).Cluster(ctx)
+		return err
+	})
 	var list []account
 	for _, a := range accounts {
 		if state.Shards[a.shard].Owner == by {
@@ -215,15 +217,36 @@ func slots(t *testing.T, ctx context.Context, c *Cluster, b *Brain, id string) a
 // accountID finds an account by its name.
 func accountID(t *testing.T, ctx context.Context, c *Cluster, name string) string {
 	t.Helper()
-	list, err := c.Client(c.Brains[0]).List(ctx, brain.KindAccount, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range list {
-		if a := r.(*brain.Account); a.Name == name {
-			return a.ID
+	id := ""
+	eventually(t, ctx, "account "+name, func() error {
+		list, err := c.Client(c.Brains[0]).List(ctx, brain.KindAccount, "")
+		if err != nil {
+			return err
 		}
-	}
-	t.Fatalf("no account is called %s", name)
-	return ""
+		for _, r := range list {
+			if a := r.(*brain.Account); a.Name == name {
+				id = a.ID
+				return nil
+			}
+		}
+		return errors.New("no account is called so")
+	})
+	return id
 }
+
+// admit has a call admitted, asking until somebody can tell: the same call again has the same place.
+func admit(t *testing.T, ctx context.Context, c *Cluster, b *Brain, a account, callID string) (token string) {
+	t.Helper()
+	eventually(t, ctx, "the admission of "+callID+" of "+a.name, func() error {
+		got := invite(ctx, c, b, a, callID)
+		if got.verdict != admitted {
+			return errors.New(got.why)
+		}
+		token = got.token
+		return nil
+	})
+	return token
+}
+
+// thisRun makes names that an earlier run of the same test, which used the same cluster, did not use.
+func thisRun() string { return strconv.FormatInt(time.Now().UnixNano(), 36) }

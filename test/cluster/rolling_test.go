@@ -40,7 +40,7 @@ func TestRolling_RestartFailsNoCall(t *testing.T) {
 	if _, err := exec.LookPath("sipp"); err != nil {
 		t.Skip("sipp is not installed; deploy/install-packages.sh does")
 	}
-	ctx := within(t, 90*time.Second)
+	ctx := within(t, 3*time.Minute)
 	c, _ := brains(t, ctx)
 	var urls []string
 	for _, b := range c.Brains {
@@ -112,14 +112,14 @@ func startCalls(t *testing.T, ctx context.Context, e *edge.Edge, perSecond int) 
 			t.Fatal(err)
 		}
 	}
-	register := exec.CommandContext(ctx, "sipp", e.SIP, "-sf", scenario("register.xml"), "-inf", "callee.csv", "-i", "127.0.0.1", "-p", answers, "-m", "2", "-nostdin", "-timeout", "10")
+	register := exec.CommandContext(ctx, "sipp", e.SIP, "-sf", scenario("register.xml"), "-inf", "callee.csv", "-i", "127.0.0.1", "-p", answers, "-m", "2", "-nostdin", "-timeout", "30")
 	register.Dir = s.dir
 	if out, err := register.CombinedOutput(); err != nil {
 		t.Fatalf("register the answering phone: %v\n%s", err, out[max(0, len(out)-600):])
 	}
-	s.callee = exec.CommandContext(ctx, "sipp", "-sf", scenario("answer.xml"), "-i", "127.0.0.1", "-p", answers, "-nostdin", "-timeout", "120", "127.0.0.1")
+	s.callee = exec.CommandContext(ctx, "sipp", "-sf", scenario("answer.xml"), "-i", "127.0.0.1", "-p", answers, "-nostdin", "-timeout", "180", "127.0.0.1")
 	s.caller = exec.CommandContext(ctx, "sipp", e.SIP, "-sf", scenario("call.xml"), "-inf", "callers.csv", "-i", "127.0.0.1", "-p", from,
-		"-r", strconv.Itoa(perSecond), "-m", "100000", "-l", "1000", "-nostdin", "-timeout", "120", "-recv_timeout", "5000",
+		"-r", strconv.Itoa(perSecond), "-m", "100000", "-l", "1000", "-nostdin", "-timeout", "180", "-recv_timeout", "15000",
 		"-trace_err", "-trace_stat", "-fd", "1", "-stf", "stat.csv", "-error_file", "errors.log")
 	for _, cmd := range []*exec.Cmd{s.callee, s.caller} {
 		cmd.Dir = s.dir

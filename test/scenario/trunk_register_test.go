@@ -89,7 +89,7 @@ func TestTrunk_RegistrationMovesToAnotherNode(t *testing.T) {
 		if next, _ = carrier.bound(); time.Since(died) > 20*time.Second {
 			t.Fatalf("20 s after the holder's end %q is registered\n%s", next, one.Tails(10))
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) // sleep: the moment is measured
 	}
 	if took := time.Since(died); took > 5*time.Second || nodes[next] == nil {
 		t.Errorf("%s registered %v after the holder's end", next, took)

@@ -17,4 +17,4 @@ CREATE INDEX rate_plan_account ON rate_plan (account_id);
 
 ALTER TABLE account ADD COLUMN currency TEXT NOT NULL DEFAULT '' CHECK (currency = '' OR currency GLOB '[A-Z][A-Z][A-Z]');
 ALTER TABLE account ADD COLUMN rate_plan TEXT NOT NULL DEFAULT '';
-ALTER TABLE account ADD COLUMN hold_sec INTEGER NOT NULL DEFAULT 600 CHECK (hold_sec BETWEEN 30 AND 14400);
+ALTER TABLE account ADD COLUMN hold_sec INTEGER NOT NULL DEFAULT 600 CHECK (hold_sec BETWEEN 10 AND 14400);
