@@ -64,7 +64,7 @@ func openAnswering(ctx context.Context, cfg Config, store *config.Store, l *live
 	}
 	a.library = media.NewLibrary(a.store, engine)
 	a.library.Log = log
-	outside, err := calls.NewClient(calls.ClientOptions{CAFile: cfg.FlowCAFile, AllowNets: cfg.FlowAllowNets, Secret: s.byAccount})
+	outside, err := calls.NewClient(calls.ClientOptions{CAFile: cfg.FlowCAFile, AllowNets: cfg.FlowAllowNets, Secret: s.forFlow})
 	if err != nil {
 		return nil, err
 	}

@@ -133,11 +133,20 @@ func (s *secrets) password(acct *brain.AccountConfig, ref string) (string, error
 	return string(value), err
 }
 
-// byAccount is password for those who know the account's id only.
-func (s *secrets) byAccount(accountID, ref string) (string, error) {
+// forFlow is the password that a flow of an account sends to a server. What a trunk or the signer of calls uses is not for
+// flows: whoever writes flows may name any server, and trunks are given by the platform.
+func (s *secrets) forFlow(accountID, ref string) (string, error) {
 	acct := s.store.Directory().ByAccount(accountID)
-	if acct == nil {
+	switch {
+	case acct == nil:
 		return "", fmt.Errorf("there is no account %s", accountID)
+	case ref == acct.Account.StirSecretRef:
+		return "", fmt.Errorf("the secret %q signs calls and is not for flows", ref)
+	}
+	for _, t := range acct.Trunks {
+		if ref == t.AuthSecretRef {
+			return "", fmt.Errorf("the secret %q is that of trunk %s and not for flows", ref, t.Name)
+		}
 	}
 	return s.password(acct, ref)
 }

@@ -364,8 +364,41 @@ func TestRotate_TakesEveryPage(t *testing.T) {
 	if _, err := s.password(dir, "none"); err == nil {
 		t.Error("a secret that is not there has a value")
 	}
-	if _, err := s.byAccount("acc_none", "s1"); err == nil {
+	if _, err := s.forFlow("acc_none", "s1"); err == nil {
 		t.Error("an account that is not there has secrets")
+	}
+}
+
+// A flow can be made to send a secret anywhere, so the passwords of trunks and the keys of calls are not for flows.
+func TestSecrets_OfTrunksAreNotForFlows(t *testing.T) {
+	store := newStore(t)
+	s, err := openSecrets(t.Context(), Config{DataDir: t.TempDir()}, store, textLog(io.Discard))
+	if err != nil {
+		t.Fatal(err)
+	}
+	acct := &brain.Account{Name: "one", StirSecretRef: "signer", StirX5U: "https://cert.example/a.pem"}
+	create := func(r brain.Resource) brain.Change { return brain.Change{Op: brain.OpCreate, Resource: r} }
+	if _, err := store.Change(t.Context(), "t", create(&brain.Account{Name: "one"})); err != nil {
+		t.Fatal(err)
+	}
+	var all []brain.Resource
+	if all, err = store.List(t.Context(), brain.KindAccount, "", "", 1); err != nil {
+		t.Fatal(err)
+	}
+	acct.ID = all[0].ResourceID()
+	for _, name := range []string{"signer", "trunk", "server"} {
+		if _, err := store.Change(t.Context(), "t", create(&brain.Secret{AccountID: acct.ID, Name: name, Value: "value"})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := store.Change(t.Context(), "t", brain.Change{Op: brain.OpUpdate, Resource: acct}, create(&brain.SIPTrunk{AccountID: acct.ID, Name: "pbx",
+		InboundAuth: brain.InboundDigest, AuthUsername: "pbx", AuthSecretRef: "trunk", Status: brain.StatusDisabled})); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"signer": "", "trunk": "", "none": "", "server": "value"} {
+		if value, err := s.forFlow(acct.ID, name); value != want || (err == nil) != (want != "") {
+			t.Errorf("%s for a flow: %q, %v", name, value, err)
+		}
 	}
 }
 

@@ -107,6 +107,9 @@ type RouteRequest struct {
 	AccountID string `json:"account_id,omitempty"` // media: the account of the call that this leg belongs to
 	Dial      string `json:"dial,omitempty"`       // media: KIND/ID of whom the leg is for
 
+	CallerUserID string `json:"caller_user_id,omitempty"` // media: id of the user whose call the leg belongs to, "" = somebody else's
+	Called       string `json:"called,omitempty"`         // media: the number that call was for
+
 	Privacy   string `json:"privacy,omitempty"`   // Privacy header (RFC 3323), "" = none
 	Diversion string `json:"diversion,omitempty"` // trunk: topmost Diversion header (RFC 5806), "" = none
 	Diverted  int    `json:"diverted,omitempty"`  // trunk: how many Diversion and History-Info entries it came with

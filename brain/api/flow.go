@@ -16,6 +16,8 @@ const (
 	HeaderApp     = "X-Sipio-App"     // route target: KIND/ID, ID may be empty
 	HeaderVars    = "X-Sipio-Vars"    // what the route knows: a form (application/x-www-form-urlencoded) in base64url without padding, at most MaxVars bytes; FreeSWITCH hands a value on decoded that looks URL-encoded, so a form as it stands would let a caller's name bring in variables
 	HeaderDial    = "X-Sipio-Dial"    // on a leg that the media server makes: KIND/ID that it is for
+	HeaderCaller  = "X-Sipio-Caller"  // on such a leg: id of the user whose call it belongs to, absent for others
+	HeaderCalled  = "X-Sipio-Called"  // on such a leg: the number that call was for
 )
 
 // HeaderSHA256 is the sum of an object's content in a reply or a request of /media/, as 64 hex digits.
@@ -113,6 +115,7 @@ type CommandParams struct {
 
 	DestKind     string `json:"dest_kind,omitempty"` // [dial] user, extension, ring_group, number
 	DestID       string `json:"dest_id,omitempty"`
+	ConfirmKey   string `json:"confirm_key,omitempty"`   // [dial] who answers hears Files and is connected when he presses it; "" = at once
 	Join         string `json:"join,omitempty"`          // [dial] the leg DataConsulted: it is connected, nobody is called
 	CallerNumber string `json:"caller_number,omitempty"` // [dial] "" = the caller's own
 	CallerName   string `json:"caller_name,omitempty"`

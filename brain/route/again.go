@@ -74,7 +74,11 @@ func (p *plan) forwardAgain(dir brain.Directory, f *brain.Forward) api.Directive
 	}
 	p.say("forward ", f.Name)
 	var out outcome
-	if e164, why := number.Normalize(p.acct.Account.Country, f.Number); f.Confirm || why != "" {
+	if p.confirms(f) {
+		p.hops, p.why = p.hops[:0], append(p.why, ':')
+		out.code = p.lead(target, noHop)
+		out.step = p.steps
+	} else if e164, why := number.Normalize(p.acct.Account.Country, f.Number); why != "" {
 		out = p.forward(f, 0)
 	} else {
 		out = p.sendOn(&outward{kind: brain.DestForward, number: e164, forward: f, hops: p.base + 1})

@@ -74,7 +74,11 @@ func (p *plan) original(o *outward) shownID {
 		return shownID{}
 	}
 	if n := p.callerE164(); owned(p.acct, n) {
-		return shownID{number: n, name: sanitize(unquote(p.req.FromName)), attest: attestFull, by: "the caller"}
+		attest := attestFull
+		if p.caller.Media { // From is what came with the call, or what its flow says
+			attest = attestPartial
+		}
+		return shownID{number: n, name: sanitize(unquote(p.req.FromName)), attest: attest, by: "the caller"}
 	}
 	return shownID{}
 }
@@ -98,7 +102,7 @@ func (p *plan) forwarded(f *brain.Forward) shownID {
 	}
 	id := shownID{number: p.callerE164(), name: sanitize(unquote(p.req.FromName)), attest: attestGateway, by: "the caller"}
 	switch {
-	case owned(p.acct, id.number) && (p.caller.Trunk == nil || p.caller.Trunk.Role == brain.RolePBX):
+	case owned(p.acct, id.number) && !p.caller.Media && (p.caller.Trunk == nil || p.caller.Trunk.Role == brain.RolePBX):
 		id.attest = attestFull
 	case id.number == "":
 		id.number, id.foreign = p.shown(p.req), true
@@ -122,16 +126,20 @@ func (p *plan) vouched() string {
 	return attestPartial
 }
 
-// user is the user of the account who calls: the phone's, or, for a leg of the media server, whom From names. nil: somebody else.
+// user is the user of the account who calls: the phone's, or, for a leg of the media server, whose call it belongs to. nil:
+// somebody else. What From says of a leg is no proof: it came with the call.
 func (p *plan) user() *brain.SIPUser {
 	if p.caller.User != nil || !p.caller.Media {
 		return p.caller.User
 	}
-	return p.acct.UserByName[p.req.FromUser]
+	return p.acct.Users[p.req.CallerUserID]
 }
 
 // did is the number of the account that a call from outside is for, nil for other calls.
 func (p *plan) did() *brain.DID {
+	if p.caller.Media && p.req.CallerUserID == "" {
+		return p.acct.DIDByE164[p.req.Called]
+	}
 	if p.caller.Trunk == nil {
 		return nil
 	}

@@ -17,8 +17,8 @@ func (p *plan) forward(f *brain.Forward, chain int) outcome {
 	switch {
 	case p.offline:
 		return outcome{code: 503}
-	case f.Confirm:
-		return p.confirmed(f)
+	case p.confirms(f):
+		return p.confirmed(f, chain)
 	case p.caller.Trunk != nil && p.req.Diverted > maxDiverted:
 		p.say(": diverted ", strconv.Itoa(p.req.Diverted), " times already")
 		return outcome{code: 482}
@@ -38,9 +38,23 @@ func (p *plan) forward(f *brain.Forward, chain int) outcome {
 	return outcome{step: p.steps, code: 480}
 }
 
-// confirmed is a forward whose callee must press 1 to take the call: the media server has to ask him.
-func (p *plan) confirmed(*brain.Forward) outcome {
-	return p.dead("needs the media server to ask who answers")
+// confirms tells whether somebody must ask who answers there. The leg for which the media server does that goes out.
+func (p *plan) confirms(f *brain.Forward) bool {
+	return f.Confirm && !(p.caller.Media && p.req.Dial == string(brain.DestForward)+"/"+f.ID)
+}
+
+// confirmed is a forward whose callee must press 1 to take the call: the media server rings and asks him, and goes on with
+// what it can answer itself of the overflow. The rest are steps of the directive.
+func (p *plan) confirmed(f *brain.Forward, chain int) outcome {
+	if p.caller.Media {
+		return p.dead("asks who answers, and a leg cannot")
+	}
+	out := p.app(brain.RouteTarget{Kind: brain.DestForward, ID: f.ID})
+	if out.step != 0 {
+		p.say(", which asks for key 1")
+		p.leave(out.step, chain, way{"overflow", f.Overflow()}, way{"overflow", f.Overflow()})
+	}
+	return out
 }
 
 // overflow leaves a forward that nobody takes. A leg of the media server ends: what follows is the flow's to say.

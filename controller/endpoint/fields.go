@@ -29,6 +29,8 @@ var (
 			text("asserted", func(r *api.RouteRequest) *string { return &r.Asserted }),
 			id("account_id", func(r *api.RouteRequest) *string { return &r.AccountID }),
 			id("dial", func(r *api.RouteRequest) *string { return &r.Dial }),
+			id("caller_user_id", func(r *api.RouteRequest) *string { return &r.CallerUserID }),
+			id("called", func(r *api.RouteRequest) *string { return &r.Called }),
 		}, outsideFields)
 )
 

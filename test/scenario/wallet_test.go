@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,7 +112,8 @@ func (m *money) settled(t *testing.T, ctx context.Context, talked time.Duration,
 func TestWallet_CallsEndWithTheirMoney(t *testing.T) {
 	m := &money{office: newOffice(t)}
 	ctx := within(t, 80*time.Second)
-	if err := m.Apply(ctx, charged); err != nil {
+	node := fmt.Sprintf("---\nkind: node\nname: node-1\nspec: {agent_url: %q}\n", strings.TrimSuffix(m.NodeHealth, "/health"))
+	if err := m.Apply(ctx, charged+node); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := m.Request(ctx, "POST", api.PathRateImport+"?plan=retail", "text/csv", []byte(rates)); err != nil {

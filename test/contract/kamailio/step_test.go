@@ -15,10 +15,13 @@ func steps(first, noanswer, busy string) api.Directive {
 	return ring(one, to(2, noanswer), to(3, busy))
 }
 
-// expectAfter fails unless the time between two events is the wanted one, half a second more or less.
+// slow is how much later than its timer Kamailio may be on a machine that has more to do: still far from the timers it has by itself.
+const slow = 2 * time.Second
+
+// expectAfter fails unless the time between two events is the wanted one: half a second less, or slow more.
 func expectAfter(t *testing.T, what string, from, until time.Time, want time.Duration) {
 	t.Helper()
-	if took := until.Sub(from); took < want-500*time.Millisecond || took > want+500*time.Millisecond {
+	if took := until.Sub(from); took < want-500*time.Millisecond || took > want+slow {
 		t.Errorf("%s after %v, want %v", what, took, want)
 	}
 }
