@@ -72,13 +72,17 @@ func (p *plan) forwardAgain(dir brain.Directory, f *brain.Forward) api.Directive
 	if p.req.Trunk != "" {
 		p.say("; ")
 	}
-	p.say("forward ", f.Name)
 	var out outcome
 	if p.confirms(f) {
-		p.hops, p.why = p.hops[:0], append(p.why, ':')
+		p.hops = p.hops[:0]
 		out.code = p.lead(target, noHop)
-		out.step = p.steps
-	} else if e164, why := number.Normalize(p.acct.Account.Country, f.Number); why != "" {
+		if out.step = p.steps; out.step == 0 {
+			return reject(p.acct, out.code, string(p.why))
+		}
+		return p.directive(to.number)
+	}
+	p.say("forward ", f.Name)
+	if e164, why := number.Normalize(p.acct.Account.Country, f.Number); why != "" {
 		out = p.forward(f, 0)
 	} else {
 		out = p.sendOn(&outward{kind: brain.DestForward, number: e164, forward: f, hops: p.base + 1})

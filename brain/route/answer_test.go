@@ -98,10 +98,10 @@ func fromMedia(acct *brain.AccountConfig, dial string) (api.RouteRequest, Caller
 
 // badApp says what is wrong with a step that the platform answers, "" when nothing is.
 func badApp(acct *brain.AccountConfig, r *api.Route) string {
-	if r.URI != "" || r.SIPCode != 0 || r.Busy != 0 || r.Noanswer != 0 || r.FrInvTimer != answerMS {
+	kind, id, ok := strings.Cut(r.App, "/")
+	if r.URI != "" || r.SIPCode != 0 || kind != "forward" && (r.Busy != 0 || r.Noanswer != 0) || r.Busy != r.Noanswer || r.FrInvTimer != answerMS {
 		return "the platform answers and more happens"
 	}
-	kind, id, ok := strings.Cut(r.App, "/")
 	known := false
 	switch brain.DestKind(kind) {
 	case brain.DestFlow:
@@ -116,6 +116,8 @@ func badApp(acct *brain.AccountConfig, r *api.Route) string {
 		known = acct.Users[id] != nil
 	case brain.DestRingGroup:
 		known = acct.RingGroups[id] != nil
+	case brain.DestForward:
+		known = acct.Forwards[id] != nil && acct.Forwards[id].Confirm
 	}
 	vars, err := varsOf(r)
 	switch {

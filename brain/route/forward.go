@@ -17,11 +17,11 @@ func (p *plan) forward(f *brain.Forward, chain int) outcome {
 	switch {
 	case p.offline:
 		return outcome{code: 503}
-	case p.confirms(f):
-		return p.confirmed(f, chain)
 	case p.caller.Trunk != nil && p.req.Diverted > maxDiverted:
 		p.say(": diverted ", strconv.Itoa(p.req.Diverted), " times already")
 		return outcome{code: 482}
+	case p.confirms(f):
+		return p.confirmed(f, chain)
 	}
 	e164, why := number.Normalize(p.acct.Account.Country, f.Number)
 	if why != "" {

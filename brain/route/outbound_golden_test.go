@@ -156,10 +156,31 @@ var outScenarios = []outScenario{
 		change: func(o *office) { always(o.user("1002"), "forward fwd_work"); o.forward("fwd_work").Number = "112" }}},
 	{scenario: scenario{name: "forward-confirm", about: "a forward that asks who answers", dial: "1002",
 		change: func(o *office) { always(o.user("1002"), "forward fwd_work"); o.forward("fwd_work").Confirm = true }}},
+	{scenario: scenario{name: "forward-confirm-noanswer", about: "Bob does not answer; then his mobile is asked, and Eve rings when nobody takes it there", dial: "+4930100", trunk: true,
+		change: func(o *office) {
+			o.leads("user us_1002")
+			noanswer(o.user("1002"), "forward fwd_cell")
+			o.forward("fwd_cell").Confirm = true
+		}}, asks: 2, codes: []int{480}},
+	{scenario: scenario{name: "forward-confirm-diverted-too-often", about: "nor is it asked there", dial: "+4930100", trunk: true,
+		from:   func(r *api.RouteRequest) { r.Diverted = 5 },
+		change: func(o *office) { o.leads("forward fwd_cell"); o.forward("fwd_cell").Confirm = true }}},
 
 	// Legs of the media server.
 	{scenario: scenario{name: "leg-number", about: "a flow calls outside for a caller from outside: the account's number is shown", leg: "number/+49405551234"}, codes: []int{486}},
-	{scenario: scenario{name: "leg-number-of-user", about: "for Alice, hers is", leg: "number/+49405551234", from: func(r *api.RouteRequest) { r.FromUser = "1001" }}},
+	{scenario: scenario{name: "leg-number-of-user", about: "for Alice, hers is", leg: "number/+49405551234", from: func(r *api.RouteRequest) { r.FromUser, r.CallerUserID = "1001", "us_1001" }}},
+	{scenario: scenario{name: "leg-number-of-impostor", about: "for a caller from outside who calls himself 1001, the account's", leg: "number/+49405551234",
+		from: func(r *api.RouteRequest) { r.FromUser = "1001" }}},
+	{scenario: scenario{name: "leg-number-of-stranger", about: "for a user whom the account does not have, the account's", leg: "number/+49405551234",
+		from: func(r *api.RouteRequest) { r.FromUser, r.CallerUserID = "1001", "us_9" }}},
+	{scenario: scenario{name: "leg-forward-owned-number", about: "a caller from outside with a number of the account is shown, and nobody vouches for it", leg: "forward/fwd_cell",
+		from: func(r *api.RouteRequest) { r.FromUser = "+4930101" }}},
+	{scenario: scenario{name: "leg-forward-did", about: "the leg to a forward that shows the number called", leg: "forward/fwd_work",
+		from: func(r *api.RouteRequest) { r.Called = "4930101" }}},
+	{scenario: scenario{name: "leg-forward-confirm", about: "the leg for which the media server asks goes out, and on to the next trunk", leg: "forward/fwd_cell",
+		change: func(o *office) { o.forward("fwd_cell").Confirm = true }}, codes: []int{503, 486}},
+	{scenario: scenario{name: "leg-user-confirm", about: "no other leg gets past the question", leg: "user/us_1002",
+		change: func(o *office) { always(o.user("1002"), "forward fwd_cell"); o.forward("fwd_cell").Confirm = true }}},
 	{scenario: scenario{name: "leg-forward", about: "a flow sends a caller on; its overflow is the flow's to say", leg: "forward/fwd_cell"}, codes: []int{486}},
 }
 
