@@ -64,13 +64,13 @@ func Change(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest, d *api
 	s = cac.Swap{Token: d.Call.Token, Attempt: attempt(req), Emergency: Emergency(caller, req)}
 	switch {
 	case req.Trunk != "" && next != nil: // the next trunk of the same call
-		s.Drop, s.Add = []cac.Take{{Kind: cac.Trunk, ID: req.Trunk}}, outTakes(caller, next)[1:]
+		s.Drop, s.Add = tried(caller, req), outTakes(caller, next)[1:]
 		s.Windows = rateWindow(next)
 	case next != nil: // phones have rung, and the call leaves
 		s.Drop, s.Add = rang(caller, req), outTakes(caller, next)
 		s.Windows = outWindows(caller, next, d)
 	case req.Trunk != "": // it comes back to the account
-		s.Drop = []cac.Take{{Kind: cac.Out}, {Kind: cac.Trunk, ID: req.Trunk}}
+		s.Drop = append(tried(caller, req), cac.Take{Kind: cac.Out})
 		s.Add = ringsNow(caller, callee)
 		if caller.direction(req) == brain.DirectionInternal && !caller.Media {
 			s.Add = append(s.Add, cac.Take{Kind: cac.Internal, Limit: acct.Account.MaxInternal})
@@ -91,6 +91,18 @@ func attempt(req *api.RouteRequest) int {
 		tried = min(1+strings.Count(req.Tried, ","), maxQuestions-2)
 	}
 	return req.Hops*maxQuestions + tried + 1
+}
+
+// tried is what the attempts have taken: a channel of the last trunk, and of those before it, should an answer have been lost that
+// gave one back. What is not held is passed over. The channel of the trunk that the call came in by stays.
+func tried(caller *Caller, req *api.RouteRequest) []cac.Take {
+	takes := []cac.Take{{Kind: cac.Trunk, ID: req.Trunk}}
+	for id := range strings.SplitSeq(req.Tried, ",") {
+		if id != "" && id != req.Trunk && (caller.Trunk == nil || id != caller.Trunk.ID) && len(takes) < maxQuestions {
+			takes = append(takes, cac.Take{Kind: cac.Trunk, ID: id})
+		}
+	}
+	return takes
 }
 
 // rang is what the phones took that have rung before: whom the call was for, and its place inside the account.

@@ -75,6 +75,7 @@ func (p *plan) forwardAgain(dir brain.Directory, f *brain.Forward) api.Directive
 	var out outcome
 	if p.confirms(f) {
 		p.hops = p.hops[:0]
+		p.say("reached")
 		out.code = p.lead(target, noHop)
 		if out.step = p.steps; out.step == 0 {
 			return reject(p.acct, out.code, string(p.why))

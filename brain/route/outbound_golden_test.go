@@ -161,7 +161,10 @@ var outScenarios = []outScenario{
 			o.leads("user us_1002")
 			noanswer(o.user("1002"), "forward fwd_cell")
 			o.forward("fwd_cell").Confirm = true
-		}}, asks: 2, codes: []int{480}},
+		}}},
+	{scenario: scenario{name: "forward-confirm-asked", about: "the forward was set to ask while phones rang", dial: "+4930100", trunk: true,
+		from:   func(r *api.RouteRequest) { r.At, r.FailedCode, r.Hops = "forward/fwd_cell", 480, 2 },
+		change: func(o *office) { o.leads("user us_1002"); o.forward("fwd_cell").Confirm = true }}},
 	{scenario: scenario{name: "forward-confirm-diverted-too-often", about: "nor is it asked there", dial: "+4930100", trunk: true,
 		from:   func(r *api.RouteRequest) { r.Diverted = 5 },
 		change: func(o *office) { o.leads("forward fwd_cell"); o.forward("fwd_cell").Confirm = true }}},

@@ -179,7 +179,7 @@ func TestChange_OfLaterDirectives(t *testing.T) {
 	}{
 		{503, "[user us_1002/0 internal /0]", "[out /10 trunk trk_alpha/2]", "trk_alpha", 2*32 + 1},
 		{486, "[trunk trk_alpha/0]", "[trunk trk_beta/0]", "", 2*32 + 2},
-		{0, "[out /0 trunk trk_beta/0]", "[user us_1005/2 internal /40]", "", 2*32 + 3},
+		{0, "[trunk trk_beta/0 trunk trk_alpha/0 out /0]", "[user us_1005/2 internal /40]", "", 2*32 + 3},
 	} {
 		d := Decide(dir, caller, req)
 		s, changes := Change(&caller, Callee(caller, &req), &req, &d)

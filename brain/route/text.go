@@ -82,7 +82,11 @@ func textTrunk(b *strings.Builder, c *api.CallInfo, r *api.Route) {
 
 // textApp writes a step that the platform answers, with the variables it gets.
 func textApp(b *strings.Builder, r *api.Route) {
-	fmt.Fprintf(b, "step %d: the platform answers within %g s: %s\n", r.Step, float64(r.FrInvTimer)/1000, safe(r.App))
+	then := ""
+	if r.Noanswer != 0 {
+		then = fmt.Sprintf(", not taken → step %d", r.Noanswer)
+	}
+	fmt.Fprintf(b, "step %d: the platform answers within %g s%s: %s\n", r.Step, float64(r.FrInvTimer)/1000, then, safe(r.App))
 	for _, pair := range pairs(r.Vars) {
 		fmt.Fprintf(b, "  %s\n", safe(pair))
 	}

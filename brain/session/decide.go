@@ -184,7 +184,7 @@ func (t *turn) input(in flow.Input) {
 	case im.Then != nil: // also when the announcement could not be played: the call matters more
 		p := *im.Then
 		im.Then = nil
-		t.command(api.CommandDial, p)
+		t.call(p)
 	case im.App != nil:
 		t.application(in)
 	case im.Flow != nil:

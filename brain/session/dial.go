@@ -10,9 +10,13 @@ import (
 // does, and ends it earlier.
 const ringMS = 300_000
 
-// dial calls a user, extension or ring group for the caller, recorded when the route says so. The leg gets a
-// directive of its own, as an internal call. Of the exits of a user who is busy or does not answer, those that the
-// platform itself answers are taken here: voicemail, flow, conference, queue, hangup. The others are steps of the directive.
+// confirmKey takes a call at a forward that asks who answers, so that no mailbox takes it.
+const confirmKey = "1"
+
+// dial calls a user, extension, ring group or forward for the caller, recorded when the route says so. The leg gets a
+// directive of its own, as an internal call or one to outside. Of the exits of a user who is busy or does not answer, and of a
+// forward that nobody takes, those that the platform itself answers are taken here: voicemail, flow, conference, queue, hangup,
+// forward. The others are steps of the directive, while that goes on behind it.
 type dial struct {
 	Kind brain.DestKind `json:"kind"`
 	ID   string         `json:"id"`
@@ -30,15 +34,53 @@ func (d *dial) begin(t *turn, target brain.RouteTarget, vars map[string]string) 
 // dialed calls somebody, recorded when that is asked for or the called user's policy. Where the account wants it,
 // the caller hears so first.
 func (t *turn) dialed(p api.CommandParams, record bool) {
+	if f := t.confirms(&p); f != nil {
+		p.DestKind, p.DestID, p.ConfirmKey = string(brain.DestForward), f.ID, confirmKey
+	}
 	if record || t.policy(p) {
 		p.Key = t.recordingKey()
 	}
 	if p.Key == "" || !t.env.Account.Account.RecordConsent {
-		t.command(api.CommandDial, p)
+		t.call(p)
 		return
 	}
 	t.im.Then = &p
 	t.command(api.CommandPlay, api.CommandParams{NoAnswer: true}, prompt("recording-consent"))
+}
+
+// call is the command that calls somebody, with what he hears before he takes the call.
+func (t *turn) call(p api.CommandParams) {
+	if p.ConfirmKey == "" {
+		t.command(api.CommandDial, p)
+		return
+	}
+	t.command(api.CommandDial, p, prompt("confirm-accept"))
+}
+
+// confirms is the forward that asks who answers to which a call leads now, nil for any other call. It has to be dialed by its
+// own name: no other leg gets there.
+func (t *turn) confirms(p *api.CommandParams) *brain.Forward {
+	acct := t.env.Account
+	target := brain.RouteTarget{Kind: brain.DestKind(p.DestKind), ID: p.DestID}
+	if target.Kind == "number" {
+		target = acct.Dialed(target.ID)
+	}
+	for range MaxHops {
+		u, e := acct.Users[target.ID], acct.ExtensionByID[target.ID]
+		switch {
+		case p.Join != "":
+			return nil
+		case target.Kind == brain.DestExtension && e != nil && e.Status == brain.StatusActive:
+			target, _ = t.leads(e)
+		case target.Kind == brain.DestUser && u != nil && u.Status == brain.StatusActive:
+			target = u.FwdAlways()
+		case target.Kind == brain.DestForward && acct.Forwards[target.ID] != nil && acct.Forwards[target.ID].Confirm:
+			return acct.Forwards[target.ID]
+		default:
+			return nil
+		}
+	}
+	return nil
 }
 
 // policy tells whether calls to a user are recorded.
@@ -54,6 +96,8 @@ func (d *dial) known(t *turn) bool {
 		return acct.Users[d.ID] != nil
 	case brain.DestExtension:
 		return acct.ExtensionByID[d.ID] != nil
+	case brain.DestForward:
+		return acct.Forwards[d.ID] != nil
 	}
 	return acct.RingGroups[d.ID] != nil
 }
@@ -75,7 +119,12 @@ func (d *dial) input(t *turn, in flow.Input) {
 		if code < 400 || code > 699 {
 			code = 480
 		}
-		t.finish(api.OutcomeFailed, flow.End{SIPCode: code, Cause: causeFailure, Why: "the leg failed: " + clip(in.Data["reason"])})
+		end := flow.End{SIPCode: code, Cause: causeFailure, Why: "the leg failed: " + clip(in.Data["reason"])}
+		if d.Kind == brain.DestForward { // whatever a number outside says, its calls go to the overflow
+			d.exit(t, api.OutcomeFailed, end)
+			return
+		}
+		t.finish(api.OutcomeFailed, end)
 	}
 }
 
@@ -87,12 +136,20 @@ func (d *dial) exit(t *turn, outcome string, e flow.End) {
 	}
 	out := d.forward(t, outcome)
 	switch out.Kind {
-	case brain.DestVoicemail, brain.DestFlow, brain.DestConference, brain.DestQueue, brain.DestHangup:
+	case brain.DestVoicemail, brain.DestFlow, brain.DestConference, brain.DestQueue, brain.DestHangup, brain.DestForward:
 		t.enter(out, nil, false)
 		return
+	case brain.DestUser, brain.DestExtension, brain.DestRingGroup:
+		if d.Kind == brain.DestForward && !t.im.directed() {
+			t.enter(out, nil, false)
+			return
+		}
 	}
 	t.finish(outcome, e)
 }
+
+// directed tells whether the call is with the first target that its directive named: the directive goes on when it is refused.
+func (im *image) directed() bool { return im.Hops == 1 && im.Transfer == nil && im.Sent == nil }
 
 // forward is where the target's calls go after an outcome.
 func (d *dial) forward(t *turn, outcome string) brain.RouteTarget {
@@ -105,7 +162,9 @@ func (d *dial) forward(t *turn, outcome string) brain.RouteTarget {
 		}
 		target = e.Dest()
 	}
-	switch u, g := acct.Users[target.ID], acct.RingGroups[target.ID]; {
+	switch u, g, f := acct.Users[target.ID], acct.RingGroups[target.ID], acct.Forwards[target.ID]; {
+	case target.Kind == brain.DestForward && f != nil:
+		return f.Overflow()
 	case target.Kind == brain.DestRingGroup && g != nil:
 		return g.Overflow()
 	case target.Kind == brain.DestUser && u != nil && outcome == api.OutcomeBusy:

@@ -156,6 +156,21 @@ func TestRoute_AFullTrunkIsPassedOver(t *testing.T) {
 	}
 }
 
+// Proves that a question which is asked twice sends the call over the trunk whose channel it got the first time, though by now
+// another one would come first.
+func TestRoute_ARepeatedQuestionKeepsItsTrunk(t *testing.T) {
+	b := newWayOut(t, nil)
+	first, second := dials("out-1", "0405551234"), dials("out-2", "0405551234")
+	d1, d2 := b.directive(t, first), b.directive(t, second)
+	if d1.Call.Trunk != "trk_a" || d2.Call.Trunk != "trk_b" {
+		t.Fatalf("%+v %+v", d1, d2)
+	}
+	b.presence.ledger.Release(b.Now().UnixMilli(), d1.Call.Token)
+	if d := b.directive(t, second); d.Call == nil || d.Call.Trunk != "trk_b" || b.used(cac.Trunk, "trk_a") != 0 || b.used(cac.Trunk, "trk_b") != 1 {
+		t.Errorf("%+v", d)
+	}
+}
+
 // Proves that a call for help goes out while nobody can admit it, also in its later questions, and that any other does not.
 func TestRoute_HelpNeedsNoAdmission(t *testing.T) {
 	b := newWayOut(t, nil)

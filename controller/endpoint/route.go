@@ -45,9 +45,13 @@ func (s *Server) direct(ctx context.Context, dir brain.Directory, req *api.Route
 		return api.Directive{Action: api.ActionReject, Version: api.Version, AccountID: caller.Account.Account.ID,
 			ConfigVersion: caller.Account.Version, Refusal: *refusal}, nil
 	}
+	var decided *api.Directive // before, and left alone for the trunk that the call holds
 	for {
 		d := s.decide(ctx, dir, &caller, req)
-		if d.Action != api.ActionProxy {
+		switch {
+		case d.Action != api.ActionProxy && decided != nil:
+			return s.outside(ctx, &caller, req, *decided), nil
+		case d.Action != api.ActionProxy:
 			return d, nil
 		}
 		callee := route.Callee(caller, req)
@@ -56,6 +60,9 @@ func (s *Server) direct(ctx context.Context, dir brain.Directory, req *api.Route
 		}
 		v, err := s.place(ctx, dir, &caller, callee, req, &d)
 		switch {
+		case v.Repeated && holdsAnother(&caller, v, &d):
+			decided = &d
+			caller.Full = append(caller.Full, d.Routes[0].Trunk.ID)
 		case v.Admitted:
 			return s.outside(ctx, &caller, req, d), nil
 		case brain.CodeOf(err) == brain.EUnavailable:
@@ -66,6 +73,25 @@ func (s *Server) direct(ctx context.Context, dir brain.Directory, req *api.Route
 			return route.Refused(caller.Account, v), nil
 		}
 	}
+}
+
+// holdsAnother says whether a question was asked before and got a channel of another trunk then than it would now: the call is
+// to go over that one. The trunk that it came in by is not meant.
+func holdsAnother(caller *route.Caller, v cac.Verdict, d *api.Directive) bool {
+	t, others := route.Leaving(caller.Account, d), 0
+	if t == nil {
+		return false
+	}
+	for _, held := range v.Held {
+		switch {
+		case held.Kind != cac.Trunk:
+		case held.ID == t.ID:
+			return false
+		case caller.Trunk == nil || held.ID != caller.Trunk.ID:
+			others++
+		}
+	}
+	return others > 0
 }
 
 // without has what admission found no room for left out of the next decision. False: the call cannot do without it.

@@ -124,7 +124,7 @@ type office struct {
 	silent             net.PacketConn
 }
 
-func newOffice(t *testing.T) *office {
+func newOffice(t *testing.T, change ...func(*edge.Options)) *office {
 	t.Helper()
 	o := &office{alpha: newCarrier(t, "alpha"), beta: newCarrier(t, "beta"), gamma: newCarrier(t, "gamma")}
 	var err error
@@ -133,7 +133,11 @@ func newOffice(t *testing.T) *office {
 	}
 	t.Cleanup(func() { o.silent.Close() })
 	config := strings.NewReplacer("ALPHA", o.alpha.address(), "BETA", o.beta.address(), "GAMMA", o.gamma.address(), "SILENT", o.silent.LocalAddr().String()).Replace(outbound)
-	o.Edge = start(t, edge.Options{Config: config, LogDecisions: true})
+	opt := edge.Options{Config: config, LogDecisions: true}
+	for _, f := range change {
+		f(&opt)
+	}
+	o.Edge = start(t, opt)
 	return o
 }
 

@@ -4,12 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/balance"
+	"github.com/sipio/sipio/test/edge"
 	"github.com/sipio/sipio/test/phone"
 )
 
@@ -110,10 +110,9 @@ func (m *money) settled(t *testing.T, ctx context.Context, talked time.Duration,
 // over; with money for more than is held at first, the brain has it ended: never later than what is paid for, and what was talked is charged, to
 // the second.
 func TestWallet_CallsEndWithTheirMoney(t *testing.T) {
-	m := &money{office: newOffice(t)}
+	m := &money{office: newOffice(t, func(o *edge.Options) { o.Media = true })} // a node that takes orders
 	ctx := within(t, 80*time.Second)
-	node := fmt.Sprintf("---\nkind: node\nname: node-1\nspec: {agent_url: %q}\n", strings.TrimSuffix(m.NodeHealth, "/health"))
-	if err := m.Apply(ctx, charged+node); err != nil {
+	if err := m.Apply(ctx, charged); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := m.Request(ctx, "POST", api.PathRateImport+"?plan=retail", "text/csv", []byte(rates)); err != nil {
