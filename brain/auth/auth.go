@@ -126,7 +126,7 @@ func Check(dir brain.Directory, method string, d Digest) Result {
 	if !wellFormed(method, &d, alg) {
 		return Result{Why: WhyMalformed}
 	}
-	acct, user, dev, ha1, why := find(dir, &d, alg)
+	acct, user, dev, ha1, why := find(dir, method, &d, alg)
 	match, work := verify(method, &d, alg, ha1)
 	if why == "" && !match {
 		why = WhyWrongPassword
@@ -139,7 +139,7 @@ func Check(dir brain.Directory, method string, d Digest) Result {
 
 // find looks the device up and returns the HA1 to verify against: the decoy when why tells that the
 // request cannot pass. The last reason found wins, so the most telling one is tested last.
-func find(dir brain.Directory, d *Digest, alg algorithm) (acct *brain.AccountConfig, user *brain.SIPUser, dev *brain.SIPDevice, ha1, why string) {
+func find(dir brain.Directory, method string, d *Digest, alg algorithm) (acct *brain.AccountConfig, user *brain.SIPUser, dev *brain.SIPDevice, ha1, why string) {
 	acct = dir.ByDomain(d.Realm)
 	realmKnown := acct != nil
 	if !realmKnown {
@@ -157,7 +157,7 @@ func find(dir brain.Directory, d *Digest, alg algorithm) (acct *brain.AccountCon
 		why = WhyUnknownDomain
 	case !deviceKnown:
 		why = WhyUnknownDevice
-	case acct.Account.Status != brain.StatusActive:
+	case !known(acct, method):
 		why = WhyAccountInactive
 	case user == nil || user.Status != brain.StatusActive:
 		why = WhyUserInactive
@@ -170,6 +170,12 @@ func find(dir brain.Directory, d *Digest, alg algorithm) (acct *brain.AccountCon
 		ha1 = decoyHA1[:alg.hexLen()]
 	}
 	return acct, user, dev, ha1, why
+}
+
+// known tells whether an account's callers are known at all: those of a suspended one only when they call, because a call may be
+// one for help. Nothing else of theirs is routed.
+func known(acct *brain.AccountConfig, method string) bool {
+	return acct.Account.Status == brain.StatusActive || acct.Account.Status == brain.StatusSuspended && method == "INVITE"
 }
 
 // verify computes the response that belongs to the HA1 (RFC 7616 section 3.4.1, RFC 2069 section 2.1.2)

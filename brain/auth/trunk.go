@@ -36,7 +36,7 @@ func checkTrunk(dir brain.Directory, method string, d Digest, password func(*bra
 	if !wellFormed(method, &d, alg) {
 		return nil, nil, WhyMalformed, 0
 	}
-	acct, trunk, why := findTrunk(dir, &d)
+	acct, trunk, why := findTrunk(dir, method, &d)
 	given := decoyPassword
 	switch opened, err := password(acct, trunk.AuthSecretRef); {
 	case why != "":
@@ -61,7 +61,7 @@ var decoyTrunk = &brain.SIPTrunk{ID: "tr_decoy"}
 
 // findTrunk looks the trunk up: the decoy of the decoy's account, or of the account that has the realm, with the reason,
 // when there is none. The last reason found wins.
-func findTrunk(dir brain.Directory, d *Digest) (acct *brain.AccountConfig, trunk *brain.SIPTrunk, why string) {
+func findTrunk(dir brain.Directory, method string, d *Digest) (acct *brain.AccountConfig, trunk *brain.SIPTrunk, why string) {
 	acct = dir.ByDomain(d.Realm)
 	realmKnown := acct != nil
 	if !realmKnown {
@@ -77,7 +77,7 @@ func findTrunk(dir brain.Directory, d *Digest) (acct *brain.AccountConfig, trunk
 		why = WhyUnknownDomain
 	case !trunkKnown:
 		why = WhyUnknownTrunk
-	case acct.Account.Status != brain.StatusActive:
+	case !known(acct, method):
 		why = WhyAccountInactive
 	case trunk.Status != brain.StatusActive:
 		why = WhyTrunkInactive

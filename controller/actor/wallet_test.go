@@ -265,3 +265,39 @@ func TestWallet_ChargesOnceOverKills(t *testing.T) {
 		}
 	}
 }
+
+// A brain that does not own the account's shard asks the one that does: money is held and charged there, and a brain that finds no owner
+// says so.
+func TestWallet_IsPassedOnToItsOwner(t *testing.T) {
+	owner := newTill(t)
+	owner.topup("acc_1", 1_000_000)
+	other := newPresence(t, &store{}, 0)
+	wallets := &Wallets{other.Live}
+	if _, err := wallets.Pay(t.Context(), "acc_1", payment("a", "acc_1")); brain.CodeOf(err) != brain.EUnavailable {
+		t.Errorf("without an owner: %v", err)
+	}
+	other.Live.Ask = func(ctx context.Context, shard int, msg []byte) ([]byte, error) {
+		if shard != brain.ShardOf("acc_1") && shard != brain.ShardOf("acc_2") {
+			t.Errorf("shard %d was asked", shard)
+		}
+		return owner.live.Live.Answer(ctx, shard, msg), nil
+	}
+	other.Live.IsNoOwner = func(error) bool { return false }
+	owner.topup("acc_2", 1_000_000)
+	for token, accounts := range map[string][]string{"a": {"acc_1"}, "b": {"acc_1", "acc_2"}} {
+		if paid, err := wallets.Pay(t.Context(), "acc_1", payment(token, accounts...)); err != nil || paid.State != balance.Granted {
+			t.Fatalf("%+v %v", paid, err)
+		}
+	}
+	now := time.Now().UnixMilli()
+	if _, err := other.Deliver(t.Context(), newOffices(3), api.EventBatch{Node: "n1", Boot: "b",
+		Events: []api.Event{event(api.EventDialogStart, "a", now), event(api.EventDialogEnd, "a", now+2000)}}); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := wallets.Balance(t.Context(), "acc_1"); err != nil || b.BalanceMicros != 980_000 || b.Calls != 1 {
+		t.Errorf("%+v %v", b, err)
+	}
+	if page, err := wallets.Statement(t.Context(), "acc_1", 1, 0, 10); err != nil || len(page.Movements) != 1 || page.Movements[0].CallID != "call-a" {
+		t.Errorf("%+v %v", page, err)
+	}
+}

@@ -36,7 +36,7 @@ func (c *Calls) Consult(ctx context.Context, op api.Op) (api.OpReply, error) {
 			return api.OpReply{}, errAskedGone
 		}
 		a := c.newAsked(in, note)
-		a.out.number, a.out.name = op.Consult.Number, op.Consult.Name
+		a.out.number, a.out.name, a.out.caller = op.Consult.Number, op.Consult.Name, op.Consult.UserID
 		if old = c.claimAsked(a); old == a {
 			return a.begin(ctx, op.Consult.Music)
 		}

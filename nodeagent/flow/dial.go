@@ -19,6 +19,12 @@ const (
 	confirmEvery  = 15 * time.Second // FreeSWITCH is asked whether a conversation still goes on
 )
 
+// Who answers and is asked to press a key hears what he is asked again after a pause, until his time is over.
+const (
+	askTimeSec = 10 // from his answer
+	askPauseMS = 2000
+)
+
 // dial calls somebody and, if he answers, lets the two talk until one hangs up. Kamailio asks the brain where the
 // leg goes: it knows by the X-Sipio headers what it is for.
 func (k *call) dial(ctx context.Context, seq int64, p api.CommandParams) (result, error) {
@@ -47,7 +53,7 @@ func (k *call) dial(ctx context.Context, seq int64, p api.CommandParams) (result
 		return result{}, err
 	}
 	k.leg = newID() + "@sipio.invalid"
-	id, err := k.begin(ctx, "bridge", k.dialString(p))
+	id, err := k.begin(ctx, "bridge", k.dialString(p, k.asks(ctx, p)...))
 	if err != nil {
 		return result{}, err
 	}
@@ -120,14 +126,32 @@ func (k *call) ringback(ctx context.Context, music string) error {
 	return k.set(ctx, "ringback="+sound, "transfer_ringback="+sound)
 }
 
+// asks are the variables of a leg whose callee must press a key before he is connected: the caller hears ringing until then,
+// from the first moment on, and nothing of what comes before the answer. Without its file a tone asks.
+func (k *call) asks(ctx context.Context, p api.CommandParams) []string {
+	if p.ConfirmKey == "" {
+		return nil
+	}
+	file := "'" + keyTone + "'"
+	if paths, _ := k.fetch(ctx, p.Files); len(paths) > 0 {
+		file = paths[0]
+	}
+	return []string{"ignore_early_media=true", "instant_ringback=true", "group_confirm_key=" + plain(p.ConfirmKey), "group_confirm_file=" + file,
+		"group_confirm_read_timeout=" + strconv.Itoa(askPauseMS), "group_confirm_timeout=" + strconv.Itoa(askTimeSec)}
+}
+
 // dialString is the argument of bridge: one leg to Kamailio, which knows where it rings.
-func (k *call) dialString(p api.CommandParams) string {
+func (k *call) dialString(p api.CommandParams, more ...string) string {
 	number, name := p.CallerNumber, p.CallerName
 	if number == "" {
 		number, name = k.number, k.name
 	}
+	seconds := (orDefault(p.TimeoutMS, defaultRingMS)+999)/1000 + 1 // it may fire a second early
+	if p.ConfirmKey != "" {
+		seconds += askTimeSec
+	}
 	vars := []string{
-		"originate_timeout=" + strconv.Itoa((orDefault(p.TimeoutMS, defaultRingMS)+999)/1000+1), // it may fire a second early
+		"originate_timeout=" + strconv.Itoa(seconds),
 		"sip_invite_call_id=" + k.leg,
 		"rtp_rewrite_timestamps=true",
 		"sip_h_" + api.HeaderDial + "=" + plain(p.DestKind+"/"+p.DestID),
@@ -136,6 +160,13 @@ func (k *call) dialString(p api.CommandParams) string {
 		"origination_caller_id_number=" + plain(number),
 		"origination_caller_id_name=" + plain(name),
 	}
+	if user := plain(k.start.Vars["caller_user_id"]); user != "" {
+		vars = append(vars, "sip_h_"+api.HeaderCaller+"="+user)
+	}
+	if called := plain(k.start.Vars["called_number"]); called != "" {
+		vars = append(vars, "sip_h_"+api.HeaderCalled+"="+called)
+	}
+	vars = append(vars, more...)
 	return "{" + strings.Join(vars, ",") + "}sofia/sipio/sip:" + userPart(p) + "@" + k.of.cfg.Proxy
 }
 
@@ -205,6 +236,7 @@ var dialOutcomes = map[string]string{
 	"USER_BUSY":                api.OutcomeBusy,
 	"CALL_REJECTED":            api.OutcomeBusy,
 	"NO_ANSWER":                api.OutcomeNoAnswer,
+	"NORMAL_CLEARING":          api.OutcomeNoAnswer, // answered, and hung up before he took the call
 	"NO_USER_RESPONSE":         api.OutcomeNoAnswer, // 480: nobody is there
 	"ALLOTTED_TIMEOUT":         api.OutcomeNoAnswer,
 	"ORIGINATOR_CANCEL":        api.OutcomeNoAnswer,

@@ -17,6 +17,7 @@ type outgoing struct {
 	limit          int    // seconds after which FreeSWITCH gives it up
 	kind, id       string // who it is for
 	token, account string // of our call
+	caller         string // id of the user who makes the call, "" = none
 	number, name   string // what the phone shows; "" = withheld
 	more           []string
 	then           string // what it does when it was answered: the arguments of originate behind the address
@@ -43,6 +44,9 @@ func (o outgoing) dialString(proxy string) string {
 		"origination_caller_id_number="+word(cmp.Or(o.number, withheld)),
 		"origination_caller_id_name="+word(o.name),
 	)
+	if o.caller != "" {
+		vars = append(vars, "sip_h_"+api.HeaderCaller+"="+word(o.caller))
+	}
 	return "{^^;" + strings.Join(vars, ";") + "}sofia/sipio/sip:" + userPart(api.CommandParams{DestID: o.id}) + "@" + proxy + " " + o.then
 }
 

@@ -105,6 +105,7 @@ func (s *Server) call(group []branch, shared [][2]string, parent *channel, rang 
 		go func() {
 			select {
 			case <-c.settled:
+				c.confirmed()
 			case <-c.hangup:
 			}
 			reports <- c
