@@ -38,7 +38,7 @@ func (r *Rates) Import(ctx context.Context, actor, ownerID, name string, csv []b
 	if err != nil {
 		return nil, err
 	}
-	before, err := r.Plan(ctx, ownerID, name)
+	before, err := r.plan(ctx, ownerID, name, false)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func (r *Rates) Show(ctx context.Context, ownerID, name, number string) (*api.Ra
 	if row == nil {
 		return nil, brain.Errorf(brain.ENotFound, "there is no rate plan %s", name)
 	}
-	plan, err := r.Plan(ctx, ownerID, name)
+	plan, err := r.plan(ctx, ownerID, name, false)
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,7 @@ type Plans struct {
 // load is a price list that is there, or on its way.
 type load struct {
 	sum, currency string
+	old           *balance.Plan // what calls pay by until it is done; nil = they wait
 	done          chan struct{}
 	plan          *balance.Plan // when done
 	err           error
@@ -43,14 +44,22 @@ const (
 	retryPause = 5 * time.Second // until one that could not be read is tried again
 )
 
-// Plan gives a price list as its row says it is now. The first question after a change waits until it is read, or ctx ends.
-// brain.EUnavailable: it cannot be read.
+// Plan gives a price list for a call. While a new one is being read, a second at most, that is the one before; a call waits for the
+// first until ctx ends. brain.EUnavailable: it cannot be read.
 func (p *Plans) Plan(ctx context.Context, ownerID, name string) (*balance.Plan, error) {
+	return p.plan(ctx, ownerID, name, true)
+}
+
+// plan gives a price list as its row says it is now, or the one before it when that will do.
+func (p *Plans) plan(ctx context.Context, ownerID, name string, before bool) (*balance.Plan, error) {
 	row := p.Row(ownerID, name)
 	if row == nil {
 		return nil, brain.Errorf(brain.EUnavailable, "there is no rate plan %s", name)
 	}
 	l := p.load(row)
+	if before && l.old != nil && !l.ready() {
+		return l.old, nil
+	}
 	select {
 	case <-l.done:
 	case <-ctx.Done():
@@ -73,7 +82,11 @@ func (p *Plans) load(row *brain.RatePlan) *load {
 	if p.loaded == nil {
 		p.loaded = map[string]*load{}
 	}
-	l = &load{sum: row.SHA256, currency: row.Currency, done: make(chan struct{})}
+	next := &load{sum: row.SHA256, currency: row.Currency, done: make(chan struct{})}
+	if l != nil && l.ready() && l.currency == row.Currency && l.plan != nil && l.plan.Len() > 0 {
+		next.old = l.plan
+	}
+	l = next
 	p.loaded[row.ID] = l
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), loadTime)
@@ -86,10 +99,13 @@ func (p *Plans) load(row *brain.RatePlan) *load {
 }
 
 // again tells whether a price list could not be read, some time ago.
-func (l *load) again() bool {
+func (l *load) again() bool { return l.ready() && l.err != nil && time.Since(l.failedAt) > retryPause }
+
+// ready tells whether a price list is there, or could not be read.
+func (l *load) ready() bool {
 	select {
 	case <-l.done:
-		return l.err != nil && time.Since(l.failedAt) > retryPause
+		return true
 	default:
 		return false
 	}

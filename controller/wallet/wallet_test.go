@@ -108,6 +108,33 @@ func TestRates_ComeInAndCountAtOnce(t *testing.T) {
 	}
 }
 
+// Proves that a call does not wait for a price list that is being read while there is one before it.
+func TestPlans_CallsPayByTheOneBeforeWhileANewOneIsRead(t *testing.T) {
+	s, r := newRates()
+	for _, prefix := range []string{"49", "44"} {
+		if _, err := r.Import(t.Context(), "me", "", "retail", file(prefix), false); err != nil {
+			t.Fatal(err)
+		}
+		if prefix == "49" {
+			if _, err := r.Plan(t.Context(), "", "retail"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s.mu.Lock() // the store takes its time
+	plan, err := r.Plan(t.Context(), "", "retail")
+	s.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := plan.Lookup("49", 1_800_000_000); !ok {
+		t.Error("the call did not pay by the plan before")
+	}
+	if shown, err := r.Show(t.Context(), "", "retail", "44"); err != nil || shown.Prefix != "44" {
+		t.Errorf("%+v %v", shown, err)
+	}
+}
+
 // Proves that an object that is not what the row names is refused, that the store is asked again some seconds later and not before, and that
 // nobody waits longer than he wants.
 func TestPlans_AnObjectThatCannotBeRead(t *testing.T) {

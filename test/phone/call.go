@@ -107,6 +107,11 @@ func WithFrom(user, display string) CallOption {
 	return func(o *callOptions) { o.from.User, o.display = user, display }
 }
 
+// WithFromDomain replaces the domain of From, as a phone that withholds its number does (RFC 3323 section 4.1.1.3).
+func WithFromDomain(domain string) CallOption {
+	return func(o *callOptions) { o.from.Host = domain }
+}
+
 // Call calls target and waits for the final response. A refusal is a *StatusError. When ctx ends first the call is
 // cancelled and the error is that of ctx. target is a user of the own domain ("1002") or a whole URI.
 func (p *Phone) Call(ctx context.Context, target string, opts ...CallOption) (*Call, error) {

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo"
@@ -54,6 +55,8 @@ type Phone struct {
 	waiting  chan string     // message-summary bodies
 	ctx      context.Context // ends with Close
 	cancel   context.CancelFunc
+
+	deaf atomic.Bool
 
 	local      sip.Addr // address requests leave from; the port is 0 for streams
 	listenPort int      // tcp

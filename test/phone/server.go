@@ -22,6 +22,9 @@ func (p *Phone) routes() {
 	})
 }
 
+// Deafen makes the phone ignore calls and OPTIONS, as one that has lost its network, or ends that.
+func (p *Phone) Deafen(deaf bool) { p.deaf.Store(deaf) }
+
 func (p *Phone) reply(req *sip.Request, tx sip.ServerTransaction, code int, reason string, extra ...sip.Header) {
 	res := p.response(req, code, reason, "", nil)
 	for _, h := range extra {
@@ -53,6 +56,9 @@ func (p *Phone) find(req *sip.Request, tx sip.ServerTransaction) *Call {
 }
 
 func (p *Phone) onInvite(req *sip.Request, tx sip.ServerTransaction) {
+	if p.deaf.Load() {
+		return
+	}
 	if !whole(req) {
 		p.reply(req, tx, 400, "Bad Request")
 		return
@@ -166,6 +172,9 @@ func (p *Phone) onBye(req *sip.Request, tx sip.ServerTransaction) {
 }
 
 func (p *Phone) onOptions(req *sip.Request, tx sip.ServerTransaction) {
+	if p.deaf.Load() {
+		return
+	}
 	if req.To() != nil && tagOf(req.To().Params) != "" && p.find(req, tx) == nil {
 		return
 	}
