@@ -10,6 +10,7 @@ type ApplyOptions struct {
 	AccountID string // only this account's resources may be named; "" = the platform's own right, any account
 	DryRun    bool   // stop after the plan: nothing is changed
 	Prune     bool   // delete what the accounts in the document have and the document does not name
+	Blind     bool   // a document that gives a secret is EForbidden: the plan would tell whether it is the one that is kept
 }
 
 // FieldChange is one field before and after, written as the operator would type it.

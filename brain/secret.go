@@ -83,3 +83,20 @@ func TwoSecrets(r Resource) *FieldError {
 	}
 	return nil
 }
+
+// GivesSecret tells whether an input gives a secret, or what is made of one.
+func GivesSecret(r Resource) bool {
+	switch r := r.(type) {
+	case *SIPDevice:
+		return r.Password+r.HA1MD5+r.HA1SHA256 != ""
+	case *Secret:
+		return r.Value+r.Sealed != ""
+	case *Voicemail:
+		return r.PIN+r.PINHash != ""
+	case *Conference:
+		return r.PIN+r.PINHash+r.ModeratorPIN+r.ModeratorPINHash != ""
+	case *APIKey:
+		return r.Hash != ""
+	}
+	return false
+}

@@ -111,8 +111,8 @@ type RouteRequest struct {
 	Called       string `json:"called,omitempty"`         // media: the number that call was for
 
 	Privacy   string `json:"privacy,omitempty"`   // Privacy header (RFC 3323), "" = none
-	Diversion string `json:"diversion,omitempty"` // trunk: topmost Diversion header (RFC 5806), "" = none
-	Diverted  int    `json:"diverted,omitempty"`  // trunk: how many Diversion and History-Info entries it came with
+	Diversion string `json:"diversion,omitempty"` // trunk: Diversion headers (RFC 5806), the newest first, "" = none or too long
+	Diverted  int    `json:"diverted,omitempty"`  // trunk: how many Diversion and History-Info entries it came with; media: how often that call had been sent on
 	Identity  string `json:"identity,omitempty"`  // trunk: topmost Identity header (RFC 8224), "" = none
 	Down      string `json:"down,omitempty"`      // ids of trunks that do not answer this node, separated by commas; the door adds it
 	Via       string `json:"via,omitempty"`       // ID=HOST:PORT of trunks whose registration went there, separated by commas; the door adds it

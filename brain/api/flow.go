@@ -18,6 +18,7 @@ const (
 	HeaderDial    = "X-Sipio-Dial"    // on a leg that the media server makes: KIND/ID that it is for
 	HeaderCaller  = "X-Sipio-Caller"  // on such a leg: id of the user whose call it belongs to, absent for others
 	HeaderCalled  = "X-Sipio-Called"  // on such a leg: the number that call was for
+	HeaderSentOn  = "X-Sipio-Sent-On" // on such a leg: how often that call had been sent on before it came here, absent for never
 )
 
 // HeaderSHA256 is the sum of an object's content in a reply or a request of /media/, as 64 hex digits.

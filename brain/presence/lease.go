@@ -99,7 +99,7 @@ func (m *Machine) lease(nowMS int64, node string, a *LeaseAsk) (changed bool) {
 	case a.Release:
 		return mine && m.giveBack(l, a)
 	case mine:
-	case l == nil && len(m.leases) >= MaxLeases:
+	case l == nil && !m.leaseRoom(nowMS):
 		return false
 	case l == nil:
 		l = &lease{fence: max(nowMS, 1), node: node} // above that of one that was forgotten
@@ -112,6 +112,17 @@ func (m *Machine) lease(nowMS int64, node string, a *LeaseAsk) (changed bool) {
 	}
 	l.renew(nowMS, a, mine)
 	return true
+}
+
+// leaseRoom tells whether there is room for another lease. When there is none, those go that nobody holds and whose
+// registration has run out: their trunks are gone, or a new holder would find nothing to remove.
+func (m *Machine) leaseRoom(nowMS int64) bool {
+	if len(m.leases) >= MaxLeases {
+		maps.DeleteFunc(m.leases, func(_ string, l *lease) bool {
+			return (l.node == "" || l.untilMS <= nowMS) && l.expiresMS <= nowMS
+		})
+	}
+	return len(m.leases) < MaxLeases
 }
 
 // renew takes what the holder says. Only what he registered under this lease counts.
@@ -142,9 +153,10 @@ func (l *lease) leave(contact string) {
 	l.old = l.old[max(0, len(l.old)-maxOld):]
 }
 
-// giveBack ends a lease at once. What is registered stays, and calls go there, until the next holder has it.
+// giveBack ends a lease at once. What is registered stays, and calls go there, until the next holder has it. It is
+// forgotten only when no Contact of an earlier holder waits to be removed.
 func (m *Machine) giveBack(l *lease, a *LeaseAsk) bool {
-	if a.Forget {
+	if a.Forget && len(l.old) == 0 {
 		delete(m.leases, a.TrunkID)
 		return true
 	}
@@ -189,15 +201,23 @@ func ReadLeases(reply []byte) ([]api.TrunkLease, error) {
 	return list, nil
 }
 
-// Leases lists who registers us at which trunk, by trunk.
-func (m *Machine) Leases() []api.TrunkLease {
+// Leases lists who registers us at which trunk, by trunk. LeaseMS is what is left of each lease, 0 when it is over.
+func (m *Machine) Leases(nowMS int64) []api.TrunkLease {
 	list := make([]api.TrunkLease, 0, len(m.leases))
 	for _, id := range slices.Sorted(maps.Keys(m.leases)) {
 		l := m.leases[id]
-		list = append(list, api.TrunkLease{TrunkID: id, Node: l.node, Fence: l.fence, LeaseMS: TrunkLeaseMS, Contact: l.contact,
+		list = append(list, api.TrunkLease{TrunkID: id, Node: l.node, Fence: l.fence, LeaseMS: l.left(nowMS), Contact: l.contact,
 			Old: slices.Clone(l.old), Target: l.target, ExpiresMS: l.expiresMS, LastError: l.lastError})
 	}
 	return list
+}
+
+// left is what is left of a lease, in milliseconds.
+func (l *lease) left(nowMS int64) int {
+	if l.node == "" {
+		return 0
+	}
+	return int(min(max(l.untilMS-nowMS, 0), TrunkLeaseMS))
 }
 
 // resumeLeases gives every holder his whole lease again: the clock of another brain may be ahead of the last one's.

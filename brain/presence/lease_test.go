@@ -70,8 +70,80 @@ func TestLease_GoesToOneNodeAtATime(t *testing.T) {
 		t.Errorf("a holder who began anew: %+v", c2)
 	}
 	asked(t, m, 7003, "c", LeaseAsk{Fence: c2.Fence, Release: true, Forget: true})
+	if m.Empty() {
+		t.Error("a lease was forgotten with a Contact that nobody has removed")
+	}
+	d, _ := asked(t, m, 7004, "d", LeaseAsk{})
+	if !slices.Equal(d.Old, []string{"sip:x@b", "sip:x@c"}) {
+		t.Errorf("after it was to be forgotten: %+v", d)
+	}
+	asked(t, m, 7005, "d", LeaseAsk{Fence: d.Fence, Target: "192.0.2.8:5060"})
+	asked(t, m, 7006, "d", LeaseAsk{Fence: d.Fence, Release: true, Forget: true})
 	if !m.Empty() {
 		t.Error("a forgotten lease is kept")
+	}
+}
+
+// Proves that the leases of trunks that are gone keep no room: those given back and those of holders who are gone, as
+// soon as their registrations have run out; never one that is held, or that still stands.
+func TestLease_MakesRoom(t *testing.T) {
+	m := New("acc_1")
+	one := func(now int64, a LeaseAsk) api.TrunkLease {
+		a.Contact = "sip:a@b"
+		reply, _, err := m.Apply(now, AppendLease(nil, "n1", []LeaseAsk{a}))
+		list, readErr := ReadLeases(reply)
+		if err != nil || readErr != nil {
+			t.Fatal(err, readErr)
+		}
+		return list[0]
+	}
+	for i := range MaxLeases {
+		id := fmt.Sprint("trk_", i)
+		l := one(1000, LeaseAsk{TrunkID: id})
+		switch i % 4 {
+		case 0: // given back, still registered for a while
+			one(1001, LeaseAsk{TrunkID: id, Fence: l.Fence, Target: "t:1", ExpiresMS: 60_000})
+			one(1002, LeaseAsk{TrunkID: id, Fence: l.Fence, Release: true})
+		case 1: // given back, never registered
+			one(1002, LeaseAsk{TrunkID: id, Fence: l.Fence, Release: true})
+		case 2: // its holder is gone, and it stands for a while
+			one(1001, LeaseAsk{TrunkID: id, Fence: l.Fence, Target: "t:1", ExpiresMS: 60_000})
+		} // the others are held
+	}
+	for _, c := range []struct {
+		now  int64
+		kept int
+	}{{2000, MaxLeases * 3 / 4}, {4500, MaxLeases / 2}, {60_000, 0}} {
+		for i := 0; len(m.leases) < MaxLeases; i++ { // full again
+			one(c.now-1, LeaseAsk{TrunkID: fmt.Sprint("trk_", c.now, "_", i)})
+		}
+		if l := one(c.now, LeaseAsk{TrunkID: fmt.Sprint("trk_new", c.now)}); l.Node != "n1" {
+			t.Errorf("at %d there is no room: %+v", c.now, l)
+		}
+		kept := 0
+		for i := range MaxLeases {
+			if m.leases[fmt.Sprint("trk_", i)] != nil {
+				kept++
+			}
+		}
+		if kept != c.kept {
+			t.Errorf("at %d %d of the first leases are kept, want %d", c.now, kept, c.kept)
+		}
+	}
+}
+
+// Proves that the list of leases says what is left of each.
+func TestLeases_SayWhatIsLeft(t *testing.T) {
+	m := New("acc_1")
+	l, _ := asked(t, m, 1000, "a", LeaseAsk{})
+	for _, c := range []struct{ now, left int64 }{{1000, TrunkLeaseMS}, {3999, 1}, {4000, 0}, {900_000, 0}, {0, TrunkLeaseMS}} {
+		if got := m.Leases(c.now)[0].LeaseMS; int64(got) != c.left {
+			t.Errorf("at %d: %d ms, want %d", c.now, got, c.left)
+		}
+	}
+	asked(t, m, 1001, "a", LeaseAsk{Fence: l.Fence, Release: true})
+	if got := m.Leases(1001)[0].LeaseMS; got != 0 {
+		t.Errorf("given back: %d ms", got)
 	}
 }
 
@@ -153,7 +225,7 @@ func TestLease_IsInSnapshots(t *testing.T) {
 		asked(t, m, int64(1000+i*5000), fmt.Sprint("n", i), LeaseAsk{})
 	}
 	again, err := Restore("acc_1", m.AppendSnapshot(nil))
-	if err != nil || fmt.Sprint(again.Leases()) != fmt.Sprint(m.Leases()) || len(again.Leases()[0].Old) != 2 {
-		t.Errorf("%v: %+v, want %+v", err, again.Leases(), m.Leases())
+	if err != nil || fmt.Sprint(again.Leases(0)) != fmt.Sprint(m.Leases(0)) || len(again.Leases(0)[0].Old) != 2 {
+		t.Errorf("%v: %+v, want %+v", err, again.Leases(0), m.Leases(0))
 	}
 }

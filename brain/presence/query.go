@@ -64,7 +64,7 @@ func (m *Machine) Query(nowMS int64, question []byte) ([]byte, error) {
 	case "desk":
 		answer = Desk{Version: m.desk.Version()}
 	case "leases":
-		answer = m.Leases()
+		answer = m.Leases(nowMS)
 	case "counts":
 		answer = m.Counts()
 	default:

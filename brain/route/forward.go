@@ -17,8 +17,8 @@ func (p *plan) forward(f *brain.Forward, chain int) outcome {
 	switch {
 	case p.offline:
 		return outcome{code: 503}
-	case p.caller.Trunk != nil && p.req.Diverted > maxDiverted:
-		p.say(": diverted ", strconv.Itoa(p.req.Diverted), " times already")
+	case p.caller.Trunk != nil && p.diversions() > maxDiverted:
+		p.say(": diverted ", strconv.Itoa(p.diversions()), " times already")
 		return outcome{code: 482}
 	case p.confirms(f):
 		return p.confirmed(f, chain)

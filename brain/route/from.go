@@ -83,14 +83,18 @@ func anonymous(s string) bool {
 	return strings.EqualFold(s, "anonymous") || strings.EqualFold(s, "restricted") || strings.EqualFold(s, "unavailable")
 }
 
-// unquote takes the quotes off a display name as it stands in From.
+// unquote reads a display name as it stands in From, with its quotes or, as edges send it, without them. Names that have no quotes
+// have no backslash either (RFC 3261 section 25.1).
 func unquote(s string) string {
-	if len(s) < 2 || s[0] != '"' || s[len(s)-1] != '"' {
+	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
+		s = s[1 : len(s)-1]
+	}
+	if strings.IndexByte(s, '\\') < 0 {
 		return s
 	}
 	var b strings.Builder
-	for i := 1; i < len(s)-1; i++ {
-		if s[i] == '\\' && i+1 < len(s)-1 {
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+1 < len(s) {
 			i++
 		}
 		b.WriteByte(s[i])

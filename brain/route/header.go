@@ -1,6 +1,7 @@
 package route
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/sipio/sipio/brain"
@@ -38,9 +39,33 @@ func (p *plan) diverted(b *strings.Builder, o *outward, t *brain.SIPTrunk) {
 	}
 	uri := "sip:" + escapeUser(by) + "@" + p.domain(t)
 	reason, cause := p.diversion()
-	b.WriteString("Diversion: <" + uri + ">;reason=" + reason + "\r\n")
+	b.WriteString("Diversion: <" + uri + ">;reason=" + reason)
+	// Its earlier diversions are not passed on, but their number is: so a call that goes round in circles comes to an end.
+	if n := p.diversions(); n > 0 {
+		b.WriteString(";counter=" + strconv.Itoa(min(n+1, 99)))
+	}
+	b.WriteString("\r\n")
 	b.WriteString("History-Info: <" + uri + ">;index=1, <sip:" + escapeUser(formatted(p.acct.Account.Country, o.number, t.NumberFormat)) +
 		"@" + p.domain(t) + ";cause=" + cause + ">;index=1.1\r\n")
+}
+
+// diversions is how often a trunk's call has been sent on before: its entries, and what their counters say (RFC 5806 section 4).
+// A leg of the media server says it of the call it belongs to.
+func (p *plan) diversions() int {
+	switch {
+	case p.caller.Media:
+		return p.req.Diverted
+	case p.caller.Trunk == nil:
+		return 0
+	}
+	n := strings.Count(p.req.Diversion, "<")
+	for _, param := range strings.FieldsFunc(p.req.Diversion, func(r rune) bool { return r == ';' || r == ',' }) {
+		name, value, _ := strings.Cut(param, "=")
+		if c, err := strconv.Atoi(strings.TrimSpace(value)); err == nil && c > 1 && c < 100 && strings.EqualFold(strings.TrimSpace(name), "counter") {
+			n += c - 1
+		}
+	}
+	return max(p.req.Diverted, n)
 }
 
 // diverter is whose calls are sent on: a number of the account as E.164, that was called, or is the user's, or the account's; else

@@ -162,6 +162,9 @@ var outScenarios = []outScenario{
 			noanswer(o.user("1002"), "forward fwd_cell")
 			o.forward("fwd_cell").Confirm = true
 		}}},
+	{scenario: scenario{name: "forward-confirm-sent-on", about: "what asks there is told how often the call was sent on", dial: "+4930100", trunk: true,
+		from:   func(r *api.RouteRequest) { r.Diverted = 3 },
+		change: func(o *office) { o.leads("forward fwd_cell"); o.forward("fwd_cell").Confirm = true }}},
 	{scenario: scenario{name: "forward-confirm-asked", about: "the forward was set to ask while phones rang", dial: "+4930100", trunk: true,
 		from:   func(r *api.RouteRequest) { r.At, r.FailedCode, r.Hops = "forward/fwd_cell", 480, 2 },
 		change: func(o *office) { o.leads("user us_1002"); o.forward("fwd_cell").Confirm = true }}},
@@ -180,6 +183,8 @@ var outScenarios = []outScenario{
 		from: func(r *api.RouteRequest) { r.FromUser = "+4930101" }}},
 	{scenario: scenario{name: "leg-forward-did", about: "the leg to a forward that shows the number called", leg: "forward/fwd_work",
 		from: func(r *api.RouteRequest) { r.Called = "4930101" }}},
+	{scenario: scenario{name: "leg-forward-sent-on", about: "the leg of a call that was sent on three times before tells the next one", leg: "forward/fwd_work",
+		from: func(r *api.RouteRequest) { r.Called, r.Diverted = "4930100", 3 }}},
 	{scenario: scenario{name: "leg-forward-confirm", about: "the leg for which the media server asks goes out, and on to the next trunk", leg: "forward/fwd_cell",
 		change: func(o *office) { o.forward("fwd_cell").Confirm = true }}, codes: []int{503, 486}},
 	{scenario: scenario{name: "leg-user-confirm", about: "no other leg gets past the question", leg: "user/us_1002",

@@ -140,6 +140,12 @@ func office(t testing.TB) *brain.AccountConfig {
 		Account: brain.Account{ID: "acc_1", Name: "office", Status: brain.StatusActive, RecordConsent: true},
 		Users:   []brain.SIPUser{ann, bob, cat},
 		Queues:  lines, Options: keys,
+		Extensions: []brain.Extension{{ID: "ext_cell", AccountID: "acc_1", Digits: "710", Status: brain.StatusActive, DestKind: brain.DestForward, DestID: "fwd_cell"}},
+		Forwards: []brain.Forward{
+			{ID: "fwd_cell", AccountID: "acc_1", Name: "cell", Number: "0151", Confirm: true, OverflowDestKind: brain.DestVoicemail, OverflowDestID: "vm_2"},
+			{ID: "fwd_ring", AccountID: "acc_1", Name: "ring", Number: "0152", Confirm: true, OverflowDestKind: brain.DestUser, OverflowDestID: "us_3"},
+			{ID: "fwd_chain", AccountID: "acc_1", Name: "chain", Number: "0153", OverflowDestKind: brain.DestForward, OverflowDestID: "fwd_ring"},
+		},
 		Voicemails: []brain.Voicemail{
 			{ID: "vm_1", AccountID: "acc_1", Name: "one", QuotaMB: 200, MaxMessageSec: 180, PINHash: "hash:1234"},
 			{ID: "vm_2", AccountID: "acc_1", Name: "two", QuotaMB: 200, MaxMessageSec: 60, GreetingMediaID: "media_1", SkipInstructions: true},

@@ -12,10 +12,15 @@ import (
 // changes and the version of the configuration after it. Fields that the document leaves out get their
 // defaults, except the credentials of devices, the PINs, the values of secrets, and what the platform writes, which stay. Resources that it does not name stay, unless
 // Prune is set: then those of the accounts it names are deleted, but never an account, a node or an API
-// key. All mistakes are told at once, each with its line: EInvalid, and nothing is changed.
+// key. All mistakes are told at once, each with its line: EInvalid, and nothing is changed. EForbidden: see brain.ApplyOptions.Blind.
 func (s *Store) Apply(ctx context.Context, actor string, doc []byte, opt brain.ApplyOptions) (brain.Plan, int64, error) {
 	var plan brain.Plan
 	parsed := parse(doc) // before the store is locked
+	if opt.Blind {
+		if err := parsed.noSecrets(); err != nil {
+			return brain.Plan{}, 0, err
+		}
+	}
 	version, err := s.write(ctx, actor, func(base *state) (proposal, error) {
 		f := parsed
 		if f == nil {
@@ -34,6 +39,17 @@ func (s *Store) Apply(ctx context.Context, actor string, doc []byte, opt brain.A
 		return brain.Plan{}, 0, err
 	}
 	return plan, version, nil
+}
+
+// noSecrets refuses documents that give a secret, or what is made of one.
+func (f *file) noSecrets() error {
+	for _, doc := range f.docs {
+		if brain.GivesSecret(doc.resource) {
+			return brain.Errorf(brain.EForbidden, "line %d: %s %q is given a secret; to compare it with the one that is kept needs the scope %s",
+				doc.lineOf("spec"), doc.kind, cut(doc.name), brain.ScopeConfigWrite)
+		}
+	}
+	return nil
 }
 
 // FromYAML makes a directory of YAML documents alone, with ids counted through: to try decisions

@@ -17,8 +17,8 @@ import (
 type Stir interface {
 	// Sign returns the value of an Identity header, "" when there is no key for the account. token names the call.
 	Sign(acct *brain.AccountConfig, from, to string, attest stir.Attestation, token string) (string, error)
-	// Verify judges the Identity header of a call within a time that a call can wait.
-	Verify(ctx context.Context, identity, from, to, callID string) stir.Result
+	// Verify judges the Identity header of a call within a time that a call can wait. later: the call has been asked about before.
+	Verify(ctx context.Context, identity, from, to, callID string, later bool) stir.Result
 }
 
 // Values of SIPTrunk.Stir; "off" and "" are the same.
@@ -123,7 +123,7 @@ func (s *Server) judge(ctx context.Context, caller *route.Caller, req *api.Route
 		from = "sip:" + req.FromUser + "@" + req.FromDomain
 	}
 	// Another trunk with the same Call-ID is another call.
-	return s.Stir.Verify(ctx, req.Identity, from, route.Called(caller.Account, req.RURIUser), caller.Trunk.ID+"/"+req.CallID)
+	return s.Stir.Verify(ctx, req.Identity, from, route.Called(caller.Account, req.RURIUser), caller.Trunk.ID+"/"+req.CallID, req.At != "")
 }
 
 // e164 is a number as E.164 without plus, in the account's country; what is none stands as it is.

@@ -116,9 +116,10 @@ func OrigID(accountID, token string) string {
 }
 
 // Verify judges the Identity header of a call; from and to are numbers with their country code. It takes no longer than
-// fetchBudget: a certificate that is not there by then is x5u_failed for this call. What has passed stays passed for the
-// same call, so that a question about it later does not find the token stale.
-func (c *Calls) Verify(ctx context.Context, identity, from, to, callID string) stir.Result {
+// fetchBudget: a certificate that is not there by then is x5u_failed for this call. What has passed stays passed for later questions
+// of the same call, so that they do not find the token stale. The first question of a call finds it stale: whoever has listened
+// may send the whole request again.
+func (c *Calls) Verify(ctx context.Context, identity, from, to, callID string, later bool) stir.Result {
 	id, refusal := stir.ParseIdentity(identity)
 	switch {
 	case refusal != nil:
@@ -127,8 +128,10 @@ func (c *Calls) Verify(ctx context.Context, identity, from, to, callID string) s
 		return (&stir.Refusal{Reason: stir.X5URefused, Text: "certificates are not fetched: stir-hosts or stir-roots-file is not set"}).Result()
 	}
 	name := nameOf(identity, from, to, callID)
-	if result, ok := c.known(name); ok {
-		return result
+	if later {
+		if result, ok := c.known(name); ok {
+			return result
+		}
 	}
 	chain, refusal := c.chain(ctx, id.X5U)
 	if refusal != nil {

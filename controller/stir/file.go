@@ -6,13 +6,17 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 )
 
 // maxFile bounds keys and roots in bytes, so that a wrong path is noticed.
 const maxFile = 1 << 20
 
-// file is a file that is read again when it has changed. What cannot be read then is told in the log once, and what was
-// good before stays.
+// readPause is how long a file that could not be read is left alone: it may be opened to us without being changed.
+const readPause = time.Second
+
+// file is a file that is read again when it has changed, or could not be read. What is wrong with it is told in the log once, and
+// what was good before stays.
 type file[T any] struct {
 	path   string
 	secret bool // refused when every user can read it
@@ -22,6 +26,8 @@ type file[T any] struct {
 	mu    sync.Mutex
 	seen  os.FileInfo // of what was read last, good or not; nil = it was not there
 	value T
+	fault string    // what was wrong with it when it was tried last; "" = nothing
+	tried time.Time // then
 }
 
 func openFile[T any](path string, secret bool, parse func([]byte) (T, error), log *slog.Logger) (*file[T], error) {
@@ -41,18 +47,24 @@ func (f *file[T]) get() T {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	info, err := os.Stat(f.path)
-	switch {
-	case err != nil && f.seen == nil, err == nil && f.seen != nil && same(info, f.seen):
+	isOld := err != nil && f.seen == nil || err == nil && f.seen != nil && same(info, f.seen)
+	if isOld && (f.fault == "" || time.Since(f.tried) < readPause) {
 		return f.value
-	case err != nil:
-		f.seen = nil
-	default:
+	}
+	f.tried, f.seen = time.Now(), nil
+	if err == nil {
 		err = f.read(info)
 	}
-	if err != nil {
-		f.log.Error("a changed file is no good, what it said before goes on", "file", f.path, "err", err)
-	} else {
+	before := f.fault
+	f.fault = ""
+	switch {
+	case err == nil:
 		f.log.Info("a changed file was read", "file", f.path)
+	case err.Error() != before:
+		f.log.Error("a changed file is no good, what it said before goes on", "file", f.path, "err", err)
+		fallthrough
+	default:
+		f.fault = err.Error()
 	}
 	return f.value
 }

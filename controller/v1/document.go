@@ -12,7 +12,7 @@ import (
 
 type applyRequest struct {
 	AccountID string `query:"account_id" doc:"only this account may be named in the document; for keys of the platform"`
-	DryRun    bool   `query:"dry_run" doc:"stop after the plan; needs config:read only"`
+	DryRun    bool   `query:"dry_run" doc:"stop after the plan; needs config:read only, but config:write when the document gives a password, a PIN or the value of a secret"`
 	Prune     bool   `query:"prune" doc:"delete what the document's accounts have and the document does not name"`
 	RawBody   []byte `contentType:"application/yaml"`
 }
@@ -62,7 +62,8 @@ func (a *API) registerDocuments() {
 	huma.Register(a.huma, op(http.MethodPost, "/rollback", "rollback", "Go back to a revision, or plan it"), a.rollback)
 }
 
-// planRights are what a change of many resources needs; a dry run changes nothing.
+// planRights are what a change of many resources needs; a dry run changes nothing. A plan tells whether a secret is the one that is kept,
+// so who may only read gives none (see brain.ApplyOptions.Blind).
 func planRights(dryRun, platform bool) rights {
 	if dryRun {
 		return rights{write: brain.ScopeConfigRead, platformWrites: platform}
@@ -75,14 +76,15 @@ func (a *API) apply(ctx context.Context, in *applyRequest) (*planReply, error) {
 	if err != nil {
 		return nil, refuse("apply", err)
 	}
+	opt := brain.ApplyOptions{AccountID: accountID, DryRun: in.DryRun, Prune: in.Prune, Blind: !who.has(brain.ScopeConfigWrite)}
 	a.write.Lock()
 	defer a.write.Unlock()
 	if !who.isPlatform() {
-		if err := a.onlyOwn(ctx, who, accountID, in); err != nil {
+		if err := a.onlyOwn(ctx, who, opt, in.RawBody); err != nil {
 			return nil, refuse("apply", err)
 		}
 	}
-	plan, version, err := a.store.Apply(ctx, who.actor(), in.RawBody, brain.ApplyOptions{AccountID: accountID, DryRun: in.DryRun, Prune: in.Prune})
+	plan, version, err := a.store.Apply(ctx, who.actor(), in.RawBody, opt)
 	if err != nil {
 		return nil, refuse("apply", err)
 	}
@@ -90,8 +92,9 @@ func (a *API) apply(ctx context.Context, in *applyRequest) (*planReply, error) {
 }
 
 // onlyOwn refuses a document by which a tenant would give itself numbers or the calls of an address.
-func (a *API) onlyOwn(ctx context.Context, who caller, accountID string, in *applyRequest) error {
-	plan, _, err := a.store.Apply(ctx, who.actor(), in.RawBody, brain.ApplyOptions{AccountID: accountID, DryRun: true, Prune: in.Prune})
+func (a *API) onlyOwn(ctx context.Context, who caller, opt brain.ApplyOptions, doc []byte) error {
+	opt.DryRun = true
+	plan, _, err := a.store.Apply(ctx, who.actor(), doc, opt)
 	if err != nil {
 		return err
 	}

@@ -160,11 +160,10 @@ func (k *call) dialString(p api.CommandParams, more ...string) string {
 		"origination_caller_id_number=" + plain(number),
 		"origination_caller_id_name=" + plain(name),
 	}
-	if user := plain(k.start.Vars["caller_user_id"]); user != "" {
-		vars = append(vars, "sip_h_"+api.HeaderCaller+"="+user)
-	}
-	if called := plain(k.start.Vars["called_number"]); called != "" {
-		vars = append(vars, "sip_h_"+api.HeaderCalled+"="+called)
+	for _, of := range [...]struct{ header, name string }{{api.HeaderCaller, "caller_user_id"}, {api.HeaderCalled, "called_number"}, {api.HeaderSentOn, "caller_diverted"}} {
+		if known := plain(k.start.Vars[of.name]); known != "" {
+			vars = append(vars, "sip_h_"+of.header+"="+known)
+		}
 	}
 	vars = append(vars, more...)
 	return "{" + strings.Join(vars, ",") + "}sofia/sipio/sip:" + userPart(p) + "@" + k.of.cfg.Proxy

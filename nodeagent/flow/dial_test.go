@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"encoding/base64"
 	"errors"
 	"os"
 	"path/filepath"
@@ -169,4 +170,30 @@ func FuzzPlain(f *testing.F) {
 		}
 		_ = formVars(text)
 	})
+}
+
+func TestDial_WhoAnswersIsAskedForAKey(t *testing.T) {
+	// Proves what FreeSWITCH is told of a callee who must press a key, with the question and, when that cannot be had, with a tone; that
+	// the leg says whose call it is, for what number, and how often it was sent on; and that a callee who hangs up at the question did
+	// not take the call.
+	for key, file := range map[string]string{"sys/confirm.wav": ",group_confirm_file=/cache/sys/confirm.wav,", "": ",group_confirm_file='tone_stream://%(200,0,800)',"} {
+		inBubble(t, func(t *testing.T) {
+			p := api.CommandParams{DestKind: "forward", DestID: "fwd_1", TimeoutMS: 2500, ConfirmKey: "1"}
+			if key != "" {
+				p.Files = []api.MediaRef{{Key: key}}
+			}
+			n := newNode(t, command(api.CommandDial, p))
+			n.fs.lasts["bridge"] = 2 * time.Second
+			n.fs.ends["bridge"] = map[string]string{"variable_originate_disposition": "NORMAL_CLEARING"}
+			n.run(map[string]string{"variable_sip_h_X-Sipio-Vars": base64.RawURLEncoding.EncodeToString([]byte("caller_user_id=us_1&called_number=4930100&caller_diverted=2"))})
+			n.wantOutcomes("no_answer reason=NORMAL_CLEARING")
+			n.wantOrders("bridge {originate_timeout=14,")
+			for _, want := range []string{"sip_h_X-Sipio-Dial=forward/fwd_1,", "sip_h_X-Sipio-Caller=us_1,", "sip_h_X-Sipio-Called=4930100,", "sip_h_X-Sipio-Sent-On=2,",
+				",ignore_early_media=true,instant_ringback=true,group_confirm_key=1", file, "group_confirm_timeout=10}"} {
+				if o := n.fs.orders(); !strings.Contains(o, want) {
+					t.Errorf("%s is missing in\n%s", want, o)
+				}
+			}
+		})
+	}
 }

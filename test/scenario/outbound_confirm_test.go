@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	_ "embed"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -173,4 +174,23 @@ func TestOutbound_FlowShowsWhoReallyCalls(t *testing.T) {
 			hangUp(t, ctx, o.Edge, ours, theirs)
 		})
 	}
+}
+
+// Both ends hear each other also when a carrier that failed was heard before, whatever the relay had told for that one.
+func TestOutbound_EarlyMediaOfATrunkThatFails(t *testing.T) {
+	o := newOffice(t)
+	anna := registered(t, o.Edge, "1001", realm("kontor.test"))
+	ctx := within(t, 20*time.Second)
+	o.do(func(ctx context.Context, in *phone.Incoming) (*phone.Call, error) {
+		if _, err := in.Progress(ctx); err != nil {
+			return nil, err
+		}
+		return nil, in.Reject(500, "No")
+	}, accept, accept)
+	ours, theirs := o.answered(t, ctx, anna, "0305551234", o.beta)
+	if !slices.Contains(ours.Provisional(), 183) {
+		t.Errorf("the first carrier was not heard: %v", ours.Provisional())
+	}
+	talk(t, ctx, ours, theirs)
+	hangUp(t, ctx, o.Edge, theirs, ours)
 }

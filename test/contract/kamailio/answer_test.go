@@ -193,12 +193,12 @@ func TestLeg_IsAskedForAndRingsAPhone(t *testing.T) {
 	s.door.obey(media.user, ring(to(1, b.user)))
 	call := media.newCall("leg")
 	call.body = sdp(40000)
-	call.more = "X-Sipio-Call: Parent1\r\nX-Sipio-Account: acc & 1\r\nX-Sipio-Dial: ring_group/rg=1\r\nX-Sipio-App: x\r\nX-Sipio-Vars: y\r\nP-Asserted-Identity: <sip:boss@acme.test>\r\n"
+	call.more = "X-Sipio-Call: Parent1\r\nX-Sipio-Account: acc & 1\r\nX-Sipio-Dial: ring_group/rg=1\r\nX-Sipio-Caller: us&1\r\nX-Sipio-Called: 4930100\r\nX-Sipio-Sent-On: 2\r\nX-Sipio-App: x\r\nX-Sipio-Vars: y\r\nP-Asserted-Identity: <sip:boss@acme.test>\r\n"
 	call.open()
 	invite := b.request("INVITE")
 	q := only(t, s.door.asked(api.PathRoute, media.user))
 	sameFields(t, q, api.RouteRequest{}, notOfLegs...)
-	sameValues(t, q, map[string]string{"peer": "media", "account_id": "acc & 1", "dial": "ring_group/rg=1", "auth_username": "", "source_ip": "127.0.0.1", "ruri_user": "leg"})
+	sameValues(t, q, map[string]string{"peer": "media", "account_id": "acc & 1", "dial": "ring_group/rg=1", "caller_user_id": "us&1", "called": "4930100", "diverted": "2", "auth_username": "", "source_ip": "127.0.0.1", "ruri_user": "leg"})
 	if lower := strings.ToLower(invite.raw); strings.Contains(lower, "x-sipio") || strings.Contains(lower, "boss") {
 		t.Errorf("the phone hears what is not for it:\n%s", invite.raw)
 	}

@@ -99,7 +99,7 @@ func TestTrunk_CallIsAskedForWithItsIdentity(t *testing.T) {
 	}
 }
 
-// What a trunk's call has been through is asked with it: the topmost Diversion and Identity, and how many Diversion and
+// What a trunk's call has been through is asked with it: its Diversions, the topmost Identity, and how many Diversion and
 // History-Info entries there are, in headers of their own or in one; what is longer than the brain takes is absent.
 func TestTrunk_CallIsAskedForWithItsPast(t *testing.T) {
 	t.Parallel()
@@ -112,7 +112,7 @@ func TestTrunk_CallIsAskedForWithItsPast(t *testing.T) {
 			"ab.cd.ef;info=<https://a.test/c>;alg=ES256", "\"A & B\" <sip:+49301@a.test>;reason=no-answer", "2"},
 		{"compact", "y: ab.cd.ef\r\n", "ab.cd.ef", "", "0"},
 		{"several", "Diversion: <sip:1@a.test>\r\nDiversion: <sip:2@a.test>, <sip:3@a.test>\r\nHistory-Info: <sip:1@a.test>;index=1, <sip:2@a.test>;index=1.1\r\nHistory-Info: <sip:3@a.test>;index=1.2\r\nIdentity: top\r\nIdentity: below\r\n",
-			"top", "<sip:1@a.test>", "6"},
+			"top", "<sip:1@a.test>,<sip:2@a.test>, <sip:3@a.test>", "6"},
 		{"too long", "Identity: " + long + "\r\nDiversion: <sip:" + long + "@a.test>\r\n", "", "", "1"},
 	} {
 		trunk := newSetAt(t, s, "udp", user("trunk"), addressOf("127.0.0.9"))
