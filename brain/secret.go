@@ -95,8 +95,6 @@ func GivesSecret(r Resource) bool {
 		return r.PIN+r.PINHash != ""
 	case *Conference:
 		return r.PIN+r.PINHash+r.ModeratorPIN+r.ModeratorPINHash != ""
-	case *APIKey:
-		return r.Hash != ""
 	}
 	return false
 }

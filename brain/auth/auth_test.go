@@ -174,6 +174,29 @@ func TestCheck_RefusesAResponseMovedToAnotherRequest(t *testing.T) {
 	}
 }
 
+// Proves that a suspended account's phone and PBX are known when they call, because it may be for help, by their own password alone, and
+// for nothing else.
+func TestCheck_SuspendedAccountMayCall(t *testing.T) {
+	d := desk()
+	d.Realm = "susp.example"
+	for _, row := range []struct {
+		method, password string
+		ok               bool
+	}{{"INVITE", "s3cret", true}, {"INVITE", "wrong", false}, {"REGISTER", "s3cret", false}, {"REFER", "s3cret", false}} {
+		if r := Check(testDirectory(), row.method, answer(row.method, d, row.password)); r.OK != row.ok || (r.Device != nil) != row.ok {
+			t.Errorf("%s with %s: %+v", row.method, row.password, r)
+		}
+	}
+	asked, login := 0, pbx()
+	login.Realm = "susp.example.net"
+	if _, trunk, why := CheckTrunk(trunks(), "INVITE", answer("INVITE", login, trunkPassword), vault(&asked)); why != "" || trunk == nil {
+		t.Errorf("a PBX that calls: %q", why)
+	}
+	if _, _, why := CheckTrunk(trunks(), "REGISTER", answer("REGISTER", login, trunkPassword), vault(&asked)); why != WhyAccountInactive {
+		t.Errorf("a PBX that registers: %q", why)
+	}
+}
+
 // Proves that nobody learns which users exist: every reason to refuse a well-formed digest gives the same
 // result but for Why, no identity, and the same number of bytes through the hash, in both algorithms.
 // All digests have names of one length, so that the amounts can be compared.

@@ -23,6 +23,7 @@ const (
 	// the shortest talk there is counts, until the word comes.
 	StartWait = 5 * time.Minute
 
+	missedFor  = time.Hour       // a call that goes on without the number it was paid for is remembered: longer than phones ring one after the other
 	retryAfter = time.Second     // until a wallet that had no room for the moment is asked again
 	again      = 2 * time.Second // until a task that nobody has confirmed is given again
 )
@@ -54,6 +55,7 @@ type bill struct {
 	moneySec            int64    // how long it could last when it was granted
 	triedSec            int64    // held when more was asked for last
 	ending              bool     // the node is told to end it
+	missed              bool     // the number called last was not reached: the call goes on and costs nothing, unless another is called
 	retryMS             int64    // an order that the account's own wallet had no room for is given again then; 0 = there is none
 	forgetMS            int64    // then it is forgotten; 0 = as soon as all is done
 	chain               *Chain   // of the number that is called now
@@ -133,9 +135,9 @@ func (p *Payer) pay(nowMS int64, o *Payment) (Paid, bool) {
 		}
 	case b.callID != o.CallID:
 		return Paid{State: Refused, Why: WhyConflict}, false
-	case b.over():
+	case b.over() && (!b.missed || o.Attempt <= b.attempt):
 		return Paid{State: Refused, Why: cmp.Or(b.chain.Refused(), WhyOver)}, false
-	case o.Attempt <= b.attempt || b.chain.To == o.To || b.answeredMS != 0:
+	case !b.missed && (o.Attempt <= b.attempt || b.chain.To == o.To || b.answeredMS != 0):
 		return b.paid(), false
 	}
 	next, err := NewChain(Pay{Token: b.name(), CallID: b.callID, To: o.To, AskedMS: nowMS, Sec: o.Sec, MostSec: o.MostSec, Levels: o.Levels})
@@ -149,7 +151,7 @@ func (p *Payer) pay(nowMS int64, o *Payment) (Paid, bool) {
 	}
 	next, _ = RestoreChain(next.AppendImage(nil)) // with texts of its own: those of an op keep the op
 	b.chain, b.attempt, b.stepSec, b.moneySec, b.tries = next, o.Attempt, o.Sec, o.MostSec, b.tries+1
-	b.node = strings.Clone(o.Node)
+	b.node, b.missed, b.forgetMS = strings.Clone(o.Node), false, 0
 	p.advance(nowMS, b)
 	if fresh && b.chain.Refused() != "" && b.chain.touched == 1 && p.own(b.chain.Levels[0].AccountID) {
 		return Paid{State: Refused, Why: b.chain.Refused()}, false // nobody holds anything: there is nothing to remember

@@ -31,7 +31,7 @@ func (b *bill) append(out []byte) []byte {
 	for _, v := range b.figures() {
 		out = pack.AppendInt(out, *v)
 	}
-	out = pack.AppendUint(pack.AppendBool(out, b.ending), uint64(len(b.old)))
+	out = pack.AppendUint(pack.AppendBool(pack.AppendBool(out, b.ending), b.missed), uint64(len(b.old)))
 	for _, c := range b.chains() {
 		out = pack.AppendNested(out, c.AppendImage)
 	}
@@ -85,7 +85,7 @@ func readBill(image []byte) (*bill, error) {
 	for _, v := range b.figures() {
 		*v = r.Int()
 	}
-	b.ending = r.Bool()
+	b.ending, b.missed = r.Bool(), r.Bool()
 	for n := r.Count(MaxHolds) + 1; n > 0; n-- {
 		c, err := RestoreChain(r.Bytes())
 		if err != nil {

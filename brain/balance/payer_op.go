@@ -55,9 +55,10 @@ const (
 	WordEnded    = "ended"  // after an answer
 	WordFailed   = "failed" // without an answer
 	WordGone     = "gone"   // it is there no more, and nobody told of its end
+	WordMissed   = "missed" // the number that was called last was not reached, and the call goes on without it
 )
 
-var wordKinds = [...]string{"", WordAnswered, WordEnded, WordFailed, WordGone}
+var wordKinds = [...]string{"", WordAnswered, WordEnded, WordFailed, WordGone, WordMissed}
 
 // States of Paid.
 const (

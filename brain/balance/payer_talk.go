@@ -7,6 +7,23 @@ func (p *Payer) word(nowMS int64, w *Word) bool {
 		return false
 	}
 	var changed bool
+	switch {
+	case w.Kind == WordMissed:
+		changed = p.missed(nowMS, b)
+	case b.missed: // whatever has become of it, nobody outside was talked to
+		b.missed, b.forgetMS, changed = false, 0, true
+	default:
+		changed = p.told(nowMS, b, w)
+	}
+	if changed {
+		p.advance(nowMS, b)
+		p.keep(nowMS, b)
+	}
+	return changed
+}
+
+// told takes a word about a call whose number outside is what it is about.
+func (p *Payer) told(nowMS int64, b *bill, w *Word) (changed bool) {
 	switch w.Kind {
 	case WordAnswered:
 		changed = p.answered(nowMS, b, w.TimeMS)
@@ -22,11 +39,18 @@ func (p *Payer) word(nowMS int64, w *Word) bool {
 	case WordGone:
 		changed = p.vanished(nowMS, b, w.TimeMS)
 	}
-	if changed {
-		p.advance(nowMS, b)
-		p.keep(nowMS, b)
-	}
 	return changed
+}
+
+// missed gives back what is held for the number called last. The call is remembered: an answer that comes is not that number's, and another
+// number may be paid for yet.
+func (p *Payer) missed(nowMS int64, b *bill) bool {
+	if b.missed || b.answeredMS != 0 || b.endedMS != 0 || b.forgetMS != 0 {
+		return false
+	}
+	b.chain.End(false, 0)
+	b.missed, b.forgetMS = true, nowMS+missedFor.Milliseconds()
+	return true
 }
 
 // answered notes when the talk began. An end that waits for it is settled.

@@ -82,6 +82,10 @@ func (p *plan) send(o *outward) int {
 		return code
 	}
 	p.say(why)
+	if p.caller.Stay && o.kind != destEmergency {
+		p.say(", which is more than the account's limits or money allow now")
+		return 503
+	}
 	for i := range lines {
 		t := lines[i].trunk
 		p.say(separator(i), "trunk ", t.Name)

@@ -11,15 +11,16 @@ import (
 
 // Refer says whether a phone may send the other phone of its call elsewhere: to a number of the account, under one of the
 // account's domains. The INVITE that follows is an ordinary call of the other phone and goes through Decide. A number that
-// nobody in the account has is one outside: only who may transfer there blindly, or has talked to it (Replaces), may
-// send somebody on to it, and while no trunk leads outside nobody may.
-func Refer(dir brain.Directory, acct *brain.AccountConfig, req *api.ReferRequest) api.ReferReply {
+// nobody in the account has is one outside: only a user who may transfer there blindly, and is in the call, may send somebody on to
+// it. A Replaces proves nothing: nobody here can tell whether he has such a call. While no trunk leads outside nobody may. parties
+// tells of whom to whom the call is, "" when that is not known; it is asked about numbers outside alone, and nil knows nothing.
+func Refer(dir brain.Directory, acct *brain.AccountConfig, req *api.ReferRequest, parties func() (from, to string)) api.ReferReply {
 	if acct.Account.Status != brain.StatusActive {
 		return decline(acct, "account "+acct.Account.ID+" is "+string(acct.Account.Status))
 	}
 	to, why := readReferTo(req.ReferTo)
 	if why == "" {
-		why = unreachable(dir, acct, &to, sender(acct, req.FromUser), req.FromUser)
+		why = unreachable(dir, acct, &to, func() *brain.SIPUser { return sender(acct, req, parties) }, req.FromUser)
 	}
 	if why != "" {
 		return decline(acct, why)
@@ -28,12 +29,12 @@ func Refer(dir brain.Directory, acct *brain.AccountConfig, req *api.ReferRequest
 }
 
 // unreachable says why a user may not send anybody to a target, "" when he may. from is nil when he is not known.
-func unreachable(dir brain.Directory, acct *brain.AccountConfig, to *referTo, from *brain.SIPUser, name string) string {
+func unreachable(dir brain.Directory, acct *brain.AccountConfig, to *referTo, from func() *brain.SIPUser, name string) string {
 	_, why := dialed(dir, acct, to.user, to.host)
-	switch {
-	case why == "" || !outside(acct, to):
+	if why == "" || !outside(acct, to) {
 		return why
-	case !to.replaces && (from == nil || !from.AllowPSTNBlindTransfer):
+	}
+	if u := from(); u == nil || u.Status != brain.StatusActive || !u.AllowPSTNBlindTransfer {
 		return why + ", and " + strconv.QuoteToASCII(shorten(name)) + " may not transfer blindly to numbers outside"
 	}
 	if e164, not := number.Normalize(acct.Account.Country, to.user); not != "" {
@@ -66,13 +67,25 @@ func decline(acct *brain.AccountConfig, why string) api.ReferReply {
 	return api.ReferReply{Action: api.ActionReject, AccountID: acct.Account.ID, Refusal: api.Refusal{SIPCode: 603, Reason: Reason(603), Why: why}}
 }
 
-// sender is the user whose phone sends a REFER, nil when From does not say so: it is the phone's word, and in a call to a
-// number of several it is that number.
-func sender(acct *brain.AccountConfig, from string) *brain.SIPUser {
-	if e := acct.Extensions[from]; e != nil && e.DestKind == brain.DestUser {
+// sender is the user whose phone sends a REFER: the one in From, when the call is his. From alone is no more than the phone's word.
+// nil: it names nobody, or nobody of this call; in a call to a number of several it is that number.
+func sender(acct *brain.AccountConfig, req *api.ReferRequest, parties func() (from, to string)) *brain.SIPUser {
+	named := userAt(acct, req.FromUser)
+	if named == nil || parties == nil {
+		return nil
+	}
+	if from, to := parties(); named != userAt(acct, from) && named != userAt(acct, to) {
+		return nil
+	}
+	return named
+}
+
+// userAt is the user with a name, or the one that an extension rings by itself; nil for none.
+func userAt(acct *brain.AccountConfig, name string) *brain.SIPUser {
+	if e := acct.Extensions[name]; e != nil && e.DestKind == brain.DestUser {
 		return acct.Users[e.DestID]
 	}
-	return acct.UserByName[from]
+	return acct.UserByName[name]
 }
 
 // referTo is whom a REFER is about.

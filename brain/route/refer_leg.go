@@ -29,7 +29,7 @@ func ReferLeg(dir brain.Directory, acct *brain.AccountConfig, req *api.ReferRequ
 	case to.replaces:
 		return no("the media server has this call: an attended transfer of it goes by the API, mode " + api.TransferAttended)
 	}
-	if why = unreachable(dir, acct, &to, from, from.Username); why != "" {
+	if why = unreachable(dir, acct, &to, func() *brain.SIPUser { return from }, from.Username); why != "" {
 		return no(why)
 	}
 	return &api.TransferRequest{Token: req.Call, LegID: req.CallID, FromUserID: from.ID, Mode: api.TransferBlind,

@@ -24,7 +24,7 @@ func TestRefer_OnlyWithinTheAccount(t *testing.T) {
 		{"1001", "sip:1002;x=y@acme.example;user=phone;Method=invite;gr=urn:uuid:1;ob", ""}, {"nobody", "sip:1002@acme.example", ""},
 		{"1001", "sip:2002@other.example", "belongs to another account"}, {"1001", "sip:1002@elsewhere.example", "is nobody's"}, {"1001", "sip:4711@acme.example", "may not transfer blindly"},
 		{"nobody", "sip:+4930123456@acme.example", "may not transfer blindly"}, {"1005", "sip:+4930123456@acme.example", "no trunk leads outside"},
-		{"1001", "sip:+4930123456@acme.example?Replaces=x", "no trunk leads outside"}, {"1001", "sip:zoe@acme.example", "no extension and no user"},
+		{"1005", "sip:+4930123456@acme.example?Replaces=x", "no trunk leads outside"}, {"1001", "sip:+4930123456@acme.example?Replaces=x", "may not transfer blindly"}, {"1001", "sip:zoe@acme.example", "no extension and no user"},
 		{"1001", "tel:+4930123456", "no SIP URI"}, {"1001", "", "no SIP URI"}, {"1001", "sip:acme.example", "names nobody"}, {"1001", "sip:a@b@acme.example", "names nobody"},
 		{"1001", "sip:@acme.example", "nothing was dialed"}, {"1001", "sip:1002@acme.example;method=BYE", "another method"}, {"1001", "sip:1002@acme.example:0", "no port"},
 		{"1001", "sip:1002@acme.example?Subject=x", "wants the header"}, {"1001", "sip:1002@acme.example?X-Sipio-Call=1", "wants the header"}, {"1001", "sip:%zz@acme.example", "no extension and no user"},
@@ -36,7 +36,7 @@ func TestRefer_OnlyWithinTheAccount(t *testing.T) {
 		{"1001", "sip:1002@acme.example?Join=a", "wants the header"}, {"1001", "sip:1002@acme.example?Replaces=a&", "wants the header"}, {"1001", "sip:1002@acme.example?%52eplaces=a", "wants the header"},
 		{"1001", "sip:1002@acme.example?Replaces=a>,<sip:1@elsewhere.example", "no URI has"}, {"1001", "sip:1002@acme.example?Replaces=a b", "no URI has"}, {"1001", "sip:1002@acme.example?Replaces=\"", "no URI has"},
 	} {
-		got := Refer(dir, acct, &api.ReferRequest{AccountID: "acc_acme", FromUser: row.from, FromDomain: "acme.example", ReferTo: row.to})
+		got := Refer(dir, acct, &api.ReferRequest{AccountID: "acc_acme", FromUser: row.from, FromDomain: "acme.example", ReferTo: row.to}, func() (string, string) { return "1001", "1005" })
 		switch {
 		case row.why == "" && (got.Action != api.ActionAccept || got.AccountID != "acc_acme"):
 			t.Errorf("%s to %s: %+v", row.from, row.to, got)
@@ -47,8 +47,39 @@ func TestRefer_OnlyWithinTheAccount(t *testing.T) {
 	o := referable()
 	o.Account.Status = brain.StatusDisabled
 	acct, dir = o.config()
-	if got := Refer(dir, acct, &api.ReferRequest{FromUser: "1001", ReferTo: "sip:1002@acme.example"}); got.Action != api.ActionReject {
+	if got := Refer(dir, acct, &api.ReferRequest{FromUser: "1001", ReferTo: "sip:1002@acme.example"}, nil); got.Action != api.ActionReject {
 		t.Errorf("of an account that is disabled: %+v", got)
+	}
+}
+
+// Proves that a number outside is reached by a REFER only of a user who may transfer there and whose call it is, as it was admitted; what
+// From says alone opens nothing, and nor does a Replaces. Targets inside ask nobody.
+func TestRefer_OutsideOnlyByWhoIsInTheCall(t *testing.T) {
+	o := newCompany()
+	o.user("1002").AllowPSTNBlindTransfer = true
+	acct, dir := o.config()
+	for _, c := range []struct {
+		name, sender, from, to string
+		passes                 bool
+	}{
+		{"the caller", "1002", "1002", "1003", true}, {"who was called", "1002", "1003", "1002", true}, {"who was called by his extension", "300", "1003", "300", true},
+		{"somebody else's call", "1002", "1003", "1001", false}, {"a trunk's call", "1002", "+4940555", "4930100", false}, {"a call that is not known", "1002", "", "", false},
+		{"who may not", "1001", "1001", "1002", false}, {"nobody", "", "", "", false},
+	} {
+		for _, headers := range []string{"", "?Replaces=a%3Bto-tag%3D1%3Bfrom-tag%3D2"} {
+			req := &api.ReferRequest{FromUser: c.sender, ReferTo: "sip:+49405551234@acme.example" + headers}
+			got := Refer(dir, acct, req, func() (string, string) { return c.from, c.to })
+			if (got.Action == api.ActionAccept) != c.passes || !c.passes && !strings.Contains(got.Why, "may not transfer blindly") {
+				t.Errorf("%s%s: %+v", c.name, headers, got)
+			}
+			req.ReferTo = "sip:1003@acme.example"
+			if got := Refer(dir, acct, req, func() (string, string) { t.Error("asked about a target inside"); return "", "" }); got.Action != api.ActionAccept {
+				t.Errorf("%s, inside: %+v", c.name, got)
+			}
+		}
+	}
+	if got := Refer(dir, acct, &api.ReferRequest{FromUser: "1002", ReferTo: "sip:+49405551234@acme.example"}, nil); got.Action != api.ActionReject {
+		t.Errorf("without the call: %+v", got)
 	}
 }
 
@@ -60,7 +91,7 @@ func FuzzRefer(f *testing.F) {
 	}
 	acct, dir := referable().config()
 	f.Fuzz(func(t *testing.T, to string) {
-		got := Refer(dir, acct, &api.ReferRequest{FromUser: "1001", ReferTo: to})
+		got := Refer(dir, acct, &api.ReferRequest{FromUser: "1001", ReferTo: to}, nil)
 		lower := strings.ToLower(to)
 		uri, _, _ := strings.Cut(lower, "?")
 		_, host, _ := strings.Cut(uri, "@")

@@ -30,6 +30,7 @@ type Caller struct {
 	NowMS   int64  // epoch milliseconds, for business hours
 	Busy    string // id of a user without a free line: taken as busy without being rung; "" = nobody
 
+	Stay       bool     // the account may make no call to outside now, but for help: what would leave overflows
 	Full       []string // ids of trunks that have no channel free, or no call left in this second: not tried
 	Unanswered bool     // the challenge of the question cannot be answered after all
 	Verstat    string   // what the verification of a trunk's call came to, "" = none (3GPP TS 24.229 section 7.2A.20)

@@ -22,17 +22,14 @@ func sentNumber(country, e164 string, l line) string {
 	return n
 }
 
-// rewrite takes digits off the front, a + with the first of them, and puts a prefix before the rest. "": fewer digits are there
+// rewrite takes digits off the front and puts a prefix before the rest; either takes the + with it. "": fewer digits are there
 // than are taken off, or as many.
 func rewrite(n string, strip int, prefix string) string {
-	if strip > 0 {
-		n = strings.TrimPrefix(n, "+")
-		if strip >= len(n) {
-			return ""
-		}
-		n = n[strip:]
+	n = strings.TrimPrefix(n, "+")
+	if strip >= len(n) {
+		return ""
 	}
-	return prefix + n
+	return prefix + n[strip:]
 }
 
 // formatted writes an E.164 number as a trunk wants numbers.

@@ -28,6 +28,13 @@ func (w *Wallets) Pay(ctx context.Context, accountID string, p *balance.Payment)
 	return paid, brain.Errorf(brain.EUnavailable, "call %s waits for its resellers", p.Token)
 }
 
+// Drop gives back what is held for the number that a call was paid for last: it was not reached, and the call goes on without it.
+func (w *Wallets) Drop(ctx context.Context, accountID, token, callID string) error {
+	word := balance.Word{Token: token, CallID: callID, Kind: balance.WordMissed}
+	_, err := w.Live.Do(ctx, brain.WalletObject(accountID), ClassStep, balance.AppendWords(nil, []balance.Word{word}))
+	return err
+}
+
 // Carry gives an order of one of an account's chains to its wallet, and tells the account what that says.
 func (w *Wallets) Carry(ctx context.Context, accountID, chain string, o balance.Order) (balance.Paid, error) {
 	reply, err := w.Live.Do(ctx, brain.WalletObject(o.AccountID), ClassStep, o.Op)

@@ -140,3 +140,32 @@ func TestRollback_DoesNotReviveAChangedValue(t *testing.T) {
 		t.Errorf("after the rollback: %q and %q", now, back)
 	}
 }
+
+// Proves that who may only plan cannot try secrets: a document that gives one, right or wrong, is refused alike, and one that
+// gives none, as an export, is planned.
+func TestApply_BlindTellsNothingOfSecrets(t *testing.T) {
+	ctx, s := context.Background(), acmeStore(t)
+	blind := brain.ApplyOptions{DryRun: true, Blind: true}
+	doc, err := s.Export(ctx, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan := mustApply(t, s, doc, blind); len(plan.Items) != 0 {
+		t.Errorf("the export changes: %s", plan)
+	}
+	for _, given := range []string{
+		"{kind: secret, account: acme, name: gateway password, spec: {value: GUESS}}",
+		"{kind: secret, account: acme, name: gateway password, spec: {sealed: GUESS}}",
+		"{kind: sip_device, account: acme, name: 1001-desk, spec: {password: GUESS}}",
+		"{kind: sip_device, account: acme, name: 1001-desk, spec: {ha1_md5: GUESS}}",
+		"{kind: voicemail, account: acme, name: box, spec: {pin: '4711'}}",
+		"{kind: conference, account: acme, name: room, spec: {pin: '4711'}}",
+		"{kind: conference, account: acme, name: room, spec: {moderator_pin: '4711'}}",
+	} {
+		_, _, err := s.Apply(ctx, "test", append(doc, "---\n"+given...), blind)
+		wantCode(t, err, brain.EForbidden, "needs the scope config:write")
+		if strings.Contains(err.Error(), "GUESS") {
+			t.Errorf("tells the secret: %v", err)
+		}
+	}
+}

@@ -47,18 +47,40 @@ func (s *Server) answer(acct *brain.AccountConfig, t *brain.SIPTrunk, req *api.R
 }
 
 // outside does what a directive that goes over a trunk needs beside its place: it is paid for, unless it is a call for help, and
-// signed.
-func (s *Server) outside(ctx context.Context, caller *route.Caller, req *api.RouteRequest, d api.Directive) api.Directive {
+// signed. One that comes back from a trunk gives its money back.
+func (s *Server) outside(ctx context.Context, dir brain.Directory, caller *route.Caller, req *api.RouteRequest, d api.Directive) (api.Directive, error) {
 	if route.Leaving(caller.Account, &d) == nil {
-		return d
+		if req.Trunk != "" {
+			s.drop(ctx, caller.Account, req)
+		}
+		return d, nil
 	}
 	if !route.Emergency(caller, req) {
 		if refusal := s.hold(ctx, caller.Account, &d, req); refusal != nil {
-			return *refusal
+			return s.instead(ctx, dir, caller, req, &d, refusal)
 		}
 	}
 	s.sign(ctx, caller, &d)
-	return d
+	return d, nil
+}
+
+// instead is what becomes of a call that nobody pays for: its forward overflows, as if the trunk had failed. Else it is refused, and what
+// it took of the limits is given back. Only the account's own phones are told that there is no money.
+func (s *Server) instead(ctx context.Context, dir brain.Directory, caller *route.Caller, req *api.RouteRequest, d, refusal *api.Directive) (api.Directive, error) {
+	if caller.User == nil {
+		refusal.Reason = api.Reason(refusal.SIPCode)
+	}
+	next := *req
+	route.Failed(&next, d, 503)
+	caller.Stay = true
+	to, err := s.admitted(ctx, dir, caller, &next, refusal)
+	if to.Action == api.ActionProxy {
+		return to, err
+	}
+	if _, err := s.Presence.Reset(ctx, d.AccountID, []string{d.Call.Token}); err != nil {
+		s.Log.Debug("the place of a refused call stays until its lease runs out", "account", d.AccountID, "err", err)
+	}
+	return to, err
 }
 
 // TrunkCalls are the attempts of calls over a trunk since the process began.

@@ -17,6 +17,8 @@ import (
 type Wallet interface {
 	// Pay holds money for a call of an account and of its resellers. charged is false when nobody pays for its calls.
 	Pay(ctx context.Context, acct *brain.AccountConfig, p *balance.Payment) (paid balance.Paid, charged bool, err error)
+	// Drop gives back what is held for the number that a call was paid for last, which was not reached: the call goes on without it.
+	Drop(ctx context.Context, acct *brain.AccountConfig, token, callID string) error
 	// Do changes a balance or a limit by hand, once for each id of the op.
 	Do(ctx context.Context, accountID string, op *balance.Op) (balance.Reply, error)
 	// Balance tells what an account has, Statement lists its movements behind a number, or from a time on when that is not 0.
@@ -35,8 +37,7 @@ const (
 
 // hold pays for a call that is about to go out over a trunk, or says why it may not: not for emergency calls, which cost nobody anything. The
 // directive's longest time becomes what the money is enough for when that is all there is; otherwise more is held while the call is
-// up. A question of the same call for the same number again finds the same hold. What the call took of the limits is given
-// back with a refusal.
+// up. A question of the same call for the same number again finds the same hold.
 func (s *Server) hold(ctx context.Context, acct *brain.AccountConfig, d *api.Directive, req *api.RouteRequest) *api.Directive {
 	if s.Wallet == nil || d.Call == nil {
 		return nil
@@ -47,26 +48,33 @@ func (s *Server) hold(ctx context.Context, acct *brain.AccountConfig, d *api.Dir
 	p := &balance.Payment{Token: d.Call.Token, CallID: req.CallID, Node: req.Node, To: strings.TrimPrefix(d.Call.To, "+"), AskedMS: req.TimeMS,
 		Attempt: attempt(req), Sec: int64(acct.Account.HoldSec), MostSec: most + 1} // an edge ends a call some part of a second late
 	paid, charged, err := s.Wallet.Pay(asked, acct, p)
-	var refusal *api.Directive
 	switch {
 	case err != nil:
 		s.Log.Warn("nobody can say whether a call is paid for", "account", acct.Account.ID, "call_id", req.CallID, "err", err)
-		refusal = unpaid(acct, 503, "", "wallet: "+err.Error())
+		refusal := unpaid(acct, 503, "", "wallet: "+err.Error())
 		refusal.RetryAfterSec = holdRetrySec
+		return refusal
 	case !charged:
 		return nil
 	case paid.State != balance.Granted:
-		refusal = unpaid(acct, 403, whyReason(paid.Why), "wallet: "+paid.Why)
+		return unpaid(acct, 403, whyReason(paid.Why), "wallet: "+paid.Why)
 	case paid.HeldSec <= most && paid.MoneySec <= paid.HeldSec:
 		d.Call.MaxDurationSec = int(max(1, paid.HeldSec-int64(balance.EndLead/time.Second)))
-		return nil
-	default:
-		return nil
 	}
-	if _, err := s.Presence.Reset(ctx, acct.Account.ID, []string{p.Token}); err != nil {
-		s.Log.Debug("the place of a refused call stays until its lease runs out", "account", acct.Account.ID, "err", err)
+	return nil
+}
+
+// drop gives back the money of a number that was not reached, of a call that goes on with nobody outside: whoever answers now is not
+// paid for.
+func (s *Server) drop(ctx context.Context, acct *brain.AccountConfig, req *api.RouteRequest) {
+	if s.Wallet == nil {
+		return
 	}
-	return refusal
+	asked, cancel := context.WithTimeout(ctx, holdTime)
+	defer cancel()
+	if err := s.Wallet.Drop(asked, acct, req.Token(), req.CallID); err != nil {
+		s.Log.Warn("money of a number that was not reached may be charged when the call is answered", "account", acct.Account.ID, "call_id", req.CallID, "err", err)
+	}
 }
 
 // attempt numbers the questions of a call, as admission does.

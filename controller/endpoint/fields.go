@@ -19,7 +19,7 @@ var (
 		[]field[api.RouteRequest]{
 			text("from_user", func(r *api.RouteRequest) *string { return &r.FromUser }),
 			text("from_domain", func(r *api.RouteRequest) *string { return &r.FromDomain }),
-			text("from_name", func(r *api.RouteRequest) *string { return &r.FromName }),
+			loose("from_name", func(r *api.RouteRequest) *string { return &r.FromName }),
 			text("to_user", func(r *api.RouteRequest) *string { return &r.ToUser }),
 			text("to_domain", func(r *api.RouteRequest) *string { return &r.ToDomain }),
 			text("ruri", func(r *api.RouteRequest) *string { return &r.RURI }),
@@ -36,17 +36,17 @@ var (
 
 // outsideFields are what a question tells of trunks, and of what has become of an earlier directive.
 var outsideFields = []field[api.RouteRequest]{
-	text("privacy", func(r *api.RouteRequest) *string { return &r.Privacy }),
-	text("diversion", func(r *api.RouteRequest) *string { return &r.Diversion }),
+	loose("privacy", func(r *api.RouteRequest) *string { return &r.Privacy }),
+	loose("diversion", func(r *api.RouteRequest) *string { return &r.Diversion }),
 	{name: "diverted", max: maxCount, num: func(r *api.RouteRequest) *int { return &r.Diverted }},
-	text("identity", func(r *api.RouteRequest) *string { return &r.Identity }),
+	loose("identity", func(r *api.RouteRequest) *string { return &r.Identity }),
 	{name: "down", max: maxTrunkIDs, text: func(r *api.RouteRequest) *string { return &r.Down }},
 	{name: "via", max: maxTrunkIDs, text: func(r *api.RouteRequest) *string { return &r.Via }},
 	id("at", func(r *api.RouteRequest) *string { return &r.At }),
 	{name: "failed_code", max: maxCode, num: func(r *api.RouteRequest) *int { return &r.FailedCode }},
 	id("trunk", func(r *api.RouteRequest) *string { return &r.Trunk }),
 	text("tried", func(r *api.RouteRequest) *string { return &r.Tried }),
-	{name: "challenge", max: maxText, lines: true, text: func(r *api.RouteRequest) *string { return &r.Challenge }},
+	{name: "challenge", max: maxText, lines: true, loose: true, text: func(r *api.RouteRequest) *string { return &r.Challenge }},
 	{name: "answered", max: maxCount, num: func(r *api.RouteRequest) *int { return &r.Answered }},
 	{name: "hops", max: maxCount, num: func(r *api.RouteRequest) *int { return &r.Hops }},
 }
@@ -59,6 +59,11 @@ const (
 
 func text[T any](name string, at func(*T) *string) field[T] {
 	return field[T]{name: name, max: maxText, text: at}
+}
+
+// loose is a text that names nobody.
+func loose[T any](name string, at func(*T) *string) field[T] {
+	return field[T]{name: name, max: maxText, loose: true, text: at}
 }
 
 func id[T any](name string, at func(*T) *string) field[T] {
@@ -76,7 +81,7 @@ func originFields[T any](in func(*T) *api.Origin) []field[T] {
 		{name: "source_port", max: maxPort, num: func(r *T) *int { return &in(r).SourcePort }},
 		id("transport", func(r *T) *string { return &in(r).Transport }),
 		id("node", func(r *T) *string { return &in(r).Node }),
-		text("user_agent", func(r *T) *string { return &in(r).UserAgent }),
+		loose("user_agent", func(r *T) *string { return &in(r).UserAgent }),
 		{name: "time_ms", ms: func(r *T) *int64 { return &in(r).TimeMS }},
 	}
 }

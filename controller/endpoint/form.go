@@ -21,6 +21,7 @@ type field[T any] struct {
 	name  string
 	max   int              // bytes of text, or the largest number
 	lines bool             // line feeds may stand in the text
+	loose bool             // names nobody: what is no clean text is made that
 	text  func(*T) *string // one of these three is set
 	num   func(*T) *int
 	ms    func(*T) *int64 // epoch milliseconds; max does not bound them
@@ -96,6 +97,10 @@ func (f *field[T]) setForm(into *T, value string) error {
 		c = classify(text)
 	}
 	if f.text != nil {
+		if f.loose && c&(classControl|classHigh) != 0 {
+			text = f.clean(text)
+			c = classify(text)
+		}
 		*f.text(into) = text
 		if f.lines {
 			return f.checkLines(text)
@@ -126,6 +131,9 @@ func (set *fieldSet[T]) check(v *T) error {
 	for i := range set.fields {
 		f := &set.fields[i]
 		var err error
+		if f.loose {
+			*f.text(v) = f.clean(*f.text(v))
+		}
 		switch {
 		case f.lines:
 			err = f.checkLines(*f.text(v))
@@ -143,6 +151,17 @@ func (set *fieldSet[T]) check(v *T) error {
 		}
 	}
 	return nil
+}
+
+// clean makes text of what a phone or a trunk wrote where anything may stand: of each control character a space, for a header that is
+// folded or a name with a tab is no reason to refuse a call; bytes that are not UTF-8 are left out.
+func (f *field[T]) clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && !(r == '\n' && f.lines) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, ""))
 }
 
 // checkLines holds a text of several lines against its bounds.

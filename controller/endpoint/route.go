@@ -33,8 +33,7 @@ func (s *Server) route(r *http.Request, _ brain.APIKey) (any, error) {
 }
 
 // direct decides a call, or what follows a failure in it, and admits what was decided. A caller who is not known gets the same
-// refusal whatever was dialed. What has no room is decided again without it: a trunk without a channel is not tried, a callee
-// without a line is busy.
+// refusal whatever was dialed.
 func (s *Server) direct(ctx context.Context, dir brain.Directory, req *api.RouteRequest) (api.Directive, error) {
 	caller, why := s.caller(dir, req)
 	if why != "" {
@@ -45,32 +44,48 @@ func (s *Server) direct(ctx context.Context, dir brain.Directory, req *api.Route
 		return api.Directive{Action: api.ActionReject, Version: api.Version, AccountID: caller.Account.Account.ID,
 			ConfigVersion: caller.Account.Version, Refusal: *refusal}, nil
 	}
+	return s.admitted(ctx, dir, &caller, req, nil)
+}
+
+// admitted decides a call of a caller who is known, and admits what was decided. What has no room is decided again without it: a
+// trunk without a channel is not tried, a callee without a line is busy, and a call that may not leave overflows. refused is what
+// is answered when it goes nowhere else, nil for what the decision says.
+func (s *Server) admitted(ctx context.Context, dir brain.Directory, caller *route.Caller, req *api.RouteRequest, refused *api.Directive) (api.Directive, error) {
 	var decided *api.Directive // before, and left alone for the trunk that the call holds
 	for {
-		d := s.decide(ctx, dir, &caller, req)
+		d := s.decide(ctx, dir, caller, req)
 		switch {
 		case d.Action != api.ActionProxy && decided != nil:
-			return s.outside(ctx, &caller, req, *decided), nil
+			return s.outside(ctx, dir, caller, req, *decided)
+		case d.Action != api.ActionProxy && refused != nil:
+			return *refused, nil
 		case d.Action != api.ActionProxy:
 			return d, nil
 		}
-		callee := route.Callee(caller, req)
+		callee := route.Callee(*caller, req)
 		if caller.Busy != "" {
 			callee = nil
 		}
-		v, err := s.place(ctx, dir, &caller, callee, req, &d)
+		v, err := s.place(ctx, dir, caller, callee, req, &d)
 		switch {
-		case v.Repeated && holdsAnother(&caller, v, &d):
+		case v.Repeated && holdsAnother(caller, v, &d):
 			decided = &d
 			caller.Full = append(caller.Full, d.Routes[0].Trunk.ID)
 		case v.Admitted:
-			return s.outside(ctx, &caller, req, d), nil
+			return s.outside(ctx, dir, caller, req, d)
 		case brain.CodeOf(err) == brain.EUnavailable:
 			return route.Unavailable(caller.Account, err.Error()), nil
 		case err != nil:
 			return d, err
-		case !without(&caller, callee, v, &d):
-			return route.Refused(caller.Account, v), nil
+		case without(caller, callee, v, &d):
+		case refused != nil:
+			return *refused, nil
+		default:
+			refusal := route.Refused(caller.Account, v)
+			if v.Kind == 0 || route.Leaving(caller.Account, &d) == nil {
+				return refusal, nil
+			}
+			refused, caller.Stay = &refusal, true
 		}
 	}
 }

@@ -28,8 +28,12 @@ func (n *notary) Sign(acct *brain.AccountConfig, from, to string, attest stir.At
 	return "passport", nil
 }
 
-func (n *notary) Verify(_ context.Context, identity, from, to, callID string) stir.Result {
-	n.verified = append(n.verified, strings.Join([]string{identity, from, to, callID}, " "))
+func (n *notary) Verify(_ context.Context, identity, from, to, callID string, later bool) stir.Result {
+	asked := strings.Join([]string{identity, from, to, callID}, " ")
+	if later {
+		asked += " later"
+	}
+	n.verified = append(n.verified, asked)
 	return n.result
 }
 
@@ -160,7 +164,7 @@ func TestVerify_SaysWhatBecameOfTheCaller(t *testing.T) {
 		{"required, not fetched", stirRequire, result(stir.X5UFailed), nil, "No-TN-Validation", "", 436, ""},
 		{"required, untrusted", stirRequire, result(stir.CertUntrusted), nil, "TN-Validation-Failed", "", 437, ""},
 		{"required, replayed", stirRequire, result(stir.Replayed), nil, "TN-Validation-Failed", "", 438, ""},
-		{"required, later question", stirRequire, result(stir.Stale), func(r *api.RouteRequest) { r.At = "forward/f" }, "No-TN-Validation", "", 0, ""},
+		{"required, later question", stirRequire, result(stir.Stale), func(r *api.RouteRequest) { r.At = "forward/f" }, "No-TN-Validation", "", 0, "i 498912345 493012345100 tr_carrier/c1 later"},
 		{"required, emergency", stirRequire, result(stir.NoIdentity), func(r *api.RouteRequest) { r.RURIUser = "112" }, "No-TN-Validation", "", 0, ""},
 	} {
 		n := &notary{result: c.result}

@@ -29,12 +29,28 @@ func (s *Server) refer(r *http.Request, transfers Transfers) (any, error) {
 	}
 	var reply api.ReferReply
 	if req.Side == "" {
-		reply = route.Refer(dir, acct, &req)
+		reply = route.Refer(dir, acct, &req, func() (from, to string) { return s.parties(r.Context(), &req) })
 	} else {
 		reply = referLeg(r.Context(), dir, acct, &req, transfers)
 	}
 	s.logRefer(r.Context(), &req, &reply, began)
 	return &reply, nil
+}
+
+// parties tells of whom to whom an answered call is, by its signed token; "" when that is not known.
+func (s *Server) parties(ctx context.Context, req *api.ReferRequest) (from, to string) {
+	ctx, cancel := context.WithTimeout(ctx, partWithin)
+	defer cancel()
+	calls, err := s.Presence.Calls(ctx, req.AccountID)
+	if err != nil {
+		s.Log.Debug("nobody can say whose call a transfer is of", "account", req.AccountID, "call_id", req.CallID, "err", err)
+	}
+	for i := range calls {
+		if c := &calls[i]; req.Token != "" && c.Token == req.Token && c.CallID == req.CallID {
+			return c.From, c.To
+		}
+	}
+	return "", ""
 }
 
 // referLeg does what a phone wants that talks to a caller by way of the media server.

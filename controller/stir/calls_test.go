@@ -143,7 +143,17 @@ func (b *bench) sign(t *testing.T, acct *brain.AccountConfig) string {
 // judge expects a reason, "" for a caller who passes.
 func (b *bench) judge(t *testing.T, identity, callID string, reason stir.Reason) stir.Result {
 	t.Helper()
-	result := b.Verify(t.Context(), identity, "+"+caller, called, callID)
+	return b.expect(t, b.Verify(t.Context(), identity, "+"+caller, called, callID, false), callID, reason)
+}
+
+// judgeLater is judge for a later question of a call.
+func (b *bench) judgeLater(t *testing.T, identity, callID string, reason stir.Reason) {
+	t.Helper()
+	b.expect(t, b.Verify(t.Context(), identity, "+"+caller, called, callID, true), callID, reason)
+}
+
+func (b *bench) expect(t *testing.T, result stir.Result, callID string, reason stir.Reason) stir.Result {
+	t.Helper()
 	if result.Reason != reason || (result.Verstat == stir.Passed) != (reason == "") {
 		t.Errorf("call %s: %+v, want %q", callID, result, reason)
 	}
@@ -151,8 +161,8 @@ func (b *bench) judge(t *testing.T, identity, callID string, reason stir.Reason)
 }
 
 func TestCalls_VerifyWhatTheySign(t *testing.T) {
-	// Proves the way of a call between two providers, and that the same call may ask again, also when its token has become old,
-	// while another one may not come with it.
+	// Proves the way of a call between two providers, and that the same call may ask again, also when its token has become old, while
+	// another one may not come with it: nor the whole request as it was heard on the wire.
 	b := newBench(t, nil, nil)
 	identity := b.sign(t, account(nil))
 	if got := b.judge(t, identity, "c1", ""); got.Attest != stir.Full || got.OrigID != OrigID("acc_1", "token1") || strings.Join(got.SPC, ",") != "709J" {
@@ -160,11 +170,13 @@ func TestCalls_VerifyWhatTheySign(t *testing.T) {
 	}
 	b.judge(t, identity, "c1", "")
 	b.judge(t, identity, "c2", stir.Replayed)
+	b.judgeLater(t, identity, "c1", "")
 	b.r.clock = b.r.clock.Add(61 * time.Second)
-	b.judge(t, identity, "c1", "")
-	b.judge(t, identity, "c3", stir.Stale)
-	b.r.clock = b.r.clock.Add(keepPassed)
+	b.judgeLater(t, identity, "c1", "")
 	b.judge(t, identity, "c1", stir.Stale)
+	b.judgeLater(t, identity, "c3", stir.Stale)
+	b.r.clock = b.r.clock.Add(keepPassed)
+	b.judgeLater(t, identity, "c1", stir.Stale)
 	if got := b.r.asked.Load(); got != 2 { // the certificate was kept for 5 minutes
 		t.Errorf("asked %d times", got)
 	}
@@ -177,10 +189,10 @@ func TestCalls_SayWhyACallerIsNotVerified(t *testing.T) {
 	good.judge(t, "", "c", stir.NoIdentity)
 	good.judge(t, "rubbish", "c", stir.Malformed)
 	good.judge(t, strings.Replace(identity, "ES256", "none", 1), "c", stir.AlgUnsupported)
-	if got := good.Verify(t.Context(), identity, "4930999", called, "c"); got.Reason != stir.OrigMismatch {
+	if got := good.Verify(t.Context(), identity, "4930999", called, "c", false); got.Reason != stir.OrigMismatch {
 		t.Errorf("%+v", got)
 	}
-	if got := good.Verify(t.Context(), identity, caller, "4989555112", "c"); got.Reason != stir.DestMismatch {
+	if got := good.Verify(t.Context(), identity, caller, "4989555112", "c", false); got.Reason != stir.DestMismatch {
 		t.Errorf("%+v", got)
 	}
 
@@ -206,7 +218,7 @@ func TestCalls_SayWhyACallerIsNotVerified(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := c.Verify(t.Context(), identity, caller, called, "c"); got.Verstat != stir.None || got.Reason != stir.X5URefused || got.Text == "" {
+		if got := c.Verify(t.Context(), identity, caller, called, "c", false); got.Verstat != stir.None || got.Reason != stir.X5URefused || got.Text == "" {
 			t.Errorf("%+v", got)
 		}
 		if got, err := c.Sign(account(nil), caller, called, stir.Full, "t"); got != "" || err != nil {
@@ -353,6 +365,38 @@ func TestSign_FollowsTheKeyFile(t *testing.T) {
 	}
 }
 
+func TestSign_AFileThatIsOpenedToUsIsReadAgain(t *testing.T) {
+	// Proves that a file which was refused is tried again without being changed, after a pause, and that its fault is told once
+	// however often it is tried.
+	b := newBench(t, nil, nil)
+	old := b.sign(t, account(nil))
+	b.write(t, "key.pem", append([]byte("x5u: https://example.com/next.pem\n"), b.keyPEM...))
+	mode := func(m os.FileMode) {
+		if err := os.Chmod(b.path("key.pem"), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mode(0o644)
+	for range 3 {
+		b.platform.tried = time.Time{} // the pause is over
+		if got := b.sign(t, account(nil)); got != old {
+			t.Errorf("signed with a key that is open to everybody: %s", got)
+		}
+	}
+	mode(0o600)
+	b.platform.tried = time.Now().Add(time.Hour)
+	if got := b.sign(t, account(nil)); got != old {
+		t.Error("tried again within the pause")
+	}
+	b.platform.tried = time.Time{}
+	if got := b.sign(t, account(nil)); !strings.Contains(got, "next.pem") {
+		t.Errorf("the key is not read again: %s", got)
+	}
+	if n := strings.Count(b.log.String(), "level=ERROR"); n != 1 {
+		t.Errorf("told %d times: %s", n, b.log)
+	}
+}
+
 func TestOpen_SaysWhichFileIsNoGood(t *testing.T) {
 	// Proves that a brain does not start with a key or roots that it cannot read.
 	dir := t.TempDir()
@@ -378,7 +422,9 @@ func TestVerify_OfMany(t *testing.T) {
 	var wg sync.WaitGroup
 	results := make(chan stir.Result, 32)
 	for i := range 32 {
-		wg.Go(func() { results <- b.Verify(context.Background(), identity, caller, called, strings.Repeat("c", i+1)) })
+		wg.Go(func() {
+			results <- b.Verify(context.Background(), identity, caller, called, strings.Repeat("c", i+1), false)
+		})
 	}
 	wg.Wait()
 	close(results)

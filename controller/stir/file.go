@@ -55,16 +55,12 @@ func (f *file[T]) get() T {
 	if err == nil {
 		err = f.read(info)
 	}
-	before := f.fault
-	f.fault = ""
-	switch {
-	case err == nil:
+	if err == nil {
+		f.fault = ""
 		f.log.Info("a changed file was read", "file", f.path)
-	case err.Error() != before:
+	} else if text := err.Error(); text != f.fault {
+		f.fault = text
 		f.log.Error("a changed file is no good, what it said before goes on", "file", f.path, "err", err)
-		fallthrough
-	default:
-		f.fault = err.Error()
 	}
 	return f.value
 }

@@ -330,6 +330,13 @@ func TestDocuments_AreAppliedForTheCredentialsAccount(t *testing.T) {
 		t.Errorf("plan %v", got.body)
 	}
 	b.want(200, tokenReader, "POST", "/v1/apply?dry_run=true", "a: b")
+	if !b.applied.Blind || !b.applied.DryRun {
+		t.Errorf("who may only read tries secrets: %+v", b.applied)
+	}
+	b.want(200, tokenAcme, "POST", "/v1/apply?dry_run=true", "a: b")
+	if b.applied.Blind || !b.applied.DryRun {
+		t.Errorf("who may write cannot plan secrets: %+v", b.applied)
+	}
 	b.want(200, tokenPlatform, "POST", "/v1/apply", "a: b")
 	if b.applied.AccountID != "" {
 		t.Errorf("the platform applied for %q", b.applied.AccountID)

@@ -28,9 +28,9 @@ func fields(v any) []string {
 	return names
 }
 
-// Fields that the first question of a call does not have: those of later questions, those of legs that say whom they are for, the door's own, and by who calls.
+// Fields that the first question of a call does not have: those of later questions and the door's own, and by who calls.
 var (
-	notFirst    = []string{"at", "failed_code", "trunk", "tried", "challenge", "answered", "hops", "caller_user_id", "called", "down", "via"}
+	notFirst    = []string{"at", "failed_code", "trunk", "tried", "challenge", "answered", "hops", "down", "via"}
 	notOfTrunks = append([]string{"account_id", "dial", "caller_user_id", "called"}, notFirst...)
 	notOfPhones = append([]string{"peer", "asserted", "diversion", "diverted", "identity"}, notOfTrunks...)
 	notOfLegs   = append([]string{"asserted", "diversion", "identity"}, notFirst...)
