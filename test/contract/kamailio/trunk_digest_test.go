@@ -1,6 +1,8 @@
 package kamailio
 
 import (
+	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/sipio/sipio/brain/api"
@@ -145,6 +147,33 @@ func TestOutDigest_TimeoutByeIsInOrder(t *testing.T) {
 	if got := trunk.copies(bye); got != 1 {
 		t.Errorf("the BYE came %d times", got)
 	}
+}
+
+// PRACK names the INVITE that it belongs to by the number that the trunk knows, as does what follows; its own is one more as well.
+func TestOutDigest_PrackNamesTheRaisedRequest(t *testing.T) {
+	t.Parallel()
+	call, trunk, invite := ringing(t, "udp")
+	trunk.send(trunk.response(invite.RawMessage, 183, "Progress", "Require: 100rel\r\nRSeq: 7\r\n", ""))
+	m := call.expect("183", func(m *message) bool { return m.Code == 183 })
+	routes := recordRoutes(m)
+	slices.Reverse(routes)
+	early := &leg{set: call.set, callID: call.callID, from: m.Header("From"), to: m.Header("To"), target: nameAddr(m.Header("Contact")), routes: routes, cseq: 2}
+	for given, want := range map[string]string{"7 2 INVITE": "7 3 INVITE", "8  \t2 INVITE": "8 3 INVITE", "7 2": "7 2"} {
+		cseq := early.ask("PRACK", "RAck: "+given+"\r\n")
+		p := trunk.request("PRACK")
+		if n, _ := p.cseq(); n != strconv.Itoa(early.cseq+1) || !slices.Equal(p.All("RAck"), []string{want}) {
+			t.Errorf("RAck: %s arrives as %q, with CSeq %s", given, p.All("RAck"), p.Header("CSeq"))
+		}
+		clean(t, p)
+		trunk.reply(p, 200, "OK")
+		call.final(call.callID, cseq)
+	}
+	callee := trunk.answer(invite, "")
+	caller := call.up()
+	caller.cseq = early.cseq
+	trunk.request("ACK")
+	within(t, caller, callee, "UPDATE", 1)
+	hangUp(t, callee, caller)
 }
 
 // A number that gets a digit more on its way out comes back as it was.

@@ -165,7 +165,7 @@ func TestOutFail_SilenceRingingAndNoWay(t *testing.T) {
 	}
 }
 
-// A walk that never ends by itself ends after 40 questions, without a trunk that could be reached and without anything in
+// A walk that never ends by itself ends after 64 questions, without a trunk that could be reached and without anything in
 // between: the caller hears 503.
 func TestOutFail_QuestionsAreBounded(t *testing.T) {
 	t.Parallel()
@@ -177,7 +177,7 @@ func TestOutFail_QuestionsAreBounded(t *testing.T) {
 		}
 		shared.door.plan(a.user, outward(r))
 		a.newCall("+4930123").dial().ended(503)
-		laterThan(t, shared, a.user, 40)
+		laterThan(t, shared, a.user, 64)
 	}
 }
 
@@ -251,4 +251,33 @@ func TestOutFail_PhonesFollowATrunk(t *testing.T) {
 	invite = media.request("INVITE")
 	about(t, invite)
 	hangUp(t, media.answer(invite, ""), call.up())
+}
+
+// Sixteen phones that ring and fail leave room for trunks, silent ones too, which count twice.
+func TestOutFail_TrunksFollowManyPhones(t *testing.T) {
+	t.Parallel()
+	a := newSet(t, shared, "udp", user("caller"))
+	var routes []api.Route
+	var phones []*set
+	for range 16 {
+		b := registered(t, shared, "udp", user("b"))
+		r := to(1, b.user)
+		r.Busy, r.Noanswer = 2, 2
+		phones, routes = append(phones, b), append(routes, r)
+	}
+	walk := []api.Directive{ring(append(routes, api.Route{Step: 2, Ask: "forward/fwd_1"})...)}
+	var trunks []*set
+	for _, id := range []string{"ta", "tb", "tc", "td"} {
+		trunk := newSet(t, shared, "udp", id)
+		r := over(trunk, id)
+		r.Trunk.FrTimer = 300
+		trunks, walk = append(trunks, trunk), append(walk, outward(r))
+	}
+	shared.door.plan(a.user, walk...)
+	call := a.newCall("100").dial()
+	for _, b := range phones {
+		b.reject(b.request("INVITE"), 480)
+	}
+	last := trunks[3].request("INVITE") // the others say nothing
+	hangUp(t, trunks[3].answer(last, ""), call.up())
 }

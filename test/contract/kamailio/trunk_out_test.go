@@ -3,6 +3,7 @@ package kamailio
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -75,8 +76,9 @@ func hears(t *testing.T, form url.Values, want map[string]string) {
 	}
 }
 
-// only shows what trunk id may see, and nothing of another attempt or of the caller's.
-func shown(t *testing.T, invite *message, id string) {
+// shown fails unless an INVITE shows what trunk id may see, and nothing of another attempt or of the caller's; of what P- headers there
+// are, P-Asserted-Identity and those named.
+func shown(t *testing.T, invite *message, id string, private ...string) {
 	t.Helper()
 	if got := invite.All("P-Asserted-Identity"); len(got) != 1 || got[0] != "<sip:+49301@"+id+".test>" {
 		t.Errorf("%s sees P-Asserted-Identity %q", id, got)
@@ -86,7 +88,8 @@ func shown(t *testing.T, invite *message, id string) {
 	}
 	for _, h := range invite.Headers {
 		name := strings.ToLower(h.Name)
-		if strings.HasPrefix(name, "x-") && name != "x-"+id || strings.HasPrefix(name, "p-k-") || strings.HasSuffix(name, "authorization") || name == "privacy" {
+		known := h.Name == "P-Asserted-Identity" || slices.Contains(private, h.Name)
+		if strings.HasPrefix(name, "x-") && name != "x-"+id || strings.HasPrefix(name, "p-") && !known || strings.HasSuffix(name, "authorization") || name == "privacy" {
 			t.Errorf("%s sees %s: %s", id, h.Name, h.Value)
 		}
 	}
