@@ -227,6 +227,60 @@ func TestPayer_AnotherNumberOfTheSameCall(t *testing.T) {
 	}
 }
 
+// Proves that a call which goes on without the number it was paid for costs nothing, whatever is told of it, over crashes; that another
+// number may be paid for yet, the same one too, and is charged; and that a word that comes after an answer, or twice, changes nothing.
+func TestPayer_ANumberThatWasNotReached(t *testing.T) {
+	second2 := payment(second)
+	second2.Attempt = 66
+	for name, c := range map[string]struct {
+		words []string
+		again bool
+		want  int64
+	}{
+		"overflow answers":         {[]string{WordMissed, WordAnswered, WordEnded}, false, 1_000_000},
+		"overflow fails":           {[]string{WordMissed, WordFailed}, false, 1_000_000},
+		"told twice":               {[]string{WordMissed, WordMissed, WordAnswered, WordEnded}, false, 1_000_000},
+		"nobody tells":             {[]string{WordMissed, WordGone}, false, 1_000_000},
+		"the end first":            {[]string{WordMissed, WordEnded, WordAnswered}, false, 1_000_000},
+		"the number again":         {[]string{WordMissed}, true, 900_000},
+		"too late to be so":        {[]string{WordAnswered, WordMissed, WordEnded}, false, 900_000},
+		"too late, then once more": {[]string{WordAnswered, WordMissed, WordEnded, WordMissed}, false, 900_000},
+	} {
+		p := newPurse(t, "acc_1")
+		p.topup(t0, 1_000_000)
+		p.pay(t0, payment(second))
+		at := map[string]int64{WordAnswered: t0 + 10_000, WordEnded: t0 + 20_000}
+		for _, w := range c.words {
+			p.heard(t0+20_000, w, at[w])
+			p.crash(t0 + 20_000)
+			if w == WordMissed && name != "too late to be so" && p.payer.wallet.Balance().HeldMicros != 0 {
+				t.Errorf("%s: %+v", name, p.payer.wallet.Balance())
+			}
+		}
+		if c.again {
+			if late := p.pay(t0+21_000, payment(second)); late.State != Refused {
+				t.Errorf("%s: the first question late: %+v", name, late)
+			}
+			if paid := p.pay(t0+21_000, second2); paid.State != Granted || paid.HeldSec != 60 {
+				t.Errorf("%s: %+v", name, paid)
+			}
+			p.crash(t0 + 21_000)
+			p.heard(t0+22_000, WordAnswered, at[WordAnswered])
+			p.heard(t0+23_000, WordEnded, at[WordEnded])
+		}
+		if b := p.payer.wallet.Balance(); b.BalanceMicros != c.want || b.HeldMicros != 0 || p.payer.Len() != 0 {
+			t.Errorf("%s: %+v, %d calls", name, b, p.payer.Len())
+		}
+	}
+	p := newPurse(t, "acc_1")
+	p.topup(t0, 1_000_000)
+	p.pay(t0, payment(second))
+	p.heard(t0, WordMissed, 0)
+	if p.wake(t0 + missedFor.Milliseconds()); p.payer.Len() != 0 {
+		t.Error("a call of which nobody tells any more is remembered")
+	}
+}
+
 // market is payers that pay each other's calls, and the orders on their way between them.
 type market struct {
 	t      *testing.T

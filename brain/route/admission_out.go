@@ -1,6 +1,7 @@
 package route
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -105,14 +106,35 @@ func tried(caller *Caller, req *api.RouteRequest) []cac.Take {
 	return takes
 }
 
-// rang is what the phones took that have rung before: whom the call was for, and its place inside the account.
+// rang is what the phones took that have rung before: whom the call was for, or whom an earlier forward overflowed to, and its place
+// inside the account. What is not held is passed over.
 func rang(caller *Caller, req *api.RouteRequest) (takes []cac.Take) {
 	first := *req
 	first.At = ""
-	if u := Callee(*caller, &first); u != nil && u != caller.User {
-		takes = append(takes, cac.Take{Kind: cac.User, ID: u.ID})
+	users := []*brain.SIPUser{Callee(*caller, &first)}
+	for _, id := range slices.Sorted(maps.Keys(caller.Account.Forwards)) {
+		if len(users) < maxQuestions && overflowsTo(caller, id, req) {
+			first.At = string(brain.DestForward) + "/" + id
+			users = append(users, Callee(*caller, &first))
+		}
+	}
+	for i, u := range users {
+		if u != nil && u != caller.User && !slices.Contains(users[:i], u) {
+			takes = append(takes, cac.Take{Kind: cac.User, ID: u.ID})
+		}
 	}
 	return append(takes, cac.Take{Kind: cac.Internal})
+}
+
+// overflowsTo tells whether the phones that a forward overflows to lead to the step that the question is about.
+func overflowsTo(caller *Caller, forwardID string, req *api.RouteRequest) bool {
+	f := caller.Account.Forwards[forwardID]
+	if f.OverflowDestKind != brain.DestUser && f.OverflowDestKind != brain.DestExtension {
+		return false
+	}
+	p := plan{acct: caller.Account, caller: *caller, req: req, hops: make([]hop, 0, 2)}
+	p.lead(f.Overflow(), noHop)
+	return slices.ContainsFunc(p.routes, func(r api.Route) bool { return r.Ask == req.At })
 }
 
 func ringsNow(caller *Caller, callee *brain.SIPUser) []cac.Take {

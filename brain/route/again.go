@@ -19,7 +19,11 @@ func (p *plan) again(dir brain.Directory) api.Directive {
 	if p.req.Tried != "" {
 		p.tried = strings.Split(p.req.Tried, ",")
 	}
-	if p.req.Trunk != "" {
+	switch {
+	case p.req.Trunk == "":
+	case p.req.FailedCode == 0:
+		p.say("trunk ", p.trunkName(p.req.Trunk), " was not called")
+	default:
 		p.say("trunk ", p.trunkName(p.req.Trunk), " answered ", strconv.Itoa(p.req.FailedCode))
 	}
 	digits := strings.TrimPrefix(id, "+")
@@ -83,7 +87,7 @@ func (p *plan) forwardAgain(dir brain.Directory, f *brain.Forward) api.Directive
 		return p.directive(to.number)
 	}
 	p.say("forward ", f.Name)
-	if e164, why := number.Normalize(p.acct.Account.Country, f.Number); why != "" {
+	if e164, why := number.Normalize(p.acct.Account.Country, f.Number); why != "" || p.req.Trunk == "" && p.leadsBack(f, e164) != "" {
 		out = p.forward(f, 0)
 	} else {
 		out = p.sendOn(&outward{kind: brain.DestForward, number: e164, forward: f, hops: p.base + 1})

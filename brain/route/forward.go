@@ -17,7 +17,7 @@ func (p *plan) forward(f *brain.Forward, chain int) outcome {
 	switch {
 	case p.offline:
 		return outcome{code: 503}
-	case p.caller.Trunk != nil && p.diversions() > maxDiverted:
+	case p.diversions() > maxDiverted:
 		p.say(": diverted ", strconv.Itoa(p.diversions()), " times already")
 		return outcome{code: 482}
 	case p.confirms(f):
@@ -26,6 +26,9 @@ func (p *plan) forward(f *brain.Forward, chain int) outcome {
 	e164, why := number.Normalize(p.acct.Account.Country, f.Number)
 	if why != "" {
 		return p.overflow(f, "calls "+strconv.QuoteToASCII(f.Number)+", which "+string(why), 404)
+	}
+	if round := p.leadsBack(f, e164); round != "" {
+		return p.overflow(f, round, 482)
 	}
 	if p.steps > 0 {
 		return p.ask(f, chain)
@@ -36,6 +39,61 @@ func (p *plan) forward(f *brain.Forward, chain int) outcome {
 		return p.overflow(f, "", code)
 	}
 	return outcome{step: p.steps, code: 480}
+}
+
+// leadsBack says why a forward must not call a number: it is the one that was called, or another of the account that leads to the same
+// forward without ringing anybody, so that the call would go round through the network. "": it may.
+func (p *plan) leadsBack(f *brain.Forward, e164 string) string {
+	if did := p.did(); did != nil && did.E164 == e164 {
+		return "calls +" + e164 + ", the number that was called"
+	}
+	target := p.activeDID(e164)
+	for range brain.MaxHops {
+		switch target.Kind {
+		case brain.DestForward:
+			next := p.acct.Forwards[target.ID]
+			if next == f {
+				return "calls +" + e164 + ", which leads here again"
+			}
+			if next == nil || next.Confirm {
+				return ""
+			}
+			further, why := number.Normalize(p.acct.Account.Country, next.Number)
+			if why != "" {
+				return ""
+			}
+			target = p.activeDID(further)
+		case brain.DestExtension:
+			e := p.acct.ExtensionByID[target.ID]
+			if e == nil || e.Status != brain.StatusActive {
+				return ""
+			}
+			target, _ = p.byHours(e.ScheduleID, e.Dest(), e.ClosedDest(), e.HolidayDest())
+		case brain.DestUser:
+			u := p.acct.Users[target.ID]
+			if u == nil {
+				return ""
+			}
+			target = u.FwdAlways()
+		default:
+			return ""
+		}
+	}
+	return ""
+}
+
+// activeDID is where a number of the account leads now, unset for others.
+func (p *plan) activeDID(e164 string) brain.RouteTarget {
+	did := p.acct.DIDByE164[e164]
+	if did == nil || did.Status != brain.StatusActive {
+		return brain.RouteTarget{}
+	}
+	target := did.Dest()
+	if !target.IsSet() {
+		target = p.acct.Account.DIDDefault()
+	}
+	target, _ = p.byHours(did.ScheduleID, target, did.ClosedDest(), did.HolidayDest())
+	return target
 }
 
 // confirms tells whether somebody must ask who answers there. The leg for which the media server does that goes out.

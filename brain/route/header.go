@@ -49,8 +49,9 @@ func (p *plan) diverted(b *strings.Builder, o *outward, t *brain.SIPTrunk) {
 		"@" + p.domain(t) + ";cause=" + cause + ">;index=1.1\r\n")
 }
 
-// diversions is how often a trunk's call has been sent on before: its entries, and what their counters say (RFC 5806 section 4).
-// A leg of the media server says it of the call it belongs to.
+// diversions is how often a trunk's call has been sent on before: its Diversion entries, and what their counters say (RFC 5806 section
+// 4), or its History-Info entries but the one of who was called first, whichever are more: networks write both about the same. A leg of
+// the media server says it of the call it belongs to.
 func (p *plan) diversions() int {
 	switch {
 	case p.caller.Media:
@@ -59,13 +60,14 @@ func (p *plan) diversions() int {
 		return 0
 	}
 	n := strings.Count(p.req.Diversion, "<")
+	history := p.req.Diverted - n // the question counts both together
 	for _, param := range strings.FieldsFunc(p.req.Diversion, func(r rune) bool { return r == ';' || r == ',' }) {
 		name, value, _ := strings.Cut(param, "=")
 		if c, err := strconv.Atoi(strings.TrimSpace(value)); err == nil && c > 1 && c < 100 && strings.EqualFold(strings.TrimSpace(name), "counter") {
 			n += c - 1
 		}
 	}
-	return max(p.req.Diverted, n)
+	return max(n, history-1, 0)
 }
 
 // diverter is whose calls are sent on: a number of the account as E.164, that was called, or is the user's, or the account's; else

@@ -146,7 +146,34 @@ var outScenarios = []outScenario{
 			o.forward("fwd_work").OverflowDestKind, o.forward("fwd_work").OverflowDestID = brain.DestForward, "fwd_cell"
 		}}, codes: []int{404, 404, 404, 404, 404, 404, 404}},
 	{scenario: scenario{name: "forward-diverted-too-often", about: "the call has been sent on five times before", dial: "+4930100", trunk: true,
-		from: func(r *api.RouteRequest) { r.Diverted = 5 }, change: func(o *office) { o.leads("forward fwd_cell") }}},
+		from: func(r *api.RouteRequest) { r.Diverted = 6 }, change: func(o *office) { o.leads("forward fwd_cell") }}},
+	{scenario: scenario{name: "forward-diverted-four-times", about: "both headers say the same four times: it is sent on, and says so", dial: "+4930100", trunk: true,
+		from: func(r *api.RouteRequest) {
+			r.Diverted, r.Diversion = 2+5, "<sip:+49301@x>;reason=unconditional;counter=3, <sip:+49302@x>;reason=user-busy"
+		}, change: func(o *office) { o.leads("forward fwd_cell") }}},
+	{scenario: scenario{name: "forward-to-itself", about: "the forward calls the number that was called: overflow", dial: "+4930100", trunk: true,
+		change: func(o *office) { o.leads("forward fwd_cell"); o.forward("fwd_cell").Number = "030 100" }}},
+	{scenario: scenario{name: "forward-to-itself-asked", about: "nor is it called when phones rang before", dial: "+4930100", trunk: true,
+		from:   func(r *api.RouteRequest) { r.At, r.FailedCode, r.Hops = "forward/fwd_cell", 408, 2 },
+		change: func(o *office) { o.leads("user us_1002"); o.forward("fwd_cell").Number = "030 100" }}},
+	{scenario: scenario{name: "forward-in-a-circle", about: "a phone's call: the forward calls a number of the account that leads to it by two others", dial: "1002",
+		change: func(o *office) {
+			o.forward("fwd_cell").Number, o.forward("fwd_work").Number = "030 100", "030 102"
+			o.leads("extension ext_300")
+			always(o.user("1002"), "forward fwd_work")
+			o.DIDs = append(o.DIDs, brain.DID{ID: "did_102", E164: "4930102", Status: brain.StatusActive, DestKind: brain.DestForward, DestID: "fwd_cell"})
+		}}},
+	{scenario: scenario{name: "forward-by-a-number", about: "a forward may call a number of the account that rings a phone", dial: "1002",
+		change: func(o *office) {
+			always(o.user("1002"), "forward fwd_cell")
+			o.forward("fwd_cell").Number = "030 100"
+			o.leads("user us_1003")
+		}}},
+	{scenario: scenario{name: "forward-not-paid", about: "the account may not call outside now: overflow, but not of a call for help", dial: "1002",
+		change: func(o *office) { always(o.user("1002"), "forward fwd_cell") }}, caller: func(c *Caller) { c.Stay = true }},
+	{scenario: scenario{name: "help-not-paid", about: "no limit holds up a call for help", dial: "112"}, caller: func(c *Caller) { c.Stay = true }},
+	{scenario: scenario{name: "prefix-for-plus", about: "a prefix takes the + of the trunk's format with it", dial: "0405551234",
+		change: func(o *office) { o.way("trk_alpha").Prefix = "9" }}},
 	{scenario: scenario{name: "forward-blocked", about: "the number is blocked: overflow", dial: "1002",
 		change: func(o *office) {
 			always(o.user("1002"), "forward fwd_cell")
@@ -163,13 +190,13 @@ var outScenarios = []outScenario{
 			o.forward("fwd_cell").Confirm = true
 		}}},
 	{scenario: scenario{name: "forward-confirm-sent-on", about: "what asks there is told how often the call was sent on", dial: "+4930100", trunk: true,
-		from:   func(r *api.RouteRequest) { r.Diverted = 3 },
+		from:   func(r *api.RouteRequest) { r.Diverted = 4 },
 		change: func(o *office) { o.leads("forward fwd_cell"); o.forward("fwd_cell").Confirm = true }}},
 	{scenario: scenario{name: "forward-confirm-asked", about: "the forward was set to ask while phones rang", dial: "+4930100", trunk: true,
 		from:   func(r *api.RouteRequest) { r.At, r.FailedCode, r.Hops = "forward/fwd_cell", 480, 2 },
 		change: func(o *office) { o.leads("user us_1002"); o.forward("fwd_cell").Confirm = true }}},
 	{scenario: scenario{name: "forward-confirm-diverted-too-often", about: "nor is it asked there", dial: "+4930100", trunk: true,
-		from:   func(r *api.RouteRequest) { r.Diverted = 5 },
+		from:   func(r *api.RouteRequest) { r.Diverted = 6 },
 		change: func(o *office) { o.leads("forward fwd_cell"); o.forward("fwd_cell").Confirm = true }}},
 
 	// Legs of the media server.

@@ -7,14 +7,18 @@ import (
 	"github.com/sipio/sipio/brain/api"
 )
 
-// How often a call has been sent on is what the edge has counted, or what its Diversions say of themselves when that is more.
+// How often a call has been sent on is what its Diversions say, counters included, or its History-Info when that is more: the edge has
+// counted both together, and the first entry of History-Info is no diversion.
 func TestDiversions_CountersAreBelieved(t *testing.T) {
 	for _, c := range []struct {
 		diversion     string
 		counted, want int
 	}{
 		{"", 0, 0},
-		{"", 3, 3},
+		{"", 3, 2},
+		{"", 1, 0},
+		{"<sip:1@a.test>, <sip:2@a.test>", 5, 2},
+		{"<sip:1@a.test>", 5, 3},
 		{"<sip:1@a.test>", 1, 1},
 		{"<sip:1@a.test>;reason=no-answer;counter=4", 3, 4},
 		{"<sip:1@a.test>,<sip:2@a.test>;Counter = 3;privacy=off, <sip:3@a.test>;counter=1", 3, 5},

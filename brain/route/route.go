@@ -54,6 +54,12 @@ func Decide(dir brain.Directory, caller Caller, req api.RouteRequest) api.Direct
 	if acct.Account.Status != brain.StatusActive && !helped(&caller, &req) {
 		return reject(acct, 403, "account "+acct.Account.ID+" is "+string(acct.Account.Status))
 	}
+	if caller.Trunk == nil { // only networks and PBXs are believed what these say
+		req.Asserted, req.Identity, req.Diversion = "", "", ""
+		if !caller.Media {
+			req.Diverted = 0
+		}
+	}
 	p := plan{acct: acct, caller: caller, req: &req}
 	if req.At != "" {
 		return p.again(dir)

@@ -71,7 +71,7 @@ func (s *Server) instead(ctx context.Context, dir brain.Directory, caller *route
 		refusal.Reason = api.Reason(refusal.SIPCode)
 	}
 	next := *req
-	route.Failed(&next, d, 503)
+	route.Failed(&next, d, 0)
 	caller.Stay = true
 	to, err := s.admitted(ctx, dir, caller, &next, refusal)
 	if to.Action == api.ActionProxy {

@@ -81,8 +81,12 @@ func FuzzDecodeForm_ReadsWhatNetURLReads(f *testing.F) {
 		}
 		for i := range routeFields.fields {
 			fld := &routeFields.fields[i]
-			if fld.text != nil && *fld.text(&got) != want.Get(fld.name) {
-				t.Fatalf("%s is %q, net/url reads %q", fld.name, *fld.text(&got), want.Get(fld.name))
+			read := want.Get(fld.name)
+			if fld.loose {
+				read = fld.clean(read)
+			}
+			if fld.text != nil && *fld.text(&got) != read {
+				t.Fatalf("%s is %q, net/url reads %q", fld.name, *fld.text(&got), read)
 			}
 			want.Del(fld.name)
 		}

@@ -72,6 +72,9 @@ func (s *Server) admitted(ctx context.Context, dir brain.Directory, caller *rout
 			decided = &d
 			caller.Full = append(caller.Full, d.Routes[0].Trunk.ID)
 		case v.Admitted:
+			if refused != nil {
+				d.Why = refused.Why + "; " + d.Why
+			}
 			return s.outside(ctx, dir, caller, req, d)
 		case brain.CodeOf(err) == brain.EUnavailable:
 			return route.Unavailable(caller.Account, err.Error()), nil

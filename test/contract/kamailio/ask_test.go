@@ -158,7 +158,7 @@ func TestAsk_PrivacyIsAskedAndNotPassedOn(t *testing.T) {
 		b.reject(invite, 486)
 		call.refused(486)
 		q := only(t, shared.door.asked(api.PathRoute, a.user)[before:])
-		sameFields(t, q, api.RouteRequest{}, notOfPhones...)
+		sameFields(t, q, api.RouteRequest{}, append([]string{"peer"}, notOfTrunks...)...)
 		sameValues(t, q, map[string]string{"privacy": want})
 	}
 }
