@@ -23,7 +23,9 @@ const reportTimeout = 10 * time.Second
 
 const (
 	connectTimeout = 2 * time.Second // to a brain
-	shareTimeout   = 3 * time.Second // of one brain's answer while there are others to ask
+	shareTimeout   = 3 * time.Second // of one brain's answer while there are others to ask, at most
+
+	minShare = 500 * time.Millisecond // of the same at least: a brain that is well needs up to 400 ms for leases
 )
 
 // reporter posts what is not a decision, events and heartbeats, to the first brain that takes it.
@@ -82,6 +84,9 @@ func (r *reporter) postLong(ctx context.Context, path string, body []byte, out a
 			r.first.Store(int32(i))
 			return nil
 		}
+		if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() { // the next question begins with another
+			r.first.CompareAndSwap(int32(i), int32((i+1)%len(r.urls)))
+		}
 		if refused, ok := errors.AsType[*statusError](err); ok && refused.malformed() {
 			return err
 		}
@@ -90,24 +95,28 @@ func (r *reporter) postLong(ctx context.Context, path string, body []byte, out a
 	return errors.Join(errs...)
 }
 
-// order lists the brains, the one that answered last before the others.
+// order lists the brains, the one that answered last before the others, which follow it in turn.
 func (r *reporter) order() []int {
 	first := int(r.first.Load())
-	list := []int{first}
+	var list []int
 	for i := range r.urls {
-		if i != first {
-			list = append(list, i)
-		}
+		list = append(list, (first+i)%len(r.urls))
 	}
 	return list
 }
 
-// share bounds the n-th try, so that a silent brain leaves time for the others; the last has all that is left.
+// share bounds the n-th try, so that a silent brain leaves time for the others: each has the same part of what is left.
+// The last has all of it.
 func (r *reporter) share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
-	if n == len(r.urls)-1 {
+	others := len(r.urls) - 1 - n
+	if others == 0 {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeout(ctx, shareTimeout)
+	part := shareTimeout
+	if end, ok := ctx.Deadline(); ok {
+		part = min(part, max(minShare, time.Until(end)/time.Duration(others+1)))
+	}
+	return context.WithTimeout(ctx, part)
 }
 
 func (r *reporter) postOne(ctx context.Context, url string, body []byte, out any, most int64) error {

@@ -49,13 +49,13 @@ func TestChange_GivesBackWhomAnEarlierForwardRang(t *testing.T) {
 	Failed(&req, &d, 404)
 	d = Decide(dir, caller, req)
 	swap, _ := Change(&caller, Callee(caller, &req), &req, &d)
-	if got := fmt.Sprint(swap.Add); len(d.Routes) != 2 || d.Routes[1].Ask != "forward/fwd_work" || got != "[user us_1005/0 internal /0]" {
+	if got := fmt.Sprint(swap.Add); len(d.Routes) != 2 || d.Routes[1].Ask != "forward/fwd_work" || got != "[{user us_1005 0} {internal  0}]" {
 		t.Fatalf("%s\nadds %s", Text(d), got)
 	}
 	Reached(&req, &d, 2, 408)
 	d = Decide(dir, caller, req)
 	swap, _ = Change(&caller, nil, &req, &d)
-	if got := fmt.Sprint(swap.Drop); Leaving(caller.Account, &d) == nil || got != "[user us_1005/0 internal /0]" {
+	if got := fmt.Sprint(swap.Drop); Leaving(caller.Account, &d) == nil || got != "[{user us_1005 0} {internal  0}]" {
 		t.Errorf("drops %s\n%s", got, Text(d))
 	}
 }

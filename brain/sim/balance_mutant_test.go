@@ -19,7 +19,7 @@ func TestMutantBalance_PlantedInTheProductionCode(t *testing.T) {
 		{"a top-up counts again", "wallet.go", "	if e := m.hands.byID[o.ID]; e != nil {\n", "	if e := m.hands.byID[o.ID]; e != nil && o.Kind != TopUp {\n"},
 		{"an interval that has begun is not billed", "rate.go", "(beyond+next*1000-1)/(next*1000)", "beyond/(next*1000)"},
 		{"the price is rounded down", "rate.go", "t.BilledSec(talkMS)+59)/60", "t.BilledSec(talkMS))/60"},
-		{"a rate of the future is in force", "plan.go", "int64(r.from) <= at", "int64(r.from) <= at+1000"},
+		{"a rate of the future is in force", "plan.go", "p.rates[k].EffectiveFrom <= at {", "p.rates[k].EffectiveFrom <= at+1000 {"},
 		{"who was not answered pays to connect", "end.go", "	if answered {\n		charged", "	if answered || h.terms.ConnectMicros > 0 {\n		charged"},
 		{"a charge without a movement", "statement.go", "	m.moves = append(m.moves, v)\n", "	if v.Micros != -60 && v.Seq%64 != 63 {\n		m.moves = append(m.moves, v)\n	}\n"},
 		{"silence ends a hold", "lease.go", "	if over {\n		heap.Push(&m.over, h)", "	if h.over = true; h.over {\n		heap.Push(&m.over, h)"},

@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/url"
 	"reflect"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/balance"
 	"github.com/sipio/sipio/brain/cac"
 )
 
@@ -228,7 +230,7 @@ func (b *bench) inside(d *api.Directive) string {
 	switch {
 	case d.Action != api.ActionProxy, len(d.Routes) != 1, d.Routes[0].URI != "sip:1009@shop.test", d.Call.Trunk != "":
 		return "it does not overflow"
-	case b.used(cac.Out, "") != 0, b.used(cac.Trunk, "trk_a") != 0, b.used(cac.User, "us_1009") != 1:
+	case b.used(cac.Out, "") != 0, b.used(cac.Trunk, "trk_a") != 0, b.used(cac.Internal, "") != 1, b.used(cac.User, "us_1002") != 0:
 		return fmt.Sprintf("it takes %+v", b.presence.ledger.Usage())
 	}
 	return ""
@@ -244,7 +246,7 @@ func TestRoute_AForwardThatMayNotLeaveOverflows(t *testing.T) {
 	}
 	full := func(rows *brain.AccountRows) {
 		overflows(rows)
-		rows.Limits = []brain.CallLimit{{ID: "lim_1", ScopeKind: brain.LimitAccount, Direction: brain.DirectionOut, MaxCount: 0, PeriodSec: 60, Hard: true}}
+		rows.Limits = []brain.CallLimit{{ID: "lim_1", ScopeKind: brain.LimitAccount, Direction: brain.DirectionOut, MaxCount: 1, PeriodSec: 60, Hard: true}}
 	}
 	behind := func(rows *brain.AccountRows) {
 		rows.Users[1].FwdNoanswerDestKind, rows.Users[1].FwdNoanswerDestID = rows.Users[1].FwdAlwaysDestKind, rows.Users[1].FwdAlwaysDestID
@@ -253,14 +255,18 @@ func TestRoute_AForwardThatMayNotLeaveOverflows(t *testing.T) {
 	for _, limit := range []bool{true, false} {
 		for _, rings := range []bool{true, false} {
 			b := newWayOut(t, func(rows *brain.AccountRows) {
-				if overflows(rows); limit {
+				if limit {
 					full(rows)
+				} else {
+					overflows(rows)
 				}
 				if rings {
 					behind(rows)
 				}
 			})
-			if !limit {
+			if limit {
+				b.reachLimit(t)
+			} else {
 				broke(b)
 			}
 			v := dials("one", "1002")
@@ -281,20 +287,26 @@ func TestRoute_AForwardThatMayNotLeaveOverflows(t *testing.T) {
 	}
 	b := newWayOut(t, overflows)
 	broke(b)
-	if d := b.directive(t, dials("two", "0405551234")); d.SIPCode != 403 || d.Reason != "Insufficient Credit" || b.used(cac.Out, "") != 1 || fmt.Sprint(b.presence.resets) != "[["+tokenOf("two", b, t)+"]]" {
+	v := dials("two", "0405551234")
+	var req api.RouteRequest
+	if err := routeFields.decodeForm(v.Encode(), &req); err != nil {
+		t.Fatal(err)
+	}
+	if d := b.directive(t, v); d.SIPCode != 403 || d.Reason != "Insufficient Credit" || fmt.Sprint(b.presence.resets) != "[["+req.Token()+"]]" {
 		t.Errorf("%+v, released %v", d, b.presence.resets)
 	}
 	b = newWayOut(t, full)
+	b.reachLimit(t)
 	if d := b.directive(t, dials("three", "0405551234")); d.SIPCode != 480 || !strings.HasPrefix(d.Why, "admission: ") {
 		t.Errorf("%+v", d)
 	}
 }
 
-// tokenOf is the token of a call of 1001.
-func tokenOf(id string, b *bench, t *testing.T) string {
+// reachLimit makes the only call to outside that a limit of one allows, and ends it.
+func (b *bench) reachLimit(t *testing.T) {
 	t.Helper()
-	b.Wallet = nil
-	return b.directive(t, dials(id, "1003")).Call.Token
+	d := b.directive(t, dials("first", "0405551234"))
+	b.presence.ledger.Release(1000, d.Call.Token)
 }
 
 // Proves that who calls from outside is not told that the account has no money.
@@ -302,22 +314,12 @@ func TestRoute_ACallerFromOutsideHearsNothingOfMoney(t *testing.T) {
 	b := newWayOut(t, func(rows *brain.AccountRows) {
 		overflows(rows)
 		rows.Forwards[0].OverflowDestKind, rows.Forwards[0].OverflowDestID = "", ""
-		rows.DIDs[0].DestKind, rows.DIDs[0].DestID = brain.DestForward, "fwd_1"
+		rows.DIDs[1].DestKind, rows.DIDs[1].DestID = brain.DestForward, "fwd_1"
 	})
 	b.Wallet = &purse{paid: balance.Paid{State: balance.Refused, Why: balance.WhyMoney}}
-	if d := b.directive(t, trunkQuestion("in-1", rowsDID(b))); d.SIPCode != 403 || d.Reason != "Forbidden" || d.Why != "wallet: money" {
+	if d := b.directive(t, trunkQuestion("in-1", "4930200")); d.SIPCode != 403 || d.Reason != "Forbidden" || d.Why != "wallet: money" {
 		t.Errorf("%+v", d)
 	}
-}
-
-// rowsDID is the number of the shop that leads somewhere.
-func rowsDID(b *bench) string {
-	for e164, did := range b.Config.Directory().ByAccount("acc_1").DIDByE164 {
-		if did.DestKind == brain.DestForward {
-			return e164
-		}
-	}
-	return ""
 }
 
 // Proves that money of a forward that failed is given back as its overflow rings, so that its answer is not charged; not while there

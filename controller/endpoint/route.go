@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -71,6 +72,8 @@ func (s *Server) admitted(ctx context.Context, dir brain.Directory, caller *rout
 		case v.Repeated && holdsAnother(caller, v, &d):
 			decided = &d
 			caller.Full = append(caller.Full, d.Routes[0].Trunk.ID)
+		case v.Repeated && !caller.Stay && holdsNoWayOut(caller, v, &d):
+			caller.Stay = true
 		case v.Admitted:
 			if refused != nil {
 				d.Why = refused.Why + "; " + d.Why
@@ -110,6 +113,12 @@ func holdsAnother(caller *route.Caller, v cac.Verdict, d *api.Directive) bool {
 		}
 	}
 	return others > 0
+}
+
+// holdsNoWayOut says whether a question was asked before and the call was kept inside then, though it could leave now.
+func holdsNoWayOut(caller *route.Caller, v cac.Verdict, d *api.Directive) bool {
+	return route.Leaving(caller.Account, d) != nil && len(v.Held) > 0 &&
+		!slices.ContainsFunc(v.Held, func(t cac.Take) bool { return t.Kind == cac.Out })
 }
 
 // without has what admission found no room for left out of the next decision. False: the call cannot do without it.

@@ -125,7 +125,8 @@ func checkSeen(told *api.NodeTrunks) error {
 		if t.State != api.TrunkUp && t.State != api.TrunkDown && t.State != api.TrunkUnknown {
 			return badField(countBadType, "trunks", "%s is no state", quote(t.State))
 		}
-		for _, v := range [...]string{t.ID, t.Target, t.LastError} {
+		t.LastError = clipped(t.LastError)
+		for _, v := range [...]string{t.ID, t.Target} {
 			if err := checkText("trunks", v, maxID); err != nil {
 				return err
 			}
@@ -166,7 +167,9 @@ func (t *trunks) nodes(nowMS int64, id string) []api.TrunkNode {
 	return list
 }
 
-// trunkAnswer answers POST /trunk/answer: the password stays here.
+// trunkAnswer answers POST /trunk/answer: the password stays here. What is signed is the REGISTER of this trunk alone,
+// for the holder of a lease that is not over. A trunk that was disabled, or is no longer registered at, is answered for
+// as long as its last lease lasts: its holder removes what he has registered.
 func (s *Server) trunkAnswer(r *http.Request, _ brain.APIKey) (any, error) {
 	var req api.TrunkAnswerRequest
 	if err := readJSON(r, &req); err != nil {
@@ -178,6 +181,9 @@ func (s *Server) trunkAnswer(r *http.Request, _ brain.APIKey) (any, error) {
 	}
 	if req.Method != "REGISTER" || s.Password == nil || t.AuthSecretRef == "" {
 		return nil, badBody(http.StatusForbidden, countRefusedScope, "challenges of REGISTER are answered, for trunks with a password")
+	}
+	if uri := watchOf(t).URI; req.URI != uri {
+		return nil, badBody(http.StatusForbidden, countRefusedScope, "REGISTER at this trunk has the URI %s, not %s", uri, quote(req.URI))
 	}
 	if err := s.holds(r.Context(), &req); err != nil {
 		return nil, err
@@ -213,7 +219,7 @@ func (s *Server) holds(ctx context.Context, req *api.TrunkAnswerRequest) error {
 		return err
 	}
 	for _, l := range leases {
-		if l.TrunkID == req.TrunkID && l.Node == req.Node && l.Fence == req.Fence && l.Fence != 0 {
+		if l.TrunkID == req.TrunkID && l.Node == req.Node && l.Fence == req.Fence && l.Fence != 0 && l.LeaseMS > 0 {
 			return nil
 		}
 	}

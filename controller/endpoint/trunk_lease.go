@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/sipio/sipio/brain"
@@ -18,10 +20,19 @@ import (
 	"github.com/sipio/sipio/brain/presence"
 )
 
-// maxLeaseText bounds what a node says of its registration.
-const maxLeaseText = 200
+// maxTrunkText is how many bytes are kept of what a carrier, or an error, says of a trunk.
+const maxTrunkText = 200
 
-// trunkLease answers POST /trunk/lease. The trunks of an account whose live state nobody serves now are left out.
+// Bounds of asking for leases.
+const (
+	leasesAtOnce = 64 // accounts asked side by side
+	// leaseWait is for all accounts of a request: less than the 500 ms that a node gives each of its brains at least, so
+	// that one account that does not answer costs nobody else his lease.
+	leaseWait = 400 * time.Millisecond
+)
+
+// trunkLease answers POST /trunk/lease. The trunks of an account whose live state does not answer in time are left out:
+// what they have they keep by their node's own clock.
 func (s *Server) trunkLease(r *http.Request, _ brain.APIKey) (any, error) {
 	var req api.TrunkLeaseRequest
 	if err := readLong(r, &req); err != nil {
@@ -32,39 +43,77 @@ func (s *Server) trunkLease(r *http.Request, _ brain.APIKey) (any, error) {
 	}
 	reply := &api.TrunkLeaseReply{Leases: []api.TrunkLease{}}
 	asks := map[string][]presence.LeaseAsk{}
-	var accounts []string
 	for i := range req.Asks {
 		a := &req.Asks[i]
 		if !s.leasable(a) {
 			reply.Leases = append(reply.Leases, api.TrunkLease{TrunkID: a.TrunkID})
 			continue
 		}
-		if asks[a.AccountID] == nil {
-			accounts = append(accounts, a.AccountID)
-		}
 		asks[a.AccountID] = append(asks[a.AccountID], presence.LeaseAsk{TrunkID: a.TrunkID, Contact: a.Contact, Fence: a.Fence, Target: a.Target,
 			ExpiresMS: a.ExpiresMS, LastError: a.LastError, Release: a.Release, Forget: a.Forget})
 	}
-	for _, id := range accounts {
-		leases, err := s.trunks.of.Lease(r.Context(), id, req.Node, asks[id])
-		if err != nil {
-			s.Log.Warn("leases of trunks", "account", id, "node", req.Node, "err", err)
-			continue
-		}
-		reply.Leases = append(reply.Leases, leases...)
-	}
+	reply.Leases = append(reply.Leases, s.askLeases(r.Context(), req.Node, asks)...)
 	return reply, nil
 }
 
+// askLeases asks for the leases of each account, side by side, and returns what is there within leaseWait, by account.
+func (s *Server) askLeases(ctx context.Context, node string, asks map[string][]presence.LeaseAsk) (all []api.TrunkLease) {
+	ctx, cancel := context.WithTimeout(ctx, leaseWait)
+	defer cancel()
+	type answer struct {
+		account string
+		leases  []api.TrunkLease
+		err     error
+	}
+	answers := make(chan answer, len(asks)) // who comes late waits for nobody
+	slots := make(chan struct{}, leasesAtOnce)
+	for id, list := range asks {
+		go func() {
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			defer func() { <-slots }()
+			leases, err := s.trunks.of.Lease(ctx, id, node, list)
+			answers <- answer{id, leases, err}
+		}()
+	}
+	got := map[string][]api.TrunkLease{}
+	var failed error
+	for range asks {
+		select {
+		case a := <-answers:
+			if a.err == nil {
+				got[a.account] = a.leases
+			} else {
+				failed = fmt.Errorf("account %s: %w", a.account, a.err)
+			}
+		case <-ctx.Done():
+			failed = ctx.Err()
+		}
+	}
+	if failed != nil {
+		s.Log.Warn("leases of trunks: accounts do not answer", "accounts", len(asks)-len(got), "node", node, "err", failed)
+	}
+	for _, id := range slices.Sorted(maps.Keys(got)) {
+		all = append(all, got[id]...)
+	}
+	return all
+}
+
 // leasable tells whether a lease can be asked for: the trunk is in use and registered at. One that is not any more can
-// still be given back.
+// still be given back, also when its account is gone.
 func (s *Server) leasable(a *api.TrunkAsk) bool {
+	if a.Release {
+		return true
+	}
 	acct := s.Config.Directory().ByAccount(a.AccountID)
 	if acct == nil {
 		return false
 	}
 	t := acct.Trunks[a.TrunkID]
-	return a.Release || t != nil && t.DoRegister && t.Status == brain.StatusActive
+	return t != nil && t.DoRegister && t.Status == brain.StatusActive
 }
 
 func checkAsks(req *api.TrunkLeaseRequest) error {
@@ -81,7 +130,8 @@ func checkAsks(req *api.TrunkLeaseRequest) error {
 				return badField(countBadType, "asks."+name, "is missing")
 			}
 		}
-		for _, v := range [...]string{a.TrunkID, a.AccountID, a.Contact, a.Target, a.LastError} {
+		a.LastError = clipped(a.LastError)
+		for _, v := range [...]string{a.TrunkID, a.AccountID, a.Contact, a.Target} {
 			if err := checkText("asks", v, maxID); err != nil {
 				return err
 			}
@@ -89,11 +139,23 @@ func checkAsks(req *api.TrunkLeaseRequest) error {
 		if a.ExpiresMS < 0 || a.Fence < 0 || strings.Contains(a.AccountID, "/") {
 			return badField(countBadType, "asks", "%d: a number below 0, or no account", i)
 		}
-		if len(a.LastError) > maxLeaseText || !utf8.ValidString(a.LastError) {
-			return badField(countBadTooLong, "asks.last_error", "at most %d bytes", maxLeaseText)
-		}
 	}
 	return nil
+}
+
+// clipped is what is kept of a text that only people read: a carrier's words, that must not cost the node its request.
+func clipped(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, ""))
+	n := min(len(text), maxTrunkText)
+	for n > 0 && n < len(text) && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
 }
 
 // watchList is the list of trunks that nodes look after, of one version of the configuration.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
@@ -20,11 +21,16 @@ type carriers struct {
 	machine *presence.Machine
 	now     int64
 	fail    error
+	silent  string // prefix of the accounts that never answer; "" = none
 }
 
 func (c *carriers) Active(brain.Directory) []*brain.SIPTrunk { return c.list }
 
-func (c *carriers) Lease(_ context.Context, _, node string, asks []presence.LeaseAsk) ([]api.TrunkLease, error) {
+func (c *carriers) Lease(ctx context.Context, account, node string, asks []presence.LeaseAsk) ([]api.TrunkLease, error) {
+	if c.silent != "" && strings.HasPrefix(account, c.silent) {
+		<-ctx.Done()
+		return nil, brain.Errorf(brain.EUnavailable, "no answer")
+	}
 	if c.fail != nil {
 		return nil, c.fail
 	}
@@ -36,7 +42,7 @@ func (c *carriers) Lease(_ context.Context, _, node string, asks []presence.Leas
 }
 
 func (c *carriers) Leases(context.Context, string) ([]api.TrunkLease, error) {
-	return c.machine.Leases(), c.fail
+	return c.machine.Leases(c.now), c.fail
 }
 
 // newCarriers is a bench whose account has a trunk that is registered at and one that is not.
@@ -163,6 +169,103 @@ func TestTrunkAnswer_IsForTheHolder(t *testing.T) {
 	c.fail = brain.Errorf(brain.EUnavailable, "no owner")
 	if got := reading[api.TrunkLeaseReply](t, b.ask("POST", api.PathTrunkLease, typeJSON, `{"node":"n2","asks":[{"trunk_id":"trk_1","account_id":"acc_1","contact":"sip:x@y"}]}`)); len(got.Leases) != 0 {
 		t.Errorf("nobody can tell, and somebody does: %+v", got)
+	}
+}
+
+// Proves that what a carrier has said costs the node nothing: it is cut and cleaned, and the request goes on.
+func TestTrunks_CleanWhatCarriersSay(t *testing.T) {
+	b, c := newCarriers(t)
+	lease := func(fence int64, why string) api.TrunkLease {
+		w := b.ask("POST", api.PathTrunkLease, typeJSON, fmt.Sprintf(`{"node":"n1","asks":[{"trunk_id":"trk_1","account_id":"acc_1","contact":"sip:a@b","fence":%d,"last_error":%s}]}`, fence, why))
+		return reading[api.TrunkLeaseReply](t, w).Leases[0]
+	}
+	fence := lease(0, `""`).Fence
+	for _, x := range []struct{ why, kept string }{
+		{`"503 Wartung\t2 h\r\nX: y\u0085"`, "503 Wartung 2 h  X: y "},
+		{`"403 ` + strings.Repeat("禁", 80) + `"`, "403 " + strings.Repeat("禁", 65)},
+		{"\"4\xff3\"", "4\ufffd3"}, // the JSON decoder's doing
+	} {
+		lease(fence, x.why)
+		if got := c.machine.Leases(c.now)[0].LastError; got != x.kept || len(got) > maxTrunkText || !utf8.ValidString(got) {
+			t.Errorf("%s is kept as %q, want %q", x.why, got, x.kept)
+		}
+		b.ask("POST", api.PathNodeTrunks, typeJSON, fmt.Sprintf(`{"node":"n1","trunks":[{"id":"trk_1","state":"down","last_error":%s}]}`, x.why))
+		if got := b.trunks.nodes(0, "trk_1"); len(got) != 1 || got[0].LastError != x.kept {
+			t.Errorf("%s is shown as %+v, want %q", x.why, got, x.kept)
+		}
+	}
+}
+
+// manyAccounts has every account be the same.
+type manyAccounts struct{ *configuration }
+
+func (m manyAccounts) Directory() brain.Directory {
+	return sameAccount{m.configuration.Directory(), m.account}
+}
+
+type sameAccount struct {
+	brain.Directory
+	account *brain.AccountConfig
+}
+
+func (s sameAccount) ByAccount(string) *brain.AccountConfig { return s.account }
+
+// Proves that accounts that do not answer, even more than are asked at once, cost no other its leases for long, and that
+// what did not answer is left out.
+func TestTrunkLease_WaitsForNoSilentAccount(t *testing.T) {
+	b, c := newCarriers(t)
+	b.Config = manyAccounts{b.Config.(*configuration)}
+	c.silent = "acc_slow"
+	asks := []string{`{"trunk_id":"trk_1","account_id":"acc_1","contact":"sip:a@b"}`}
+	for i := range leasesAtOnce - 1 {
+		asks = append(asks, fmt.Sprintf(`{"trunk_id":"trk_1","account_id":"acc_slow%d","contact":"sip:a@b"}`, i))
+	}
+	got := reading[api.TrunkLeaseReply](t, b.ask("POST", api.PathTrunkLease, typeJSON, `{"node":"n1","asks":[`+strings.Join(asks, ",")+`]}`))
+	if len(got.Leases) != 1 || got.Leases[0].Node != "n1" {
+		t.Errorf("%+v", got)
+	}
+	for i := range 2 * leasesAtOnce {
+		asks = append(asks, fmt.Sprintf(`{"trunk_id":"trk_1","account_id":"acc_slower%d","contact":"sip:a@b"}`, i))
+	}
+	got = reading[api.TrunkLeaseReply](t, b.ask("POST", api.PathTrunkLease, typeJSON, `{"node":"n1","asks":[`+strings.Join(asks, ",")+`]}`))
+	if len(got.Leases) > 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Proves that challenges are answered for the REGISTER of this trunk alone, and no longer than the lease lasts: for a
+// trunk that was disabled, or is not registered at any more, as for any; and that the lease of an account that is gone
+// can be given back.
+func TestTrunkAnswer_EndsWithTheLease(t *testing.T) {
+	b, c := newCarriers(t)
+	acct := b.Config.(*configuration).account
+	ask := func(more string) api.TrunkLease {
+		w := b.ask("POST", api.PathTrunkLease, typeJSON, `{"node":"n1","asks":[{"trunk_id":"trk_1","account_id":"acc_1","contact":"sip:a@b"`+more+`}]}`)
+		return reading[api.TrunkLeaseReply](t, w).Leases[0]
+	}
+	fence := ask("").Fence
+	answer := func(uri string) int {
+		code, _ := b.json(api.PathTrunkAnswer, fmt.Sprintf(`{"node":"n1","trunk_id":"trk_1","account_id":"acc_1","fence":%d,"method":"REGISTER","uri":%q,"challenges":["WWW-Authenticate: Digest realm=\"north.test\", nonce=\"1\""]}`, fence, uri))
+		return code
+	}
+	if ours, other := answer("sip:north.test"), answer("sip:bank.test"); ours != 200 || other != 403 {
+		t.Errorf("its URI: %d, another: %d", ours, other)
+	}
+	acct.Trunks["trk_1"].Status, acct.Trunks["trk_1"].DoRegister = brain.StatusDisabled, false
+	if l := ask(fmt.Sprintf(`,"fence":%d`, fence)); l.Node != "" || l.Fence != 0 {
+		t.Errorf("a disabled trunk's lease was renewed: %+v", l)
+	}
+	c.now += presence.TrunkLeaseMS - 1
+	if code := answer("sip:north.test"); code != 200 {
+		t.Errorf("disabled, within the lease: %d", code)
+	}
+	c.now++
+	if code := answer("sip:north.test"); code != 409 {
+		t.Errorf("after the lease: %d", code)
+	}
+	b.Config.(*configuration).account = nil
+	if ask(fmt.Sprintf(`,"fence":%d,"release":true,"forget":true`, fence)); len(c.machine.Leases(c.now)) != 0 {
+		t.Errorf("its account is gone, and there is %+v", c.machine.Leases(c.now))
 	}
 }
 

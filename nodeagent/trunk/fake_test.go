@@ -9,10 +9,13 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/sipio/sipio/brain/api"
 )
@@ -27,6 +30,9 @@ type world struct {
 	lease  api.TrunkLease // of the one trunk; what brain/presence does, in short
 	until  int64
 	silent map[string]bool // targets that do not answer
+	shut   map[string]bool // targets that cannot be sent to
+	self   string          // what nodes are told to be; "" = NODE.test:5060
+	slow   chan struct{}   // the first accepted REGISTER is answered when it is closed; nil = at once
 	code   int             // of OPTIONS
 	seen   []string        // method and target, in order
 	reg    registrar
@@ -37,13 +43,15 @@ type registrar struct {
 	least    int // Min-Expires
 	open     bool
 	refuse   int            // code it answers instead
+	reason   string         // its words then
+	grants   string         // seconds, of Expires; "" = it does not say
 	contacts map[string]int // until which second
 	most     int            // Contacts there ever were at a time
 	requests []Request      // that it has accepted
 }
 
 func newWorld(list ...api.TrunkWatch) *world {
-	return &world{list: list, told: map[string]api.NodeTrunks{}, silent: map[string]bool{}, code: 200,
+	return &world{list: list, told: map[string]api.NodeTrunks{}, silent: map[string]bool{}, shut: map[string]bool{}, code: 200,
 		reg: registrar{contacts: map[string]int{}}}
 }
 
@@ -62,9 +70,38 @@ func (w *world) Trunks(_ context.Context, found api.NodeTrunks) (api.NodeTrunksR
 	if w.away {
 		return api.NodeTrunksReply{}, errors.New("away")
 	}
+	for _, s := range found.Trunks {
+		if err := bounds(s.ID, s.Target, s.LastError); err != nil {
+			return api.NodeTrunksReply{}, err
+		}
+	}
 	w.told[found.Node] = found
+	self := found.Node + ".test:5060"
+	if w.self != "" {
+		self = w.self
+	}
 	digest := fmt.Sprint(w.list)
-	return api.NodeTrunksReply{Digest: digest, Same: digest == found.Digest, Trunks: w.list, SIP: found.Node + ".test:5060"}, nil
+	return api.NodeTrunksReply{Digest: digest, Same: digest == found.Digest, Trunks: w.list, SIP: self}, nil
+}
+
+// bounds refuses what controller/endpoint refuses, and texts that it would cut.
+func bounds(words ...string) error {
+	for _, s := range words {
+		if len(s) > maxText || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+			return fmt.Errorf("400: %q", s)
+		}
+	}
+	return nil
+}
+
+// watched is a trunk as the configuration has it, nil when it is gone.
+func (w *world) watched(id string) *api.TrunkWatch {
+	for i := range w.list {
+		if w.list[i].ID == id {
+			return &w.list[i]
+		}
+	}
+	return nil
 }
 
 func (w *world) Lease(_ context.Context, req api.TrunkLeaseRequest) (reply api.TrunkLeaseReply, err error) {
@@ -74,19 +111,29 @@ func (w *world) Lease(_ context.Context, req api.TrunkLeaseRequest) (reply api.T
 		return reply, errors.New("away")
 	}
 	for _, a := range req.Asks {
+		if err := bounds(a.TrunkID, a.AccountID, a.Contact, a.Target, a.LastError); err != nil || a.Contact == "" {
+			return api.TrunkLeaseReply{}, fmt.Errorf("400: %+v, %w", a, err)
+		}
+	}
+	for _, a := range req.Asks {
+		if t := w.watched(a.TrunkID); !a.Release && (t == nil || t.AOR == "") {
+			reply.Leases = append(reply.Leases, api.TrunkLease{TrunkID: a.TrunkID})
+			continue
+		}
 		l, now := &w.lease, time.Now().UnixMilli()
 		mine := l.Node == req.Node && l.Fence == a.Fence && a.Fence != 0
 		switch {
-		case a.Release && mine && a.Forget:
+		case a.Release && mine && a.Forget && len(l.Old) == 0:
 			*l = api.TrunkLease{Fence: l.Fence}
 		case a.Release && mine:
 			l.Old, l.Node, l.Contact, w.until = append(l.Old, l.Contact), "", "", 0
 		case a.Release:
 		case mine || l.Node == req.Node || l.Node == "" || w.until <= now:
+			if l.Contact != "" && l.Contact != a.Contact {
+				l.Old = append(l.Old, l.Contact)
+			}
+			l.Old = slices.DeleteFunc(slices.Clone(l.Old), func(c string) bool { return c == a.Contact })
 			if !mine {
-				if l.Contact != "" && l.Contact != a.Contact {
-					l.Old = append(l.Old, l.Contact)
-				}
 				l.Fence++
 			} else if a.Target != "" || a.LastError != "" {
 				l.Target, l.ExpiresMS, l.LastError = a.Target, a.ExpiresMS, a.LastError
@@ -109,7 +156,8 @@ const leaseMS = 3000
 func (w *world) Answer(_ context.Context, req api.TrunkAnswerRequest) (reply api.TrunkAnswerReply, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if l := w.lease; !w.away && l.Node == req.Node && l.Fence == req.Fence && len(req.Challenges) == 1 {
+	t := w.watched(req.TrunkID)
+	if l := w.lease; !w.away && t != nil && t.URI == req.URI && time.Now().UnixMilli() < w.until && l.Node == req.Node && l.Fence == req.Fence && len(req.Challenges) == 1 {
 		return api.TrunkAnswerReply{Line: "Authorization: Digest good\r\n"}, nil
 	}
 	return reply, errors.New("it is not yours")
@@ -136,8 +184,11 @@ func (w *world) Send(ctx context.Context, r Request) (Response, error) {
 	target, _, _ := strings.Cut(strings.TrimPrefix(r.NextHop, "sip:"), ";")
 	w.mu.Lock()
 	w.seen = append(w.seen, r.Method+" "+target)
-	silent := w.silent[target]
+	silent, shut := w.silent[target], w.shut[target]
 	w.mu.Unlock()
+	if shut {
+		return Response{}, errors.New("500 no corresponding sending socket")
+	}
 	if silent {
 		<-ctx.Done()
 		return Response{}, ErrNoAnswer
@@ -145,10 +196,20 @@ func (w *world) Send(ctx context.Context, r Request) (Response, error) {
 	time.Sleep(20 * time.Millisecond) // sleep: the way there and back
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if r.Method == "REGISTER" {
-		return w.reg.register(r), nil
+	if r.Method != "REGISTER" {
+		return Response{Code: w.code}, nil
 	}
-	return Response{Code: w.code}, nil
+	got := w.reg.register(r)
+	if slow := w.slow; slow != nil && got.Code == 200 {
+		w.slow = nil
+		w.mu.Unlock()
+		select {
+		case <-slow:
+		case <-ctx.Done():
+		}
+		w.mu.Lock()
+	}
+	return got, nil
 }
 
 // register does what a registrar does (RFC 3261 section 10.3).
@@ -159,7 +220,7 @@ func (g *registrar) register(r Request) Response {
 	}
 	switch {
 	case g.refuse != 0:
-		return Response{Code: g.refuse}
+		return Response{Code: g.refuse, Reason: g.reason}
 	case !g.open && !strings.Contains(r.Headers, "Authorization: Digest good\r\n"):
 		return Response{Code: 401, Fields: []HeaderField{{Name: "WWW-Authenticate", Value: `Digest realm="x", nonce="1"`}}}
 	case expires > 0 && expires < g.least:
@@ -178,6 +239,9 @@ func (g *registrar) register(r Request) Response {
 	}
 	g.requests = append(g.requests, r)
 	g.most = max(g.most, len(g.live()))
+	if g.grants != "" {
+		return Response{Code: 200, Fields: []HeaderField{{Name: "Expires", Value: g.grants}}}
+	}
 	return Response{Code: 200}
 }
 

@@ -24,7 +24,7 @@ type health struct {
 	sinceMS int64
 	bad     int   // failures in a row while it is up
 	good    int   // answers in a row while it is down
-	untilMS int64 // of a trunk without pings that is down
+	untilMS int64 // when a trunk without pings that is down becomes unknown; 0 = no call has made it so
 }
 
 func newHealth(nowMS int64) health { return health{state: api.TrunkUnknown, sinceMS: nowMS} }
@@ -63,9 +63,13 @@ func (h *health) failed(nowMS int64) {
 	h.untilMS = nowMS + downFor.Milliseconds()
 }
 
-// expire ends what failed began.
-func (h *health) expire(nowMS int64) {
-	if h.untilMS != 0 && nowMS >= h.untilMS {
+// expire ends what failed began. A trunk that is down and that no pings will find up again, because they were switched
+// off or an operator's was the only one, has its end from now on.
+func (h *health) expire(nowMS int64, pinged bool) {
+	switch {
+	case h.untilMS == 0 && !pinged:
+		h.untilMS = nowMS + downFor.Milliseconds()
+	case h.untilMS != 0 && nowMS >= h.untilMS:
 		h.turn(nowMS, api.TrunkUnknown)
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // Proves when a trunk turns: each letter is a second, + an answer, - none, C a call that failed at a trunk without pings,
-// a dot nothing; u, d and ? are what it is then.
+// a dot nothing (a trunk with dots is not pinged but by hand); u, d and ? are what it is then.
 func TestHealth_TurnsWithHysteresis(t *testing.T) {
 	for _, c := range []struct{ what, happens, states string }{
 		{"the first answer decides", "+", "u"},
@@ -18,6 +18,7 @@ func TestHealth_TurnsWithHysteresis(t *testing.T) {
 		{"one answer does not bring it back", "+--+-+", "uudddd"},
 		{"two in a row do", "+--++", "uuddu"},
 		{"after coming back it takes two again", "--++-+--", "ddduuuud"},
+		{"without further pings nobody knows", "--" + strings.Repeat(".", 30), strings.Repeat("d", 31) + "?"},
 		{"a failed call, then nobody knows", "C" + strings.Repeat(".", 30), strings.Repeat("d", 30) + "?"},
 		{"the last failed call counts", "C........." + "C" + strings.Repeat(".", 30), strings.Repeat("d", 40) + "?"},
 	} {
@@ -26,7 +27,7 @@ func TestHealth_TurnsWithHysteresis(t *testing.T) {
 		for i, happens := range c.happens {
 			now := int64(i) * 1000
 			if h.state == api.TrunkDown {
-				h.expire(now)
+				h.expire(now, strings.Contains(c.happens, "-") && !strings.Contains(c.happens, "."))
 			}
 			switch happens {
 			case '+':

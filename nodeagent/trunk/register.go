@@ -18,6 +18,7 @@ const (
 	minBackoff   = time.Second
 	maxBackoff   = 30 * time.Second
 	refreshSpare = 30 * time.Second // before the end a refresh is due at the latest
+	minRefresh   = 5 * time.Second  // between two REGISTERs, however little a registrar grants
 	maxAnswers   = 2                // challenges answered for one REGISTER: the second when the nonce was stale
 	maxExpires   = 86400            // seconds, also when a registrar wants more
 )
@@ -96,7 +97,12 @@ func (k *Keeper) lease(ctx context.Context) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, l := range reply.Leases {
-		if t := k.trunks[l.TrunkID]; t != nil && contacts[l.TrunkID] != "" && !t.reg.wait {
+		t := k.trunks[l.TrunkID]
+		switch {
+		case t == nil || contacts[l.TrunkID] == "" || t.reg.wait:
+		case l.Node == "" && l.Fence == 0: // it is not registered at any more: the list will say so
+			k.retire(ctx, t, t)
+		default:
 			t.reg.granted(k.cfg.Node, &l, contacts[l.TrunkID], sent)
 		}
 	}
@@ -154,6 +160,7 @@ func (k *Keeper) register(ctx context.Context, t *trunk) {
 	list, err := targets(ctx, k.cfg.Resolver, t.Proxy, t.Transport)
 	r := t.reg
 	k.mu.Lock()
+	fence, contact := r.fence, r.contact
 	if r.mine != "" { // a refresh goes where the registration stands, first
 		list = append([]string{r.mine}, without(list, r.mine)...)
 	}
@@ -162,7 +169,7 @@ func (k *Keeper) register(ctx context.Context, t *trunk) {
 	var at string
 	for _, at = range list {
 		var again bool
-		if granted, again, err = k.registerAt(ctx, t, at); err == nil || !again {
+		if granted, again, err = k.registerAt(ctx, t, at, fence, contact); err == nil || !again {
 			break
 		}
 	}
@@ -170,12 +177,15 @@ func (k *Keeper) register(ctx context.Context, t *trunk) {
 	defer k.mu.Unlock()
 	now := time.Now()
 	r.busy = false
+	if r.fence != fence || r.contact != contact { // what came of it is nothing to the lease that there is now
+		return
+	}
 	if err != nil {
-		if r.failure != err.Error() {
+		if r.failure != clean(err.Error()) {
 			k.cfg.Log.Warn("a trunk is not registered", "trunk", t.ID, "name", t.Name, "error", err)
 		}
 		r.backoff = min(max(2*r.backoff, minBackoff), maxBackoff)
-		r.failure, r.next = strings.ToValidUTF8(fmt.Sprintf("%.200s", err), ""), now.Add(r.backoff)
+		r.failure, r.next = clean(err.Error()), now.Add(r.backoff)
 		return
 	}
 	if r.failure != "" || r.mine == "" {
@@ -183,9 +193,7 @@ func (k *Keeper) register(ctx context.Context, t *trunk) {
 	}
 	lasts := time.Duration(granted) * time.Second
 	r.mine, r.failure, r.backoff, r.expires, r.next = at, "", 0, now.Add(lasts), now.Add(refreshAfter(lasts))
-	if r.fence != 0 {
-		r.target = at
-	}
+	r.target = at
 	k.hint()
 }
 
@@ -199,31 +207,34 @@ func without(list []string, s string) (rest []string) {
 }
 
 // refreshAfter is when a registration is refreshed: at half its time, and refreshSpare before its end if that is sooner;
-// one that lasts shorter than that, at a quarter.
+// one that lasts shorter than that, at a quarter, and never sooner than minRefresh.
 func refreshAfter(lasts time.Duration) time.Duration {
-	return max(min(lasts/2, lasts-refreshSpare), lasts/4)
+	return max(min(lasts/2, lasts-refreshSpare), lasts/4, minRefresh)
 }
 
-// errNotOurs: the lease was lost meanwhile.
-var errNotOurs = errors.New("another node registers there now")
+// Why no other target is tried: the lease was lost meanwhile, or the brain gives no answer to a challenge.
+var (
+	errNotOurs   = errors.New("another node registers there now")
+	errNotSigned = errors.New("the challenge is not answered")
+)
 
-// registerAt registers at one target and returns for how many seconds. again: another target may do better.
-func (k *Keeper) registerAt(ctx context.Context, t *trunk, at string) (granted int, again bool, err error) {
+// registerAt registers a Contact under a lease at one target and returns for how many seconds. again: another target may
+// do better.
+func (k *Keeper) registerAt(ctx context.Context, t *trunk, at string, fence int64, contact string) (granted int, again bool, err error) {
 	k.mu.Lock()
 	r := t.reg
-	contact, old, asked := r.contact, r.old, max(t.ExpireSec, r.askSec)
+	old, asked := r.old, max(t.ExpireSec, r.askSec)
 	k.mu.Unlock()
 	for range 2 { // once more with the registrar's own idea of an interval
-		headers := fmt.Sprintf("Contact: <%s>;expires=%d\r\n", contact, asked)
-		for _, o := range old {
-			headers += fmt.Sprintf("Contact: <%s>;expires=0\r\n", o)
-		}
 		var got Response
-		if got, err = k.exchange(ctx, t, at, headers+fmt.Sprintf("Expires: %d\r\n", asked)); err != nil {
-			return 0, errors.Is(err, ErrNoAnswer), err
+		if got, err = k.exchange(ctx, t, at, fence, contactLines(contact, asked, old)); err != nil {
+			return 0, !errors.Is(err, errNotOurs) && !errors.Is(err, errNotSigned), err
 		}
 		if got.Code < 300 {
-			return grantedBy(&got, contact, asked), false, nil
+			if granted = grantedBy(&got, contact, asked); granted <= 0 {
+				err = fmt.Errorf("%d, for no time at all", got.Code)
+			}
+			return granted, false, err
 		}
 		err = fmt.Errorf("%d %.80s", got.Code, got.Reason)
 		least, failed := strconv.Atoi(got.Get("Min-Expires"))
@@ -238,19 +249,27 @@ func (k *Keeper) registerAt(ctx context.Context, t *trunk, at string) (granted i
 	return 0, false, err
 }
 
-// exchange sends a REGISTER and answers challenges, as long as the lease is ours.
-func (k *Keeper) exchange(ctx context.Context, t *trunk, at, headers string) (got Response, err error) {
+// contactLines registers a Contact for some seconds, 0 = removes it, and removes those of former holders.
+func contactLines(contact string, seconds int, old []string) string {
+	lines := fmt.Sprintf("Contact: <%s>;expires=%d\r\n", contact, seconds)
+	for _, o := range old {
+		lines += fmt.Sprintf("Contact: <%s>;expires=0\r\n", o)
+	}
+	return lines + fmt.Sprintf("Expires: %d\r\n", seconds)
+}
+
+// exchange sends a REGISTER and answers challenges, as long as the lease of that fence is ours.
+func (k *Keeper) exchange(ctx context.Context, t *trunk, at string, fence int64, headers string) (got Response, err error) {
 	answer := ""
 	for n := 0; ; n++ {
 		k.mu.Lock()
 		r := t.reg
-		if !r.holds(time.Now()) {
+		if r.fence != fence || !r.holds(time.Now()) {
 			k.mu.Unlock()
 			return got, errNotOurs
 		}
 		r.cseq++
 		req := Request{Method: "REGISTER", URI: t.URI, NextHop: nextHop(at, t.Transport), From: t.AOR, To: t.AOR, CallID: r.call, CSeq: r.cseq, Headers: headers + answer}
-		fence := r.fence
 		k.mu.Unlock()
 		sending, cancel := context.WithTimeout(ctx, pingWait)
 		got, err = k.cfg.Sender.Send(sending, req)
@@ -261,7 +280,7 @@ func (k *Keeper) exchange(ctx context.Context, t *trunk, at, headers string) (go
 		reply, err := k.cfg.Brain.Answer(ctx, api.TrunkAnswerRequest{Node: k.cfg.Node, TrunkID: t.ID, AccountID: t.AccountID, Fence: fence,
 			Method: "REGISTER", URI: t.URI, Challenges: challenges(&got)})
 		if err != nil {
-			return got, fmt.Errorf("the challenge is not answered: %w", err)
+			return got, fmt.Errorf("%w: %w", errNotSigned, err)
 		}
 		answer = reply.Line
 	}
@@ -278,7 +297,7 @@ func challenges(got *Response) (list []string) {
 }
 
 // grantedBy is for how many seconds a registrar has granted a Contact: by the Contact itself, else by Expires, else as
-// asked (RFC 3261 section 10.2.4). Never longer than asked, never nothing.
+// asked (RFC 3261 section 10.2.4). Never longer than asked; 0 or less: not at all.
 func grantedBy(got *Response, contact string, asked int) int {
 	granted := asked
 	if n, err := strconv.Atoi(got.Get("Expires")); err == nil {
@@ -297,5 +316,5 @@ func grantedBy(got *Response, contact string, asked int) int {
 			}
 		}
 	}
-	return max(1, min(granted, asked))
+	return min(granted, asked)
 }

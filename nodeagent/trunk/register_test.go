@@ -148,8 +148,9 @@ func TestKeeper_TriesAgain(t *testing.T) {
 	})
 }
 
-// Proves that a trunk that is no longer registered at is removed at the registrar, and its lease is forgotten; one whose
-// login was changed is removed before it is registered anew.
+// Proves that a trunk that is no longer registered at is removed at the registrar, though no lease of it is renewed any
+// more, and its lease is forgotten; so is one that is gone, where nothing needs a password; one whose login was changed is
+// removed before it is registered anew.
 func TestKeeper_UnregistersWhatWasChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(registers("a"))
@@ -164,15 +165,142 @@ func TestKeeper_UnregistersWhatWasChanged(t *testing.T) {
 			if got := w.reg.live(); !slices.Equal(got, []string{"sip:4940@n1.test:5060"}) || w.reg.most != 1 {
 				t.Errorf("changed: %v, at most %d", got, w.reg.most)
 			}
-			w.list = nil
+			w.list = []api.TrunkWatch{pinged("a", "srv.test", 0)}
 		})
+		gone := func(what string) {
+			time.Sleep(8 * time.Second)
+			w.set(func(w *world) {
+				if l := w.lease; len(w.reg.live()) != 0 || l.Node != "" || l.Contact != "" || len(l.Old) != 0 {
+					t.Errorf("%s: %v, %+v", what, w.reg.live(), l)
+				}
+			})
+		}
+		gone("no longer registered at")
+		w.set(func(w *world) { w.list = []api.TrunkWatch{registers("a")}; w.reg.open = true })
 		time.Sleep(8 * time.Second)
 		w.set(func(w *world) {
-			if len(w.reg.live()) != 0 || w.lease.Node != "" {
-				t.Errorf("removed: %v, %+v", w.reg.live(), w.lease)
+			if len(w.reg.live()) != 1 {
+				t.Error("not registered again")
+			}
+			w.list = nil
+		})
+		gone("gone")
+	})
+}
+
+// Proves that a holder who has not registered yet, and whose trunk is changed, leaves the Contact of his predecessor to be
+// removed by whoever registers next.
+func TestKeeper_ForgetsNoFormerContact(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(registers("a"))
+		startKeeper(t, w, "n1")
+		time.Sleep(8 * time.Second)
+		w.set(func(w *world) { w.broken, w.reg.refuse = "n1", 500 })
+		startKeeper(t, w, "n2")
+		time.Sleep(20 * time.Second)
+		w.set(func(w *world) {
+			if got := w.reg.live(); !slices.Equal(got, []string{"sip:4930@n1.test:5060"}) || w.lease.Node != "n2" {
+				t.Errorf("registered %v, lease %+v", got, w.lease)
+			}
+			l := registers("a")
+			l.URI = "sip:other.test"
+			w.reg.refuse, w.list = 0, []api.TrunkWatch{l}
+		})
+		time.Sleep(time.Minute)
+		w.set(func(w *world) {
+			if got := w.reg.live(); !slices.Equal(got, []string{"sip:4930@n2.test:5060"}) {
+				t.Errorf("registered %v, lease %+v", got, w.lease)
 			}
 		})
 	})
+}
+
+// Proves that a target that cannot be sent to is passed over for the next.
+func TestKeeper_PassesOverWhatCannotBeSentTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(registers("a"))
+		w.shut["192.0.2.1:5061"] = true
+		startKeeper(t, w, "n1")
+		time.Sleep(8 * time.Second)
+		w.set(func(w *world) {
+			if len(w.reg.live()) != 1 || w.lease.Target != "192.0.2.2:5062" {
+				t.Errorf("registered %v, lease %+v", w.reg.live(), w.lease)
+			}
+		})
+	})
+}
+
+// Proves that a carrier's words, whatever they are, keep no lease from being renewed: the brain refuses requests whose
+// texts are too long or have control characters.
+func TestKeeper_TellsCarriersWordsCleaned(t *testing.T) {
+	for _, reason := range []string{"Wartung\t2 h\r\nX: y", strings.Repeat("禁", 300), "\xff\x00"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(registers("a"))
+			w.reg.refuse, w.reg.reason = 503, reason
+			startKeeper(t, w, "n1")
+			time.Sleep(20 * time.Second)
+			w.set(func(w *world) {
+				if l := w.lease; l.Node != "n1" || !strings.HasPrefix(l.LastError, "503") || w.until < time.Now().UnixMilli() {
+					t.Errorf("%.20q: %+v", reason, l)
+				}
+				w.reg.refuse = 0
+			})
+			time.Sleep(time.Minute)
+			w.set(func(w *world) {
+				if len(w.reg.live()) != 1 {
+					t.Errorf("%.20q: not registered; %+v", reason, w.lease)
+				}
+			})
+		})
+	}
+}
+
+// Proves that what comes of a REGISTER counts for the lease and the Contact under which it was sent alone.
+func TestKeeper_CreditsNoLaterContact(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(registers("a"))
+		slow := make(chan struct{})
+		w.self, w.list[0].ExpireSec = "old.test", 30
+		startKeeper(t, w, "n1")
+		time.Sleep(3 * time.Second)
+		w.set(func(w *world) { w.slow = slow }) // of the refresh, after 8.5 s
+		time.Sleep(6 * time.Second)
+		w.set(func(w *world) { w.self = "new.test" })
+		time.Sleep(2500 * time.Millisecond) // it asks for leases with the new Contact before the answer to the old one is there
+		w.set(func(w *world) {
+			if w.lease.Contact != "sip:4930@new.test" || w.slow != nil || len(w.reg.live()) != 1 {
+				t.Errorf("lease %+v, registered %v", w.lease, w.reg.live())
+			}
+		})
+		close(slow)
+		time.Sleep(5 * time.Second)
+		w.set(func(w *world) {
+			if got := w.reg.live(); !slices.Equal(got, []string{"sip:4930@new.test"}) || len(w.lease.Old) != 0 || w.lease.Target == "" {
+				t.Errorf("registered %v, lease %+v", got, w.lease)
+			}
+		})
+	})
+}
+
+// Proves that a registrar that grants next to nothing gets a REGISTER each 5 s at most, and one that grants nothing at all
+// is one that refuses.
+func TestKeeper_DoesNotFloodARegistrar(t *testing.T) {
+	for grants, most := range map[string]int{"1": 13, "0": 7} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(registers("a"))
+			w.reg.grants = grants
+			startKeeper(t, w, "n1")
+			time.Sleep(time.Minute)
+			w.set(func(w *world) {
+				if n := len(w.reg.requests); n < 3 || n > most {
+					t.Errorf("%s s granted: %d REGISTERs in a minute, at most %d are wanted", grants, n, most)
+				}
+				if refused := w.lease.LastError != ""; refused != (grants == "0") {
+					t.Errorf("%s s granted: %+v", grants, w.lease)
+				}
+			})
+		})
+	}
 }
 
 // Proves for how long a registrar has granted a Contact, and when it is refreshed.
@@ -186,7 +314,9 @@ func TestGrantedBy_ReadsTheRegistrar(t *testing.T) {
 		{"Contact", "<" + me + ">;expires=120", 120, 60},
 		{"Contact", "<sip:x@y>;expires=9, <" + me + ">;q=1;Expires=50;x, <sip:z@y>;expires=8", 50, 20},
 		{"Contact", "<sip:x@y>;expires=9", 600, 300},
-		{"Expires", "0", 1, 0},
+		{"Expires", "0", 0, 5},
+		{"Contact", "<" + me + ">;expires=0", 0, 5},
+		{"Expires", "1", 1, 5},
 		{"Expires", "99999", 600, 300},
 		{"Expires", "30", 30, 7},
 	} {

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/sipio/sipio/brain/api"
 )
@@ -27,6 +29,7 @@ const (
 	maxHints  = 200             // trunks named in a question of each kind
 
 	maxHintText = 4 << 10 // bytes of them: what a field of a question may have
+	maxText     = 200     // bytes told of what was wrong
 )
 
 // pingFrom is who OPTIONS come from when the trunk knows nobody of ours.
@@ -204,7 +207,7 @@ func (k *Keeper) look(ctx context.Context) {
 	now := time.Now()
 	for _, t := range k.trunks {
 		if was := t.health.state; was == api.TrunkDown {
-			if t.health.expire(now.UnixMilli()); t.health.state != was {
+			if t.health.expire(now.UnixMilli(), t.PingSec > 0); t.health.state != was {
 				k.hint()
 			}
 		}
@@ -371,9 +374,24 @@ func nextHop(target, transport string) string { return "sip:" + target + ";trans
 func whyNot(got Response, err error) string {
 	switch {
 	case err == nil:
-		return fmt.Sprintf("%d %.80s", got.Code, strings.ToValidUTF8(got.Reason, ""))
+		return clean(fmt.Sprintf("%d %.80s", got.Code, got.Reason))
 	case errors.Is(err, ErrNoAnswer):
 		return "no answer"
 	}
-	return strings.ToValidUTF8(fmt.Sprintf("%.200s", err), "")
+	return clean(err.Error())
+}
+
+// clean makes what a carrier or an error says fit to be told: one line of valid UTF-8, maxText bytes at most.
+func clean(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, ""))
+	n := min(len(text), maxText)
+	for n > 0 && n < len(text) && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
 }

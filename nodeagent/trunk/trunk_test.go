@@ -98,6 +98,28 @@ func TestKeeper_HearsOfFailedCalls(t *testing.T) {
 	})
 }
 
+// Proves that a trunk does not stay down for ever where no ping finds it up again: one whose pings were switched off while
+// it was down, and one without pings that an operator has pinged.
+func TestKeeper_ForgetsThatAnUnpingedTrunkIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(pinged("a", "192.0.2.1", 10), pinged("b", "192.0.2.2", 0))
+		w.silent["192.0.2.1:5060"], w.silent["192.0.2.2:5060"] = true, true
+		k, _ := startKeeper(t, w, "n1")
+		time.Sleep(30 * time.Second)
+		if _, err := k.Ping(t.Context(), "b"); err != nil {
+			t.Fatal(err)
+		}
+		if down, _ := k.Hints(); down != "a,b" {
+			t.Errorf("down is %q", down)
+		}
+		w.set(func(w *world) { w.list = []api.TrunkWatch{pinged("a", "192.0.2.1", 0), pinged("b", "192.0.2.2", 0)} })
+		time.Sleep(40 * time.Second)
+		if down, _ := k.Hints(); down != "" {
+			t.Errorf("neither is pinged, and down is %q", down)
+		}
+	})
+}
+
 // Proves that a list keeps what is known of trunks that stay, forgets those that go, and that neither more trunks nor
 // longer hints than allowed come out of it.
 func TestKeeper_TakesANewList(t *testing.T) {
