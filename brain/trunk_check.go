@@ -72,7 +72,16 @@ func (c *checker) trunkPeer(r *SIPTrunk) {
 		c.domain("from_domain", r.FromDomain)
 	}
 	c.uriUser("from_user", r.FromUser)
+	c.noMarks("from_user", r.FromUser)
+	c.noMarks("auth_username", r.AuthUsername)
 	c.uriUser("subaccount", r.Subaccount)
+}
+
+// noMarks refuses two exclamation marks in a row, for which Kamailio writes its own address into a REGISTER (tm.t_uac_start).
+func (c *checker) noMarks(path, s string) {
+	if strings.Contains(s, "!!") {
+		c.add(path, "must not have !! in it: %s", quote(s))
+	}
 }
 
 // trunkNeeds wants what a trunk cannot do without.

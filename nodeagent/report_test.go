@@ -1,6 +1,7 @@
 package nodeagent
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/sipio/sipio/brain/api"
 )
@@ -47,5 +50,64 @@ func TestPostDialogs_DeliversTheWholeReport(t *testing.T) {
 	report.Dialogs[0].From = strings.Repeat("x", api.MaxReport)
 	if err := r.postDialogs(t.Context(), report); err == nil || posts != 1 {
 		t.Errorf("too large: %v, posted %d times", err, posts)
+	}
+}
+
+// Proves that of several brains a frozen one costs a question no more than its part of the time: another answers within
+// it, and is asked first from then on; when the time is too short for the other, the next question begins there.
+func TestReporter_FrozenBrainLeavesTimeForTheOther(t *testing.T) {
+	frozen := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // so that the server sees the asker go
+		<-r.Context().Done()
+	}))
+	defer frozen.Close()
+	good := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"leases":[]}`) }))
+	defer good.Close()
+	ask := func(r *reporter, within time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), within)
+		defer cancel()
+		_, err := trunkBrain{r}.Lease(ctx, api.TrunkLeaseRequest{Node: "n1"})
+		return err
+	}
+	r := newReporter([]string{frozen.URL, good.URL}, "key", nil)
+	if err := ask(r, 1500*time.Millisecond); err != nil || r.first.Load() != 1 {
+		t.Errorf("%v, and brain %d is asked first", err, r.first.Load())
+	}
+	r = newReporter([]string{frozen.URL, good.URL}, "key", nil)
+	if err := ask(r, minShare/2); err == nil || r.first.Load() != 1 {
+		t.Errorf("too short a time: %v, and brain %d is asked first", err, r.first.Load())
+	}
+	if err := ask(r, 10*time.Second); err != nil {
+		t.Errorf("the next question: %v", err)
+	}
+}
+
+// Proves how the time of a question is shared among brains.
+func TestReporter_SharesTheTime(t *testing.T) {
+	for _, c := range []struct {
+		brains, n  int
+		left, want time.Duration // left 0 = without end
+	}{
+		{2, 0, 1500 * time.Millisecond, 750 * time.Millisecond},
+		{3, 1, 1500 * time.Millisecond, 750 * time.Millisecond},
+		{9, 0, 1500 * time.Millisecond, minShare},
+		{2, 0, time.Minute, shareTimeout},
+		{2, 0, 0, shareTimeout},
+		{2, 1, time.Minute, time.Minute},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx := t.Context()
+			if c.left > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, c.left)
+				defer cancel()
+			}
+			asking, cancel := (&reporter{urls: make([]string, c.brains)}).share(ctx, c.n)
+			defer cancel()
+			end, _ := asking.Deadline()
+			if got := time.Until(end); got != c.want {
+				t.Errorf("%+v: %v", c, got)
+			}
+		})
 	}
 }

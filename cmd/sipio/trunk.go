@@ -52,15 +52,22 @@ func newTrunkList(s *server) *cobra.Command {
 	return cmd
 }
 
-// upOf says at how many nodes a trunk answers.
+// oldMS is after how long what a node has told is no longer counted: it tells every few seconds as long as it lives.
+const oldMS = 60_000
+
+// upOf says at how many of the nodes that have told of a trunk lately it answers.
 func upOf(t *api.TrunkState) string {
-	up := 0
+	up, all := 0, 0
 	for _, n := range t.Nodes {
+		if n.AgeMS > oldMS {
+			continue
+		}
+		all++
 		if n.State == api.TrunkUp {
 			up++
 		}
 	}
-	return fmt.Sprintf("%d of %d up", up, len(t.Nodes))
+	return fmt.Sprintf("%d of %d up", up, all)
 }
 
 // registeredAt says where we are registered at a trunk, or why not; "" when we do not register there.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"testing"
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
@@ -32,4 +33,15 @@ func fakeTrunks(mux *http.ServeMux) {
 		}
 		reply(w, found)
 	})
+}
+
+// Proves that a node which has told nothing for a minute is counted neither as one that finds a trunk up nor at all.
+func TestUpOf_CountsLivingNodes(t *testing.T) {
+	node := func(ageMS int64, state string) api.TrunkNode {
+		return api.TrunkNode{AgeMS: ageMS, TrunkSeen: api.TrunkSeen{State: state}}
+	}
+	st := api.TrunkState{Nodes: []api.TrunkNode{node(oldMS, api.TrunkUp), node(10, api.TrunkDown), node(oldMS+1, api.TrunkUp), node(oldMS+1, api.TrunkDown)}}
+	if got := upOf(&st); got != "1 of 2 up" {
+		t.Errorf("%q", got)
+	}
 }

@@ -65,7 +65,7 @@ func (s *Server) outside(ctx context.Context, dir brain.Directory, caller *route
 }
 
 // instead is what becomes of a call that nobody pays for: its forward overflows, as if the trunk had failed. Else it is refused, and what
-// it took of the limits is given back. Only the account's own phones are told that there is no money.
+// it took of the limits is given back once that is sure. Only the account's own phones are told that there is no money.
 func (s *Server) instead(ctx context.Context, dir brain.Directory, caller *route.Caller, req *api.RouteRequest, d, refusal *api.Directive) (api.Directive, error) {
 	if caller.User == nil {
 		refusal.Reason = api.Reason(refusal.SIPCode)
@@ -75,6 +75,9 @@ func (s *Server) instead(ctx context.Context, dir brain.Directory, caller *route
 	caller.Stay = true
 	to, err := s.admitted(ctx, dir, caller, &next, refusal)
 	if to.Action == api.ActionProxy {
+		return to, err
+	}
+	if refusal.SIPCode == 503 { // nobody could say: another brain that was asked the same may have said yes meanwhile
 		return to, err
 	}
 	if _, err := s.Presence.Reset(ctx, d.AccountID, []string{d.Call.Token}); err != nil {

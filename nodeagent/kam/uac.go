@@ -94,7 +94,8 @@ func NewUAC(client *Client) *UAC { return &UAC{client: client, waiting: map[stri
 // Send sends a request and waits for its final answer. ErrNoAnswer: none came before ctx ended, which the caller must
 // bound. Another error: it was not sent.
 func (u *UAC) Send(ctx context.Context, r Request) (Response, error) {
-	if err := r.check(); err != nil {
+	headers := fmt.Sprintf("From: <%s>\r\nTo: <%s>\r\nCall-ID: %s\r\nCSeq: %d %s\r\n%s", r.From, r.To, r.CallID, r.CSeq, r.Method, r.Headers)
+	if err := r.check(headers); err != nil {
 		return Response{}, err
 	}
 	key := r.CallID + " " + strconv.FormatUint(uint64(r.CSeq), 10)
@@ -103,7 +104,6 @@ func (u *UAC) Send(ctx context.Context, r Request) (Response, error) {
 		return Response{}, err
 	}
 	defer u.forget(key)
-	headers := fmt.Sprintf("From: <%s>\r\nTo: <%s>\r\nCall-ID: %s\r\nCSeq: %d %s\r\n%s", r.From, r.To, r.CallID, r.CSeq, r.Method, r.Headers)
 	if err := u.client.Call(ctx, "tm.t_uac_start", []any{r.Method, r.URI, orDot(r.NextHop), ".", headers, ""}, nil); err != nil {
 		return Response{}, err
 	}
@@ -115,8 +115,8 @@ func (u *UAC) Send(ctx context.Context, r Request) (Response, error) {
 	}
 }
 
-// check refuses what would become another request than was meant.
-func (r *Request) check() error {
+// check refuses what would become another request than was meant. headers is all of them, as they are handed over.
+func (r *Request) check(headers string) error {
 	for name, uri := range map[string]string{"request URI": r.URI, "From": r.From, "To": r.To} {
 		if !uriWord.MatchString(uri) {
 			return fmt.Errorf("%s %.80q: no SIP URI", name, uri)
@@ -129,7 +129,7 @@ func (r *Request) check() error {
 		return fmt.Errorf("call id %.80q: none of NewCallID", r.CallID)
 	case r.Headers != "" && !strings.HasSuffix(r.Headers, "\r\n") || strings.Contains(r.Headers, "\r\n\r\n"):
 		return errors.New("headers: whole lines are needed")
-	case strings.Contains(r.Headers, "!!"):
+	case strings.Contains(headers, "!!"):
 		return errors.New("headers: Kamailio would write its address for !!")
 	}
 	return nil

@@ -104,6 +104,8 @@ func TestUAC_MatchesAnswers(t *testing.T) {
 		"two headers in one":  func(r *Request) { r.Headers = "A: b\r\n\r\nC: d\r\n" },
 		"half a line":         func(r *Request) { r.Headers = "A: b" },
 		"Kamailio's address":  func(r *Request) { r.Headers = "A: x!!y\r\n" },
+		"the same in From":    func(r *Request) { r.From = "sip:a!!b@x" },
+		"the same in To":      func(r *Request) { r.To = "sip:a!!@x" },
 		"a line in From":      func(r *Request) { r.From = "sip:a@x>\r\nX: y" },
 		"a line in To":        func(r *Request) { r.To = "sip:a@x\r\nX: y" },
 		"no URI":              func(r *Request) { r.URI = "tel:1" },
