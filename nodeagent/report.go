@@ -91,6 +91,9 @@ func (r *reporter) postLong(ctx context.Context, path string, body []byte, out a
 			return err
 		}
 		errs = append(errs, err)
+		if ctx.Err() != nil { // no time is left for the others
+			break
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -215,6 +215,32 @@ func TestKeeper_ForgetsNoFormerContact(t *testing.T) {
 	})
 }
 
+// Proves that a trunk that is changed while its first REGISTER is under way leaves nothing registered behind: what comes
+// of that is not known, and the next REGISTER removes it.
+func TestKeeper_RemovesWhatWasUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(registers("a"))
+		w.slow, w.reg.refuse = make(chan struct{}), 403 // slow is never closed
+		startKeeper(t, w, "n1")
+		time.Sleep(2500 * time.Millisecond)
+		w.set(func(w *world) { w.reg.refuse = 0 }) // it is tried again within 1.7 s, and has its answer 4 s later
+		time.Sleep(2 * time.Second)
+		w.set(func(w *world) {
+			if w.slow != nil || len(w.reg.live()) != 1 || w.lease.Target != "" {
+				t.Errorf("registered %v, lease %+v", w.reg.live(), w.lease)
+			}
+			w.list = slices.Clone(w.list)
+			w.list[0].User, w.list[0].AOR = "4940", "sip:4940@carrier.test"
+		})
+		time.Sleep(8 * time.Second)
+		w.set(func(w *world) {
+			if got := w.reg.live(); !slices.Equal(got, []string{"sip:4940@n1.test:5060"}) {
+				t.Errorf("registered %v, lease %+v", got, w.lease)
+			}
+		})
+	})
+}
+
 // Proves that a target that cannot be sent to is passed over for the next.
 func TestKeeper_PassesOverWhatCannotBeSentTo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -251,7 +251,7 @@ func TestOutbound_SilentTrunkIsLeft(t *testing.T) {
 
 	began := time.Now()
 	ours, theirs := o.answered(t, ctx, anna, "0895551234", o.beta)
-	if took := time.Since(began); took < time.Second {
+	if took := time.Since(began); took < 900*time.Millisecond { // Kamailio counts in ticks of 62.5 ms
 		t.Errorf("the silent trunk was left after %v", took)
 	}
 	buf := make([]byte, 64<<10)

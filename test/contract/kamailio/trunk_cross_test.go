@@ -1,6 +1,7 @@
 package kamailio
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -174,4 +175,34 @@ func TestOutCross_LateAnswer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A trunk's 183 that its refusal has overtaken on the way does nothing any more: the caller does not hear of it, and the relay does not
+// take its SDP for that of the trunk that rings by then.
+func TestOutCross_RefusalOvertakesEarlyMedia(t *testing.T) {
+	t.Parallel()
+	a, first, second := newSet(t, shared, "udp", user("caller")), newSet(t, shared, "udp", user("ta")), newSet(t, shared, "udp", user("tb"))
+	shared.door.plan(a.user, outward(over(first, "ta")), outward(over(second, "tb")))
+	call := a.newCall("+4930123")
+	call.body = sdp(40000)
+	call.dial()
+	refused := first.request("INVITE")
+	first.reject(refused, 503)
+	invite := second.request("INVITE")
+	for _, p := range []*set{first, second} { // the second's is behind the first's
+		of := refused
+		if p == second {
+			of = invite
+		}
+		p.send(p.response(of.RawMessage, 183, "Session Progress", "Content-Type: application/sdp\r\n", sdp(40002)))
+	}
+	a.expect("183", func(m *message) bool { return m.Code == 183 && strings.Contains(m.Header("To"), second.user) })
+	callee := second.answer(invite, sdp(40002))
+	caller := call.up()
+	session, err := shared.NGCommand(fmt.Sprintf("d7:command5:query7:call-id%d:%se", len(call.callID), call.callID))
+	if err != nil || !strings.Contains(session, "t-"+second.user) || strings.Contains(session, "t-"+first.user) {
+		t.Errorf("the relay's session: %v, %s", err, session)
+	}
+	hangUp(t, caller, callee)
+	noMedia(t, shared, call.callID)
 }
