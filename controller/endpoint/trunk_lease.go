@@ -136,8 +136,8 @@ func checkAsks(req *api.TrunkLeaseRequest) error {
 				return err
 			}
 		}
-		if a.ExpiresMS < 0 || a.Fence < 0 || strings.Contains(a.AccountID, "/") {
-			return badField(countBadType, "asks", "%d: a number below 0, or no account", i)
+		if a.ExpiresMS < 0 || a.Fence < 0 || strings.Contains(a.AccountID, "/") || strings.ContainsAny(a.Contact, " <>\",") {
+			return badField(countBadType, "asks", "%d: a number below 0, no account, or a contact that is no URI", i)
 		}
 	}
 	return nil
