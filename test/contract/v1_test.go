@@ -80,6 +80,7 @@ func lives(user *string, queue func(n int) string) []life {
 		{brain.KindAccount, func(n int) string { return fmt.Sprintf(`{"name":"account %d"}`, n) }, timezone, "timezone"},
 		{brain.KindSIPDomain, func(n int) string { return fmt.Sprintf(`{"domain":"d%d.test","is_primary":%t}`, n, n == 0) }, renamed("domain", "new.test"), "domain"},
 		{brain.KindNode, func(n int) string { return fmt.Sprintf(`{"name":"edge-%d","weight":0}`, n) }, number("weight"), "weight"},
+		{brain.KindRatePlan, func(n int) string { return fmt.Sprintf(`{"name":"plan %d","currency":"EUR"}`, n) }, renamed("currency", "USD"), "currency"},
 		{brain.KindAPIKey, func(n int) string { return fmt.Sprintf(`{"name":"key %d","scopes":["config:read"]}`, n) }, renamed("name", "new key"), "name"},
 		{brain.KindTimeSchedule, func(n int) string {
 			return fmt.Sprintf(`{"name":"hours %d","rules":[{"kind":"weekly","dow":%d,"start_time":"09:00","end_time":"17:00"}]}`, n, n)
