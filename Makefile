@@ -1,7 +1,7 @@
 # The two commands: `make run` shows a call on a demo node; `make test` passes everything.
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
-.PHONY: run run-cluster test build packages unit scenario cluster race fuzz sim bench-edge bench-route bench-state bench-media bench-acd docs clean
+.PHONY: run run-cluster test build packages unit tunnel scenario cluster race fuzz fuzz-turn fuzz-corpus sim bench-edge bench-route bench-state bench-media bench-acd docs clean
 
 # Debian's packages of the real daemons; does nothing when they are there.
 packages:
@@ -22,17 +22,23 @@ run-cluster: packages
 	@mkdir -p bin && go build -o bin/demo ./test/demo
 	@bin/demo -cluster $(if $(ONCE),-once) $(if $(IP),-ip $(IP))
 
-test: packages unit sim scenario cluster
+test: packages unit sim tunnel scenario cluster fuzz-turn
 
 # What drives daemons or fills the machine goes one package after the other.
 unit:
 	go vet ./...
-	go test -count=1 -timeout 20m $$(go list ./... | grep -v -e /test/scenario -e /test/cluster -e /test/contract -e /test/fsim -e /test/state)
+	go test -count=1 -timeout 20m $$(go list ./... | grep -v -e /test/scenario -e /test/cluster -e /test/contract -e /test/fsim -e /test/state -e /test/ansible)
 	go test -count=1 -p 1 ./test/fsim/... ./test/contract/... ./test/state/
+
+# The real cloudflared, which is a module of its own and takes a minute or two to build once, before the real node agent; then
+# the Ansible roles that put both on a node.
+tunnel:
+	cd cloudflared && go vet ./... && go test -count=1 -timeout 15m ./...
+	go test -count=1 -timeout 15m ./test/ansible/
 
 # The whole edge: real Kamailio and rtpengine, phones that listen. One package, so nothing else disturbs the timing.
 scenario:
-	go test -count=1 -timeout 30m ./test/scenario/
+	go test -count=1 -timeout 50m ./test/scenario/
 
 # Three brains on three buses, killed, stopped and restarted. SIPIO_CLUSTER_RUNS=20 for figures.
 cluster:
@@ -44,9 +50,16 @@ race:
 # Every parser of foreign bytes, FUZZTIME each.
 FUZZTIME ?= 20s
 fuzz:
-	@for pkg in $$(grep -rl --include=*_test.go 'func Fuzz' . | xargs -n1 dirname | sort -u); do \
-	  for f in $$(grep -ho 'func Fuzz[A-Za-z0-9_]*' $$pkg/*_test.go | sed 's/func //'); do \
-	    echo "== $$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; done; done
+	@test/fuzz.sh $(FUZZTIME)
+
+# Those whose turn it is, a minute each: the commit's hash says which, so that each comes up every few commits.
+FUZZTURNS ?= 24
+fuzz-turn:
+	@test/fuzz.sh 60s $$((16#$$(git rev-parse --short=7 HEAD 2>/dev/null || date +%j))) $(FUZZTURNS)
+
+# Keeps what they have found interesting here in the tree, where the next run begins: after a long make fuzz.
+fuzz-corpus:
+	@test/fuzz.sh keep
 
 # The machines of live state, played from seeds; SEED=n with SEEDS=1 replays one.
 SEEDS ?= 2000

@@ -12,6 +12,9 @@ const (
 // Vars is what a route hands to what comes next: names and values, at most 32 of them and 1024 bytes together.
 type Vars map[string]string
 
+// VarWithheld is a variable of an answered call whose caller withholds his number: "1" keeps it from trunks to which it is sent on.
+const VarWithheld = "caller_withheld"
+
 // VarAction in a DestXform says what voicemail does with the call. ActionRetrieve listens to a mailbox, the
 // caller's own when none is named; anything else leaves a message.
 const (

@@ -3,6 +3,7 @@ package brain
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -284,11 +285,38 @@ func (c *checker) objectKey(path, s string, required bool) {
 
 func isKeyByte(b byte) bool { return isAlnum(b) || strings.IndexByte("_.-/", b) >= 0 }
 
-// pinHash looks at the form only: an argon2id hash as PHC strings write it.
+// The dearest argon2id hash (RFC 9106) of a PIN or a password that is taken: what the platform's own ones cost. Hashes are computed a few at a time for
+// all accounts, so that one account's dearer ones would keep everybody's callers and logins waiting.
+const (
+	MaxHashKiB    = 19 * 1024 // memory
+	MaxHashPasses = 2
+	MaxHashLanes  = 1
+)
+
+// pinHash looks at the form and the cost only: an argon2id hash as PHC strings write it.
 func (c *checker) pinHash(path, s string) {
-	if s != "" && (len(s) > 256 || !strings.HasPrefix(s, "$argon2id$") || strings.Count(s, "$") != 5 || !only(s, isHashByte)) {
-		c.add(path, "must be an argon2id hash: $argon2id$v=19$m=…,t=…,p=…$salt$hash")
+	if s != "" && (len(s) > 256 || !strings.HasPrefix(s, "$argon2id$") || strings.Count(s, "$") != 5 || !only(s, isHashByte) || !affordable(strings.Split(s, "$")[3])) {
+		c.add(path, "must be an argon2id hash, $argon2id$v=19$m=…,t=…,p=…$salt$hash, with at most m=%d,t=%d,p=%d", MaxHashKiB, MaxHashPasses, MaxHashLanes)
 	}
+}
+
+// affordable reads the cost of a hash, m=KIB,t=PASSES,p=LANES, and holds it to the bounds.
+func affordable(cost string) bool {
+	parts := strings.Split(cost, ",")
+	if len(parts) != 3 {
+		return false
+	}
+	for i, bound := range []struct {
+		name    string
+		highest int
+	}{{"m=", MaxHashKiB}, {"t=", MaxHashPasses}, {"p=", MaxHashLanes}} {
+		digits, found := strings.CutPrefix(parts[i], bound.name)
+		n, err := strconv.Atoi(digits)
+		if !found || err != nil || n < 1 || n > bound.highest {
+			return false
+		}
+	}
+	return true
 }
 
 func isHashByte(b byte) bool { return isAlnum(b) || strings.IndexByte("$=,+/", b) >= 0 }

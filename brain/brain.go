@@ -27,6 +27,9 @@ type Directory interface {
 	// TrunkBySource returns the active trunk whose calls come from an IP address (without port), and its
 	// account; nil, nil when there is none or the text is no address.
 	TrunkBySource(ip string) (*AccountConfig, *SIPTrunk)
+	// TrunkByTLSName returns the active trunk whose calls are known by a name in a certificate (case-insensitive), and its
+	// account; nil, nil when there is none.
+	TrunkByTLSName(name string) (*AccountConfig, *SIPTrunk)
 	// TrunkSources lists the networks of all active trunks in CIDR notation, sorted as text, each once; a single
 	// address is a /32 or /128.
 	TrunkSources() []string
@@ -273,6 +276,16 @@ func AuthKey(authUsername, realm string) string {
 // one AOR a device, so that a directive can name the devices of a user one by one.
 func (d *SIPDevice) AOR() string {
 	return "sip:" + d.AuthUsername + "@" + strings.ToLower(d.Realm)
+}
+
+// LeadsOutside tells whether some trunk of the account leads outside. Over which one a call goes, and whether, the call asks.
+func (a *AccountConfig) LeadsOutside() bool {
+	for _, t := range a.Trunks {
+		if t.Out() {
+			return true
+		}
+	}
+	return false
 }
 
 // Dialed is what a dialed string means within the account: an active extension, else an active user; unset when nobody has it.

@@ -33,6 +33,9 @@ func Clone(r Resource) Resource {
 		c := *r
 		c.Members = slices.Clone(r.Members)
 		return &c
+	case *ConsoleUser:
+		c := *r
+		return &c
 	case *RatePlan:
 		c := *r
 		return &c

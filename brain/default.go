@@ -64,6 +64,8 @@ func NewResource(k Kind) Resource {
 		r = &Node{Weight: defaultNodeWeight}
 	case KindRatePlan:
 		r = &RatePlan{}
+	case KindConsoleUser:
+		r = &ConsoleUser{}
 	case KindAPIKey:
 		r = &APIKey{}
 	case KindCallLimit:
@@ -146,11 +148,14 @@ func ApplyDefaults(r Resource) {
 		}
 	case *Node:
 		fill(&r.State, defaultNodeState)
+		fill(&r.Reach, ReachDirect)
 		if len(r.SIPAddresses) == 0 {
 			r.SIPAddresses = nil // as it is read back
 		}
 	case *CallLimit:
 		fill(&r.Direction, DirectionAny)
+	case *ConsoleUser:
+		userDefaults(r)
 	case *Queue:
 		queueDefaults(r)
 	case *AgentQueueAssignment:
@@ -212,7 +217,7 @@ func trunkDefaults(t *SIPTrunk) {
 	fill(&t.SRTP, SRTPOff)
 	fill(&t.SilentMS, defaultSilentMS)
 	fill(&t.Stir, defaultStir)
-	t.Proxy, t.FromDomain = strings.ToLower(t.Proxy), strings.ToLower(t.FromDomain)
+	t.Proxy, t.FromDomain, t.TLSName = strings.ToLower(t.Proxy), strings.ToLower(t.FromDomain), strings.ToLower(t.TLSName)
 	t.InboundACL, t.Codecs, t.FailCodes = noneOrSome(t.InboundACL), noneOrSome(t.Codecs), noneOrSome(t.FailCodes)
 }
 

@@ -22,6 +22,8 @@ func NameOf(r Resource) string {
 		return r.Name
 	case *APIKey:
 		return r.Name
+	case *ConsoleUser:
+		return r.Email
 	case *CallLimit:
 		return r.Name
 	case *DID:

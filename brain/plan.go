@@ -7,10 +7,11 @@ import (
 
 // ApplyOptions says how a document of configuration is applied.
 type ApplyOptions struct {
-	AccountID string // only this account's resources may be named; "" = the platform's own right, any account
-	DryRun    bool   // stop after the plan: nothing is changed
-	Prune     bool   // delete what the accounts in the document have and the document does not name
-	Blind     bool   // a document that gives a secret is EForbidden: the plan would tell whether it is the one that is kept
+	AccountID string     // only this account's resources may be named; "" = the platform's own right, any account
+	DryRun    bool       // stop after the plan: nothing is changed
+	Prune     bool       // delete what the accounts in the document have and the document does not name
+	Users     *UserGrant // who gives it, which bounds the console users in it; nil = not bound
+	Blind     bool       // a document that gives a secret is EForbidden: the plan would tell whether it is the one that is kept
 }
 
 // FieldChange is one field before and after, written as the operator would type it.

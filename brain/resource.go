@@ -27,14 +27,14 @@ const (
 )
 
 // Kinds lists every kind in the order in which references allow them to be created.
-var Kinds = []Kind{KindAccount, KindSIPDomain, KindNode, KindRatePlan, KindAPIKey, KindTimeSchedule, KindMediaFile, KindMediaPlaylist, KindVoicemail, KindConference,
+var Kinds = []Kind{KindAccount, KindSIPDomain, KindNode, KindRatePlan, KindAPIKey, KindConsoleUser, KindTimeSchedule, KindMediaFile, KindMediaPlaylist, KindVoicemail, KindConference,
 	KindSIPUser, KindSIPDevice, KindRingGroup, KindQueue, KindAgentQueueAssignment, KindInQueueOption, KindCallFlow, KindExtension, KindDID, KindSecret, KindSIPTrunk, KindOutboundRoute, KindForward,
 	KindCallLimit, KindVoicemailMessage}
 
 // IDPrefix is what an id of the kind begins with, before "_" and a lower-case ULID.
 func (k Kind) IDPrefix() string {
 	return map[Kind]string{KindAccount: "acc", KindSIPDomain: "dom", KindSIPUser: "us", KindSIPDevice: "dev",
-		KindExtension: "ext", KindRingGroup: "rg", KindNode: "node", KindAPIKey: "key", KindRatePlan: "rate", KindCallLimit: "lim",
+		KindExtension: "ext", KindRingGroup: "rg", KindNode: "node", KindAPIKey: "key", KindConsoleUser: "cu", KindRatePlan: "rate", KindCallLimit: "lim",
 		KindTimeSchedule: "sch", KindMediaFile: "media", KindMediaPlaylist: "pl", KindVoicemail: "vm", KindConference: "conf",
 		KindCallFlow: "flow", KindDID: "did", KindSIPTrunk: "tr", KindOutboundRoute: "route", KindForward: "fwd", KindSecret: "sec", KindVoicemailMessage: "msg",
 		KindQueue: "q", KindAgentQueueAssignment: "aq", KindInQueueOption: "opt"}[k]
@@ -300,7 +300,26 @@ type Node struct {
 	State        string   `json:"state,omitempty" default:"active" enum:"active,draining,drained,lost"`
 	Weight       int      `json:"weight" default:"100" minimum:"0" maximum:"1000"`
 	Capacity     int      `json:"capacity,omitempty" minimum:"0" maximum:"100000" doc:"simultaneous calls it bears; 0 = no limit"`
+
+	Reach              Reach  `json:"reach,omitempty" default:"direct" enum:"direct,bus,cloudflared" doc:"how orders get to the node: direct = to agent_url, by http on this machine, or by https with certificates of the platform's authority; bus = over the connection that the node keeps to the brain (its bus-urls), without an agent_url; cloudflared = to agent_url, by https through a tunnel that wants an access token"`
+	AgentToken         string `json:"agent_token,omitempty" writeOnly:"true" doc:"what this node alone wants with orders (its op-key-file), 16 to 256 characters; absent: the key of all nodes; none takes it away; never returned"`
+	AgentTokenSealed   string `json:"agent_token_sealed,omitempty" writeOnly:"true" doc:"never returned"`
+	AccessClientID     string `json:"access_client_id,omitempty" doc:"of the access service token, sent as CF-Access-Client-Id; needed with cloudflared"`
+	AccessClientSecret string `json:"access_client_secret,omitempty" writeOnly:"true" doc:"its secret, sent as CF-Access-Client-Secret; none takes it away; never returned"`
+	AccessSecretSealed string `json:"access_secret_sealed,omitempty" writeOnly:"true" doc:"never returned"`
 }
+
+// Reach is how the brain's orders get to a node.
+type Reach string
+
+const (
+	ReachDirect      Reach = "direct"
+	ReachBus         Reach = "bus"
+	ReachCloudflared Reach = "cloudflared"
+)
+
+// TakesOrders tells whether the brain has a way to the node at all.
+func (r *Node) TakesOrders() bool { return r.AgentURL != "" || r.Reach == ReachBus }
 
 // APIKey is a credential for /v1 and for node agents. Only a hash is kept; the key itself is shown once, when it is made.
 type APIKey struct {
@@ -309,6 +328,7 @@ type APIKey struct {
 	Name      string  `json:"name" doc:"unique in the account"`
 	Scopes    []Scope `json:"scopes" minItems:"1"`
 	Hash      string  `json:"-"` // SHA-256 of the key, 64 hex digits; keys are 256 random bits, so no salt
+	Node      string  `json:"node,omitempty" readOnly:"true" doc:"name of the only node that the key speaks for; the key has the scope node and no other; absent: for any"`
 }
 
 // Scope is a right of an API key.
@@ -320,9 +340,10 @@ const (
 	ScopeCallsRead   Scope = "calls:read"
 	ScopeCallsWrite  Scope = "calls:write" // release slots, set an agent's status
 	ScopeKeys        Scope = "keys"        // make and delete keys, never one with more rights than its maker's
+	ScopeAuditRead   Scope = "audit:read"  // read the audit log of the own account; a key with platform reads all of it
 	ScopeNode        Scope = "node"        // platform keys only: /auth, /route, /presence/event, heartbeat
 	ScopePlatform    Scope = "platform"    // platform keys only: accounts, nodes, and every account's resources
 )
 
 // Scopes lists every scope.
-var Scopes = []Scope{ScopeConfigRead, ScopeConfigWrite, ScopeCallsRead, ScopeCallsWrite, ScopeKeys, ScopeNode, ScopePlatform}
+var Scopes = []Scope{ScopeConfigRead, ScopeConfigWrite, ScopeCallsRead, ScopeCallsWrite, ScopeKeys, ScopeAuditRead, ScopeNode, ScopePlatform}

@@ -42,6 +42,10 @@ func Redact(r Resource) Resource {
 		return r.Redacted()
 	case *Secret:
 		return r.Redacted()
+	case *Node:
+		return r.Redacted()
+	case *ConsoleUser:
+		return r.Redacted()
 	}
 	return r
 }
@@ -69,6 +73,16 @@ func TwoSecrets(r Resource) *FieldError {
 		if r.Value != "" && r.Sealed != "" {
 			return &FieldError{Path: "value", Text: "give either the value or what it was sealed to"}
 		}
+	case *ConsoleUser:
+		if r.Password != "" && r.PasswordHash != "" {
+			return &FieldError{Path: "password", Text: "give either the password or its hash"}
+		}
+	case *Node:
+		for _, s := range r.Secrets() {
+			if *s.Given != "" && *s.Sealed != "" {
+				return &FieldError{Path: s.Field, Text: "give either the value or what it was sealed to"}
+			}
+		}
 	case *Voicemail:
 		if r.PIN != "" && r.PINHash != "" {
 			return &FieldError{Path: "pin", Text: "give either the PIN or its hash"}
@@ -91,6 +105,10 @@ func GivesSecret(r Resource) bool {
 		return r.Password+r.HA1MD5+r.HA1SHA256 != ""
 	case *Secret:
 		return r.Value+r.Sealed != ""
+	case *Node:
+		return r.AgentToken+r.AgentTokenSealed+r.AccessClientSecret+r.AccessSecretSealed != ""
+	case *ConsoleUser:
+		return r.Password+r.PasswordHash != ""
 	case *Voicemail:
 		return r.PIN+r.PINHash != ""
 	case *Conference:

@@ -47,6 +47,9 @@ func IsWalletObject(id string) (accountID string, ok bool) {
 	return accountID, ok && strings.HasPrefix(id, accountPrefix) && strings.Count(id, "/") == 1
 }
 
+// GuardObject is the one live object that is the guard of the platform: its bans and its allow list.
+const GuardObject = "platform/guard"
+
 const accountPrefix = "acc_"
 
 // ShardOfObject is the shard of a live object: that of its account when it is a part of one, else that of its own id.

@@ -10,8 +10,10 @@ type SIPTrunk struct {
 	Role      TrunkRole      `json:"role,omitempty" default:"carrier" enum:"carrier,pbx" doc:"carrier: its calls are for numbers of the account; pbx: they may also be for extensions, and for numbers outside"`
 	Provider  string         `json:"provider,omitempty" default:"generic" enum:"generic,carrier" doc:"carrier: the wholesale carrier, which takes every number that no outbound_route takes"`
 
-	InboundAuth InboundAuth `json:"inbound_auth,omitempty" default:"ip" enum:"ip,digest,register" doc:"how its calls are known: by inbound_acl; by a digest of auth_username in a domain of the account; register: as digest, and calls to it go where it has registered"`
+	InboundAuth InboundAuth `json:"inbound_auth,omitempty" default:"ip" enum:"ip,digest,register,tls" doc:"how its calls are known: by inbound_acl; by a digest of auth_username in a domain of the account; register: as digest, and calls to it go where it has registered; tls: by the certificate that it shows over TLS, see tls_name"`
 	InboundACL  []string    `json:"inbound_acl,omitempty" maxItems:"100" doc:"addresses and networks (CIDR) its calls come from; no two trunks share one"`
+
+	TLSName string `json:"tls_name,omitempty" doc:"inbound_auth tls: name in its certificate, which the nodes' TLS_CA has signed: the first DNS name of subjectAltName, or the common name when there is none; no two trunks share one"`
 
 	Proxy         string    `json:"proxy,omitempty" doc:"host or host:port that calls go to; without a port SRV records are followed"`
 	Transport     Transport `json:"transport,omitempty" default:"udp" enum:"udp,tcp,tls"`
@@ -81,6 +83,7 @@ const (
 	InboundIP       InboundAuth = "ip"
 	InboundDigest   InboundAuth = "digest"
 	InboundRegister InboundAuth = "register"
+	InboundTLS      InboundAuth = "tls"
 )
 
 // NumberFormat is how a trunk wants numbers written: +4930…, 4930…, 030….

@@ -30,8 +30,11 @@ func (c *checker) trunk(r *SIPTrunk) {
 	oneOf(c, "direction", r.Direction, TrunkInbound, TrunkOutbound, TrunkBoth)
 	oneOf(c, "role", r.Role, RoleCarrier, RolePBX)
 	oneOf(c, "provider", r.Provider, defaultProvider, ProviderCarrier)
-	oneOf(c, "inbound_auth", r.InboundAuth, InboundIP, InboundDigest, InboundRegister)
+	oneOf(c, "inbound_auth", r.InboundAuth, InboundIP, InboundDigest, InboundRegister, InboundTLS)
 	c.networks("inbound_acl", r.InboundACL)
+	if r.TLSName != "" {
+		c.domain("tls_name", r.TLSName)
+	}
 	c.trunkPeer(r)
 	c.trunkNeeds(r)
 	c.trunkCalls(r)
@@ -91,6 +94,9 @@ func (c *checker) trunkNeeds(r *SIPTrunk) {
 	why := "with inbound_auth " + string(r.InboundAuth)
 	if r.DoRegister {
 		why = "with do_register"
+	}
+	if r.InboundAuth == InboundTLS && r.TLSName == "" {
+		c.add("tls_name", "is required with inbound_auth tls")
 	}
 	switch {
 	case r.Proxy != "":

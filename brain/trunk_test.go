@@ -29,7 +29,7 @@ func TestValidate_TellsTheFieldOfCallsToOutsideThatIsWrong(t *testing.T) {
 		{"direction", KindSIPTrunk, trunk(func(r *SIPTrunk) { r.Direction = "up" })},
 		{"role", KindSIPTrunk, trunk(func(r *SIPTrunk) { r.Role = "peer" })},
 		{"provider", KindSIPTrunk, trunk(func(r *SIPTrunk) { r.Provider = "x" })},
-		{"inbound_auth", KindSIPTrunk, trunk(func(r *SIPTrunk) { r.InboundAuth = "tls" })},
+		{"inbound_auth", KindSIPTrunk, trunk(func(r *SIPTrunk) { r.InboundAuth = "key" })},
 		{"inbound_acl[0]", KindSIPTrunk, trunk(func(r *SIPTrunk) { r.InboundACL = []string{"carrier.test"} })},
 		{"proxy", KindSIPTrunk, trunk(func(r *SIPTrunk) { r.Proxy, r.DoRegister = "", false })},
 		{"proxy", KindSIPTrunk, trunk(func(r *SIPTrunk) { r.Proxy, r.Direction = "", TrunkInbound })},
@@ -133,6 +133,17 @@ func TestValidate_WantsOfATrunkOnlyWhatItNeeds(t *testing.T) {
 		ApplyDefaults(r)
 		if errs := Validate(r); errs != nil {
 			t.Errorf("%s: %v", name, errs)
+		}
+	}
+}
+
+// Proves that a trunk that is known by its certificate wants a DNS name, without wildcards, and that the name is kept in lower case.
+func TestValidate_WantsTheNameOfACertificate(t *testing.T) {
+	for name, want := range map[string]string{"": "tls_name", "*.carrier.test": "tls_name", "a b": "tls_name", "SBC.Carrier.test": ""} {
+		r := &SIPTrunk{Name: "x", InboundAuth: InboundTLS, TLSName: name}
+		ApplyDefaults(r)
+		if got := strings.Join(paths(Validate(r)), " "); got != want || r.TLSName != strings.ToLower(name) {
+			t.Errorf("%q is kept as %q, at fault: %q", name, r.TLSName, got)
 		}
 	}
 }

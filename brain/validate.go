@@ -59,6 +59,8 @@ func Validate(r Resource) []FieldError {
 		c.apiKey(r)
 	case *RatePlan:
 		c.ratePlan(r)
+	case *ConsoleUser:
+		c.consoleUser(r)
 	case *CallLimit:
 		c.callLimit(r)
 	case *Queue:
@@ -174,7 +176,7 @@ func (c *checker) ringGroup(r *RingGroup) {
 func (c *checker) node(r *Node) {
 	c.username("name", r.Name)
 	c.text("region", r.Region)
-	c.url("agent_url", r.AgentURL)
+	c.reach(r)
 	if len(r.SIPAddresses) > maxSIPAddresses {
 		c.add("sip_addresses", "at most %d, not %d", maxSIPAddresses, len(r.SIPAddresses))
 	}
@@ -203,6 +205,7 @@ func (c *checker) apiKey(r *APIKey) {
 			c.add(path, "only a key of the platform may have the scope %s", s)
 		}
 	}
+	c.boundTo(r)
 	if r.Hash == "" {
 		c.add("hash", "is required")
 	}

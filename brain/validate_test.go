@@ -15,7 +15,7 @@ func paths(errs []FieldError) []string {
 }
 
 // phc has the form of an argon2id hash.
-const phc = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
+const phc = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
 
 // valid returns a resource of each kind that has nothing wrong with it.
 func valid() map[Kind]Resource {

@@ -72,7 +72,7 @@ func openAnswering(ctx context.Context, cfg Config, store *config.Store, l *live
 	if err != nil {
 		return nil, err
 	}
-	a.nodes = &node.Ops{Key: key}
+	a.nodes = &node.Ops{Key: key, Secrets: s.ofNode}
 	a.boxes = &voicemail.Boxes{Config: store, Objects: objects{a.store}, Presence: l.presence, Nodes: a.nodes, Poster: poster{outside},
 		Mail: voicemail.Mail{Server: cfg.MailServer, From: cfg.MailFrom}, Log: log}
 	a.calls = &calls.Calls{Owner: &actor.Sessions{Live: l.presence.Live}, Directory: store.Directory, Messages: a.boxes, Notifier: a.boxes,

@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/sipio/sipio/brain/guard"
 	"github.com/sipio/sipio/controller/endpoint"
+	"github.com/sipio/sipio/controller/v1"
 )
 
 // Config is everything an operator can set of sipio-brain, and the hooks of the program around it.
@@ -25,11 +28,17 @@ type Config struct {
 	TLSKeyFile  string         // PEM
 	AllowPeers  []netip.Prefix // addresses that may ask the decision endpoints; /v1 is guarded by its keys alone
 
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For says where a question comes from; none: nobody's
+	NodeCAFile     string         // PEM of the authority of nodes' and operators' certificates (sipio ca); "" = they say nothing
+	NodeCertFile   string         // PEM of this brain's certificate towards nodes; "" = that of tls-cert-file
+	NodeCertKey    string         // PEM of its key
+
 	Name         string   // of this brain in its cluster; stable over restarts
 	Peers        []string // the names of all brains of the cluster, this one included; empty = this one alone
 	BusURLs      []string // of the NATS cluster that holds the journal; empty = the journal is inside this process
 	BusCredsFile string   // credentials for it; "" = none
 	BusCAFile    string   // PEM of the authority of its certificates; "" = the system's
+	NodeListen   string   // host:port where nodes keep a connection for orders, over TLS; "" = nowhere
 	AcceptLoss   bool     // start although the journal has lost acknowledged messages; says which in the log
 
 	MediaStore      string         // folder, or s3://bucket?…, of prompts, messages and recordings; "" = media in DataDir
@@ -41,6 +50,7 @@ type Config struct {
 	FlowCAFile      string         // PEM; trusted beside the system's by http steps, notifications and fetches of certificates
 	FlowAllowNets   []netip.Prefix // private networks that those may reach
 	OpKeyFile       string         // holds the key that node agents want with orders; "" = none is given
+	V1Rate          int            // requests a second of one API key on /v1, and of one address without one; twice as many at once
 	SecretKeyFile   string         // holds the keys that secrets are sealed with; "" = see openSecrets
 	MailServer      string         // relay for mail of new messages, host:port; "" = no mail
 	MailFrom        string         // its sender
@@ -49,6 +59,10 @@ type Config struct {
 	StirX5U       string   // https address of its certificate
 	StirHosts     []string // where certificates of others may be fetched; none = no caller is verified
 	StirRootsFile string   // PEM of the authorities that signers are trusted by; "" = no caller is verified
+
+	OperatorNets        []netip.Prefix // networks of operators: never banned at the edge
+	GuardShare          string         // which nodes enforce a ban: a Share constant of brain/guard
+	GuardSignaturesFile string         // signatures of scanners besides the built-in ones; "" = none
 
 	LogLevel     slog.Level
 	LogDecisions bool // a line for every decision at info; otherwise they are debug
@@ -59,12 +73,16 @@ type Config struct {
 	Ready         func(addrs Addrs)        // called once everything listens
 	Notify        func(state string) error // tells the service manager, see sd_notify(3)
 	WatchdogEvery time.Duration            // how often the service manager wants to hear from us; 0 = never
+
+	nodeBus    string                                  // where the bus listens for nodes, for Ready
+	registered func(patterns []string, h http.Handler) // shown all that is answered, before it listens
 }
 
 // Addrs are the addresses that Run listens on, "" for what it does not. With port 0 in the
 // configuration they hold the port that the system chose.
 type Addrs struct {
 	Plain, TLS string
+	NodeBus    string
 }
 
 // DefaultConfig is a brain for one machine: plain HTTP on loopback, asked by the node agent beside it.
@@ -77,6 +95,8 @@ func DefaultConfig() Config {
 		MailFrom:   "sipio@localhost",
 
 		PromptLanguages: []string{"en"},
+		V1Rate:          v1.DefaultRate,
+		GuardShare:      guard.ShareAll,
 
 		LogLevel: slog.LevelInfo,
 		Version:  "dev",
@@ -110,11 +130,18 @@ func (c *Config) Settings() []Setting {
 		{"allow-peers", "addresses of node agents and operators that may ask the decision endpoints: CIDRs, comma between", "string",
 			func() string { return joinPrefixes(c.AllowPeers) },
 			func(s string) (err error) { c.AllowPeers, err = parsePrefixes(s); return err }, ""},
+		{"trusted-proxies", "proxies whose X-Forwarded-For says where a question comes from: CIDRs, comma between; empty: the header is not read", "string",
+			func() string { return joinPrefixes(c.TrustedProxies) },
+			func(s string) (err error) { c.TrustedProxies, err = parsePrefixes(s); return err }, ""},
+		text("node-ca-file", "PEM file of the authority of nodes' and operators' certificates (ca.pem of sipio ca); empty: certificates say nothing; read again when it changes", &c.NodeCAFile),
+		text("node-cert-file", "PEM file of the certificate by which nodes know this brain; empty for tls-cert-file; read again when it changes", &c.NodeCertFile),
+		text("node-cert-key-file", "PEM file of its key", &c.NodeCertKey),
 		text("name", "name of this brain in its cluster", &c.Name),
 		list("peers", "names of all brains of the cluster, this one included, comma between; empty for one brain alone", &c.Peers),
 		list("bus-urls", "NATS cluster that holds the journal, for example tls://10.0.0.1:4222, comma between; empty for a journal inside this process", &c.BusURLs),
 		text("bus-creds-file", "file of the credentials for that cluster", &c.BusCredsFile),
 		text("bus-ca-file", "PEM file of the authority of that cluster's certificates; empty for the system's", &c.BusCAFile),
+		text("node-bus-listen", "host:port where nodes of reach bus keep a connection for orders (their bus-urls), over TLS by tls-cert-file; empty for none; not with bus-urls", &c.NodeListen),
 		{"accept-journal-loss", "start although acknowledged messages of the journal are lost; the log says which", "bool",
 			func() string { return strconv.FormatBool(c.AcceptLoss) },
 			func(s string) (err error) { c.AcceptLoss, err = strconv.ParseBool(s); return err }, ""},
@@ -130,12 +157,20 @@ func (c *Config) Settings() []Setting {
 			func(s string) (err error) { c.FlowAllowNets, err = parsePrefixes(s); return err }, ""},
 		text("op-key-file", "file of the key that node agents want with orders (their op-key-file)", &c.OpKeyFile),
 		text("secret-key-file", "file of the keys that the secrets of accounts are sealed with, the same for every brain of a cluster; empty for the systemd credential sipio-secret-key, and without that for secret.key in the data-dir, which a brain that is alone makes", &c.SecretKeyFile),
+		{"v1-rate", "requests a second that one API key may make on /v1, and one address without a key; twice as many at once", "int",
+			func() string { return strconv.Itoa(c.V1Rate) },
+			func(s string) (err error) { c.V1Rate, err = strconv.Atoi(s); return err }, ""},
 		text("mail-server", "relay that takes mail about new voice messages without a password, host:port; empty for no mail", &c.MailServer),
 		text("mail-from", "sender of that mail", &c.MailFrom),
 		text("stir-key-file", "file of the key (PEM, ECDSA on P-256) that signs calls to outside of accounts without a key of their own; read again when it changes", &c.StirKeyFile),
 		text("stir-x5u", "https address of its certificate, where a line x5u: in that file does not say it", &c.StirX5U),
 		list("stir-hosts", "hosts that certificates of callers may be fetched from, comma between, .example.org for all below it; empty: no caller is verified", &c.StirHosts),
 		text("stir-roots-file", "PEM file of the authorities that callers' certificates must lead to; read again when it changes", &c.StirRootsFile),
+		{"operator-nets", "networks of operators, which the guard never bans: CIDRs, comma between", "string",
+			func() string { return joinPrefixes(c.OperatorNets) },
+			func(s string) (err error) { c.OperatorNets, err = parsePrefixes(s); return err }, ""},
+		text("guard-share", "which nodes enforce a ban: all, repeat (all of them once the address was banned before) or none (those that caught it)", &c.GuardShare),
+		text("guard-signatures-file", "file of signatures of scanners besides the built-in ones, one a line; read at the start", &c.GuardSignaturesFile),
 		{"log-level", "debug, info, warn or error", "string",
 			func() string { return strings.ToLower(c.LogLevel.String()) },
 			func(s string) error { return c.LogLevel.UnmarshalText([]byte(s)) }, ""},
@@ -190,12 +225,22 @@ func (c *Config) Check() error {
 		return errors.New("neither listen nor tls-listen is set: nobody could ask")
 	case c.TLSListen != "" && (c.TLSCertFile == "" || c.TLSKeyFile == ""):
 		return errors.New("tls-listen needs tls-cert-file and tls-key-file")
+	case c.NodeListen != "" && (c.TLSCertFile == "" || c.TLSKeyFile == ""):
+		return errors.New("node-bus-listen needs tls-cert-file and tls-key-file")
+	case c.NodeListen != "" && len(c.BusURLs) > 0:
+		return errors.New("node-bus-listen needs a journal inside this process, without bus-urls")
+	case (c.NodeCertFile == "") != (c.NodeCertKey == ""):
+		return errors.New("node-cert-file and node-cert-key-file need each other")
 	case c.Name == "":
 		return errors.New("name is empty")
 	case len(c.Peers) > 1 && len(c.BusURLs) == 0:
 		return errors.New("peers need bus-urls: a journal inside one process cannot be shared")
 	case len(c.Peers) > 0 && !slices.Contains(c.Peers, c.Name):
 		return fmt.Errorf("name %q is not among the peers %q", c.Name, c.Peers)
+	case c.V1Rate < 1:
+		return errors.New("v1-rate must be at least 1")
+	case !slices.Contains(guard.Shares, c.GuardShare):
+		return fmt.Errorf("guard-share is %q, not one of %s", c.GuardShare, strings.Join(guard.Shares, ", "))
 	case len(c.AllowPeers) == 0:
 		return errors.New("allow-peers is empty: nobody could ask")
 	}

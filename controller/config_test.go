@@ -40,7 +40,8 @@ func TestSetFromEnv_EachVariableIsOneSetting(t *testing.T) {
 		"allow-peers": "192.0.2.0/24,2001:db8::/32", "log-level": "debug", "log-decisions": "true",
 		"name": "b2", "peers": "b1,b2", "bus-urls": "nats://127.0.0.1:4222", "bus-creds-file": "/b", "bus-ca-file": "/a", "accept-journal-loss": "true",
 		"media-store": "/m", "prompt-languages": "de,fr", "speech-url": "https://tts.test/{{.Text}}", "speech-body": "{{.Text}}", "speech-key-file": "/s", "speech-languages": "en,pt-br",
-		"flow-ca-file": "/f", "flow-allow-nets": "10.0.0.0/8", "op-key-file": "/o", "secret-key-file": "/e", "mail-server": "127.0.0.1:25", "mail-from": "box@acme.test",
+		"flow-ca-file": "/f", "flow-allow-nets": "10.0.0.0/8", "op-key-file": "/o", "secret-key-file": "/e", "v1-rate": "7", "mail-server": "127.0.0.1:25", "mail-from": "box@acme.test",
+		"trusted-proxies": "203.0.113.0/24", "operator-nets": "198.51.100.0/24", "guard-share": "false", "guard-signatures-file": "/g", "node-ca-file": "/n", "node-cert-file": "/nc", "node-cert-key-file": "/nk", "node-bus-listen": "127.0.0.1:4223",
 		"stir-key-file": "/k", "stir-x5u": "https://cr.test/a.pem", "stir-hosts": "cr.test,.example.org", "stir-roots-file": "/r"}
 	def := DefaultConfig()
 	for i, s := range def.Settings() {
@@ -87,6 +88,10 @@ func TestCheck_RefusesAPlainListenerOffLoopback(t *testing.T) {
 		"data-dir":      func(c *Config) { c.DataDir = "" },
 		"tls-cert-file": func(c *Config) { c.TLSListen = ":8443" },
 		"allow-peers":   func(c *Config) { c.AllowPeers = nil },
+		"tls-key-file":  func(c *Config) { c.NodeListen = ":4443" },
+		"without bus-urls": func(c *Config) {
+			c.NodeListen, c.TLSCertFile, c.TLSKeyFile, c.BusURLs = ":4443", "/c", "/k", []string{"tls://bus:4222"}
+		},
 	} {
 		c := DefaultConfig()
 		break_(&c)

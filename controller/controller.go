@@ -44,6 +44,9 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	defer store.Close()
 	defer live.close()
+	if err := openAudit(ctx, live.bus, store); err != nil {
+		return err
+	}
 	secrets, err := openSecrets(ctx, cfg, store, log)
 	if err != nil {
 		return err
@@ -64,6 +67,17 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	watch, err := openGuard(cfg, store, live, answer, log)
+	if err != nil {
+		return err
+	}
+	ids, err := openIdentities(cfg, log)
+	if err != nil {
+		return err
+	}
+	answer.nodes.TLS = ids.nodeTLS()
+	openNodeBus(cfg, store, live.bus, answer.nodes, log)
+	cfg.nodeBus = live.bus.NodeAddr()
 	background, stop := context.WithCancel(ctx)
 	defer stop()
 	go follow(background, store, log)
@@ -72,11 +86,14 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 
 	ask := endpoint.New(store, live.presence)
+	if ids.of != nil {
+		ask.Identities = ids.of
+	}
 	ask.Allow, ask.Version, ask.LogDecisions, ask.Log = cfg.AllowPeers, cfg.Version, cfg.LogDecisions, log
 	ask.Done, ask.Operator = ctx.Done(), &operator{cfg.Name, live, store}
 	ask.Nodes, ask.Delivered, ask.Stir = answer.nodes, answer.registered, signatures
-	ask.Password = secrets.password
-	mux := http.NewServeMux()
+	ask.Password, ask.Audit = secrets.password, store
+	mux := &doors{ServeMux: http.NewServeMux()}
 	ask.Register(mux)
 	ask.RegisterFlow(mux, answer.calls)
 	ask.RegisterQueues(mux, answer.queues)
@@ -86,14 +103,25 @@ func Run(ctx context.Context, cfg Config) error {
 	ask.RegisterContent(mux, content{answer.store, answer.library, store})
 	ask.RegisterSecrets(mux, secrets)
 	ask.RegisterBalance(mux, money.wallets, money.rates)
+	ask.RegisterSecurity(mux, watch, store)
+	go watch.Run(background)
 	go answer.run(background)
-	mux.Handle(v1.Prefix+"/", v1.New(store))
-	return serve(ctx, cfg, log, mux)
+	mux.Handle(v1.Prefix+"/", newV1(cfg, store, secrets.box, ask.Credential))
+	go store.FollowAudit(background, auditEvery)
+	handler := endpoint.Unproxied(cfg.TrustedProxies, withPeer(mux))
+	if cfg.registered != nil {
+		cfg.registered(mux.patterns, handler)
+	}
+	return serve(ctx, cfg, log, handler)
 }
 
 // openState opens the configuration and the journal that holds its change log and the live state.
 func openState(ctx context.Context, cfg Config, log *slog.Logger) (store *config.Store, l *live, err error) {
-	bus, err := journal.Open(ctx, journalConfig(cfg, log))
+	where := journalConfig(cfg, log)
+	if where.NodeTLS, err = nodeBusTLS(cfg, log); err != nil {
+		return nil, nil, err
+	}
+	bus, err := journal.Open(ctx, where)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -47,7 +47,7 @@ type live struct {
 
 // journalConfig is how this brain reaches its journal.
 func journalConfig(cfg Config, log *slog.Logger) journal.Config {
-	c := journal.Config{AcceptLoss: cfg.AcceptLoss, Log: log}
+	c := journal.Config{AcceptLoss: cfg.AcceptLoss, NodeListen: cfg.NodeListen, Log: log}
 	if len(cfg.BusURLs) == 0 {
 		c.Dir = filepath.Join(cfg.DataDir, journalFolder)
 		return c

@@ -19,7 +19,7 @@ type money struct {
 
 // openMoney gives the wallets somebody who does what they want done. It goes before the first shard is served.
 func openMoney(ctx context.Context, store *config.Store, l *live, a *answering, log *slog.Logger) (money, error) {
-	plans := &wallet.Plans{Row: store.RatePlan, Objects: a.store}
+	plans := &wallet.Plans{Row: store.RatePlan, Objects: a.store, Log: log}
 	m := money{wallets: wallet.New(&actor.Wallets{Live: l.presence.Live}, store.Directory, plans, a.nodes, log)}
 	m.rates = &wallet.Rates{Plans: plans, Config: store, Now: func() int64 { return time.Now().Unix() }}
 	l.host.Tasks = m.wallets.Tasks
@@ -31,6 +31,7 @@ func openMoney(ctx context.Context, store *config.Store, l *live, a *answering, 
 				plans.Preload(row)
 			}
 		}
+		plans.Prune()
 	}
 	rows, err := store.List(ctx, brain.KindRatePlan, "", "", config.MaxList)
 	if err != nil {

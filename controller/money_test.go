@@ -106,7 +106,7 @@ func TestRun_ChargesCalls(t *testing.T) {
 	if r.call(t, "GET", api.PathCAC+of, "", "", &cac); len(cac.Slots) != 1 || cac.Slots[0].CallID != "c2" {
 		t.Errorf("places: %+v", cac.Slots)
 	}
-	change := api.BalanceChange{ID: "p1", Micros: 60_000, Note: "cash"} // 6 seconds
+	change := api.BalanceChange{ID: "p1", AskedMS: time.Now().UnixMilli(), Micros: 60_000, Note: "cash"} // 6 seconds
 	var changed api.BalanceChanged
 	for range 2 {
 		r.post(t, api.PathBalanceTopUp+of, change, &changed)
@@ -146,7 +146,7 @@ func TestRun_ChargesCalls(t *testing.T) {
 	if r.call(t, "GET", api.PathBalanceStatement+of, "", "", &page); len(page.Movements) != 2 || page.Movements[1].CallID != "c3" || page.Movements[1].BilledSec != 6 {
 		t.Errorf("%+v", page)
 	}
-	if status := r.call(t, "POST", api.PathBalanceTopUp+of, "application/json", `{"id":"p2","micros":-1}`, nil); status != 400 {
+	if status := r.call(t, "POST", api.PathBalanceTopUp+of, "application/json", `{"id":"p2","asked_ms":1,"micros":-1}`, nil); status != 400 {
 		t.Errorf("a top-up below zero: %d", status)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/balance"
+	"github.com/sipio/sipio/brain/guard"
 	"github.com/sipio/sipio/brain/presence"
 	"github.com/sipio/sipio/brain/session"
 	"github.com/sipio/sipio/controller/actor"
@@ -101,6 +102,9 @@ func describe(id string, op []byte) (any, error) {
 	}
 	if _, ok := brain.IsWalletObject(id); ok {
 		return balance.DescribePayer(op)
+	}
+	if id == brain.GuardObject {
+		return guard.Describe(op)
 	}
 	return presence.Describe(op)
 }

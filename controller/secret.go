@@ -92,6 +92,16 @@ func (s *secrets) warn(ctx context.Context) error {
 			names = append(names, row.AccountID+"/"+row.Name)
 		}
 	})
+	if err == nil {
+		var ofNodes, with []string
+		ofNodes, with, err = s.missingOfNodes(ctx)
+		for i, name := range ofNodes {
+			count++
+			missing[cmp.Or(with[i], "none")]++
+			names = append(names, name)
+		}
+		names = names[:min(len(names), maxSecretsNamed)]
+	}
 	if err != nil {
 		return fmt.Errorf("secrets: %w", err)
 	}
@@ -174,7 +184,7 @@ func (s *secrets) Rotate(ctx context.Context, actor string) (done api.SecretRota
 		done.Which = append(done.Which, page.Which...)
 		done.Which = done.Which[:min(len(done.Which), api.MaxSecretsFailed)]
 		if last == "" {
-			return done, nil
+			return done, s.rotateNodes(ctx, actor, &done)
 		}
 		after = last
 	}

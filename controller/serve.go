@@ -26,8 +26,13 @@ const (
 
 // serve listens as configured and answers from h until ctx ends or a listener fails.
 func serve(ctx context.Context, cfg Config, log *slog.Logger, h http.Handler) error {
+	secured, err := serverTLS(cfg, log)
+	if err != nil {
+		return err
+	}
 	srv := &http.Server{
-		Handler: h, MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: readHeaderTimeout,
+		TLSConfig: secured,
+		Handler:   h, MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // broken connections of others
 	}
@@ -36,14 +41,14 @@ func serve(ctx context.Context, cfg Config, log *slog.Logger, h http.Handler) er
 		return err
 	}
 	failed := make(chan error, 2)
-	var addrs Addrs
+	addrs := Addrs{NodeBus: cfg.nodeBus}
 	if plain != nil {
 		addrs.Plain = plain.Addr().String()
 		go func() { failed <- srv.Serve(plain) }()
 	}
 	if secure != nil {
 		addrs.TLS = secure.Addr().String()
-		go func() { failed <- srv.ServeTLS(secure, cfg.TLSCertFile, cfg.TLSKeyFile) }()
+		go func() { failed <- srv.ServeTLS(secure, "", "") }()
 	}
 	log.Info("brain answers", "plain", addrs.Plain, "tls", addrs.TLS)
 	if cfg.Ready != nil {
@@ -61,13 +66,9 @@ func serve(ctx context.Context, cfg Config, log *slog.Logger, h http.Handler) er
 	return errors.Join(err, drain(srv, log))
 }
 
-// listen opens the configured listeners; nil for one that is not wanted. The certificate is read
-// here too, so that a bad one is an error of the start and not of the first connection.
+// listen opens the configured listeners; nil for one that is not wanted.
 func listen(cfg Config) (plain, secure net.Listener, err error) {
 	if cfg.TLSListen != "" {
-		if _, err := tls.LoadX509KeyPair(cfg.TLSCertFile, cfg.TLSKeyFile); err != nil {
-			return nil, nil, fmt.Errorf("tls-cert-file and tls-key-file: %w", err)
-		}
 		if secure, err = net.Listen("tcp", cfg.TLSListen); err != nil {
 			return nil, nil, fmt.Errorf("tls-listen: %w", err)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/nodeagent/esl"
 	"github.com/sipio/sipio/nodeagent/flow"
+	"github.com/sipio/sipio/nodeagent/guard"
 	"github.com/sipio/sipio/nodeagent/kam"
 	"github.com/sipio/sipio/nodeagent/media"
 	"github.com/sipio/sipio/nodeagent/op"
@@ -224,7 +225,7 @@ func (c channelConn) Follow(ctx context.Context, app, arg, uuid string) error {
 }
 
 // newOps is the handler of the brain's orders.
-func newOps(cfg Config, a *answering, keeper *trunk.Keeper, kamailio *kam.Client, log *slog.Logger) (*op.Handler, error) {
+func newOps(cfg Config, a *answering, keeper *trunk.Keeper, watchman *guard.Guard, kamailio *kam.Client, log *slog.Logger) (*op.Handler, error) {
 	key, err := readKey("op key", cfg.OpKeyFile, CredentialOp)
 	if err != nil {
 		return nil, err
@@ -239,6 +240,12 @@ func newOps(cfg Config, a *answering, keeper *trunk.Keeper, kamailio *kam.Client
 		seen, err := keeper.Ping(ctx, o.TrunkID)
 		return api.OpReply{OK: err == nil, Trunk: &seen}, err
 	}}
+	kinds[api.OpBan] = func(ctx context.Context, o api.Op) (api.OpReply, error) {
+		if o.Guard == nil {
+			return api.OpReply{}, errors.New("an order of the guard without its address")
+		}
+		return api.OpReply{OK: true}, watchman.Carry(ctx, *o.Guard)
+	}
 	kinds[api.OpEnd] = func(ctx context.Context, o api.Op) (api.OpReply, error) {
 		return api.OpReply{OK: true}, kamailio.EndDialog(ctx, o.CallID)
 	}
@@ -250,5 +257,9 @@ func newOps(cfg Config, a *answering, keeper *trunk.Keeper, kamailio *kam.Client
 		kinds[api.OpListen], kinds[api.OpWhisper], kinds[api.OpBarge], kinds[api.OpLeave] = a.calls.Supervise, a.calls.Supervise, a.calls.Supervise, a.calls.StopSupervise
 		kinds[api.OpCallback] = a.calls.Callback
 	}
-	return op.New(op.Config{Key: key, Kinds: kinds, Log: log}), nil
+	access, err := readAccess(cfg.OpAccessFile)
+	if err != nil {
+		return nil, err
+	}
+	return op.New(op.Config{Key: key, Access: access, Kinds: kinds, Log: log}), nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,12 +22,20 @@ type Config struct {
 	BrainURLs         []string      // the preferred first: http on loopback, https elsewhere
 	BrainKeyFile      string        // holds the node key; "" = systemd credential CredentialKey
 	BrainCAFile       string        // PEM of the authority of https brains; "" = the system's
+	CertFile          string        // PEM of this node's certificate (sipio ca node), shown to brains and on OpTLSListen; "" = it has none
+	CertKeyFile       string        // PEM of its key
 	DoorListen        string        // loopback address for Kamailio's questions
-	OpListen          string        // loopback address of health
+	OpListen          string        // loopback address of health and of orders
+	OpTLSListen       string        // address where brains give orders over TLS, by their certificate; "" = nowhere
+	OpCAFile          string        // PEM of the authority of those certificates
+	OpAccessFile      string        // holds the access token that a tunnel hands on with orders; "" = none is wanted
+	BusURLs           []string      // of brains that give orders over a connection which this node keeps: tls://host:port; none: no such connection
 	KamailioSocket    string        // unix datagram socket of Kamailio's JSON-RPC
 	KamailioClient    string        // our own socket, where Kamailio's answers arrive
 	RTPEngineNG       string        // UDP address of rtpengine's ng protocol
 	TrunkFile         string        // where Kamailio reads the addresses of trunks; "" = calls of trunks are challenged
+	BanTable          string        // nftables table of the guard, of family inet; "" = no bans in the kernel
+	BanPorts          []uint16      // that it guards
 	OpKeyFile         string        // holds the key by which the brain gives orders; "" = systemd credential CredentialOp, or nobody does
 	MediaKeyFile      string        // holds the password of FreeSWITCH's event socket; "" = this node answers no calls
 	MediaESL          string        // FreeSWITCH's event socket
@@ -60,6 +69,7 @@ type Config struct {
 // that the system chose.
 type Addrs struct {
 	Door, Op string
+	OpTLS    string // "" = orders are taken on Op alone
 }
 
 // CredentialKey is the systemd credential that holds the node key when BrainKeyFile is empty.
@@ -82,6 +92,7 @@ func DefaultConfig() Config {
 		KamailioClient:    "/run/sipio/sipio-node.sock",
 		RTPEngineNG:       "127.0.0.1:2223",
 		TrunkFile:         "/var/lib/sipio/kamailio/trunks",
+		BanPorts:          []uint16{5060, 5061, 8443},
 		MediaESL:          "127.0.0.1:8021",
 		MediaListen:       "127.0.0.1:8484",
 		MediaProxy:        "127.0.0.1:5060",
@@ -130,12 +141,26 @@ func (c *Config) Settings() []Setting {
 			}},
 		text("brain-key-file", "file that holds the node key; empty for the systemd credential "+CredentialKey, &c.BrainKeyFile),
 		text("brain-ca-file", "PEM file of the authority that signs https brains; empty for the system's", &c.BrainCAFile),
+		text("cert-file", "PEM file of this node's certificate (sipio ca node), which says to https brains who it is; read again when it changes; empty for none: the node key says it", &c.CertFile),
+		text("cert-key-file", "PEM file of its key", &c.CertKeyFile),
 		text("door-listen", "loopback address where Kamailio asks", &c.DoorListen),
-		text("op-listen", "loopback address of /health", &c.OpListen),
+		text("op-listen", "loopback address of /health, and of /op, where the brain gives orders", &c.OpListen),
+		text("op-tls-listen", "private address where brains on other machines give orders over TLS, by their certificate; empty for none; needs cert-file and op-ca-file", &c.OpTLSListen),
+		text("op-ca-file", "PEM file of the authority of brains' certificates (ca.pem of sipio ca); read again when it changes", &c.OpCAFile),
+		text("op-access-file", "file of the access service token that a tunnel hands on and each order has to bring: the id in its first line, the secret in its second; empty: none is wanted", &c.OpAccessFile),
+		{"bus-urls", "addresses of the brain's node-bus-listen (tls://host:port), comma between, where this node keeps a connection for orders, for who has reach bus; needs a node key of its own; empty for none", "string",
+			func() string { return strings.Join(c.BusURLs, ",") },
+			func(s string) error {
+				c.BusURLs = strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+				return nil
+			}},
 		text("kamailio-socket", "unix datagram socket of Kamailio's JSON-RPC", &c.KamailioSocket),
 		text("kamailio-client", "our own socket, where Kamailio's answers arrive", &c.KamailioClient),
 		text("rtpengine-ng", "UDP address of rtpengine's ng protocol", &c.RTPEngineNG),
 		text("trunk-file", "file from which Kamailio knows the addresses of trunks; empty: trunks are challenged as phones are", &c.TrunkFile),
+		text("ban-table", "nftables table (family inet) in which the guard bans before any socket; needs CAP_NET_ADMIN; empty: only Kamailio bans", &c.BanTable),
+		{"ban-ports", "TCP and UDP ports that the table guards, comma between: those of SIP, no others", "string",
+			func() string { return joinPorts(c.BanPorts) }, func(s string) (err error) { c.BanPorts, err = splitPorts(s); return err }},
 		text("op-key-file", "file that holds the key by which the brain gives orders (/op); empty for the systemd credential "+CredentialOp+", without which nobody does", &c.OpKeyFile),
 		text("media-key-file", "file that holds the password of FreeSWITCH's event socket; empty on a node that answers no calls itself", &c.MediaKeyFile),
 		text("media-esl", "address of FreeSWITCH's event socket", &c.MediaESL),
@@ -206,6 +231,14 @@ func (c *Config) Check() error {
 		return fmt.Errorf("spool-max-mb is %d, want at least 1", c.SpoolMaxMB)
 	case c.MediaCacheMB < 1:
 		return fmt.Errorf("media-cache-mb is %d, want at least 1", c.MediaCacheMB)
+	case c.BanTable != "" && len(c.BanPorts) == 0:
+		return errors.New("ban-ports is empty: ban-table would guard nothing")
+	case (c.CertFile == "") != (c.CertKeyFile == ""):
+		return errors.New("cert-file and cert-key-file need each other")
+	case c.OpTLSListen != "" && (c.CertFile == "" || c.OpCAFile == ""):
+		return errors.New("op-tls-listen needs cert-file, cert-key-file and op-ca-file")
+	case slices.ContainsFunc(c.BusURLs, func(u string) bool { return !strings.HasPrefix(u, "tls://") }):
+		return fmt.Errorf("bus-urls is %s: each begins with tls://", strings.Join(c.BusURLs, ","))
 	case c.Deadline >= time.Second:
 		return fmt.Errorf("deadline is %v: Kamailio gives up after 1s", c.Deadline)
 	case c.StallAfter >= c.Deadline:
@@ -229,11 +262,14 @@ func (c *Config) Check() error {
 	return nil
 }
 
-// key reads the node key.
+// key reads the node key; "" when a certificate says who the node is.
 func (c *Config) key() (string, error) {
 	key, err := readKey("node key", c.BrainKeyFile, CredentialKey)
-	if err == nil && key == "" {
-		err = fmt.Errorf("no node key: set brain-key-file, or give the unit the credential %s", CredentialKey)
+	if err == nil && key == "" && c.CertFile == "" {
+		err = fmt.Errorf("no node key: set brain-key-file, or give the unit the credential %s; or set cert-file", CredentialKey)
+	}
+	if err == nil && key == "" && len(c.BusURLs) > 0 {
+		err = errors.New("bus-urls needs a node key: the bus knows no certificates")
 	}
 	return key, err
 }

@@ -61,6 +61,12 @@ func TestCheck_RefusesHarmfulSettings(t *testing.T) {
 		"no brain":                func(c *Config) { c.BrainURLs = nil },
 		"no name":                 func(c *Config) { c.Name = "" },
 		"no spool":                func(c *Config) { c.SpoolDir = "" },
+		"a bus in clear":          func(c *Config) { c.BusURLs = []string{"nats://brain:4443"} },
+		"certificate, no key":     func(c *Config) { c.CertFile = "/c" },
+		"orders without an authority": func(c *Config) {
+			c.OpTLSListen, c.CertFile, c.CertKeyFile = ":8482", "/c", "/k"
+		},
+		"orders without a certificate": func(c *Config) { c.OpTLSListen, c.OpCAFile = ":8482", "/a" },
 	} {
 		c := DefaultConfig()
 		if err := c.Check(); err != nil {

@@ -71,8 +71,13 @@ func (a *agent) serveOp(ctx context.Context, ln net.Listener) error {
 		}
 	})
 	mux.Handle(api.PathOp, a.ops)
+	return a.serveUntil(ctx, ln, mux)
+}
+
+// serveUntil answers from h until ctx ends or the listener fails.
+func (a *agent) serveUntil(ctx context.Context, ln net.Listener, h http.Handler) error {
 	srv := &http.Server{
-		Handler: mux, ReadTimeout: opReadTimeout, WriteTimeout: opReadTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
+		Handler: h, ReadTimeout: opReadTimeout, WriteTimeout: opReadTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
 	done := make(chan struct{})
@@ -91,5 +96,5 @@ func (a *agent) serveOp(ctx context.Context, ln net.Listener) error {
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
-	return fmt.Errorf("health: %w", err)
+	return fmt.Errorf("%s: %w", ln.Addr(), err)
 }

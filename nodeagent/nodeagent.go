@@ -4,21 +4,20 @@ package nodeagent
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/nodeagent/bus"
 	"github.com/sipio/sipio/nodeagent/dialogs"
 	"github.com/sipio/sipio/nodeagent/door"
+	"github.com/sipio/sipio/nodeagent/guard"
 	"github.com/sipio/sipio/nodeagent/kam"
 	"github.com/sipio/sipio/nodeagent/ng"
 	"github.com/sipio/sipio/nodeagent/op"
@@ -39,6 +38,7 @@ const (
 type agent struct {
 	cfg    Config
 	log    *slog.Logger
+	own    *certificate // nil: the node has none
 	spool  *spool.Spool
 	door   *door.Door
 	probes *probes
@@ -48,8 +48,10 @@ type agent struct {
 	report *reporter
 	trunks *trunks
 	keeper *trunk.Keeper
+	guard  *guard.Guard
 	answer *answering // nil: no media server
 	ops    *op.Handler
+	bus    bus.Config // without URLs: none
 }
 
 // Run is the node agent from start to end: it returns nil after a graceful stop by ctx, or the error
@@ -66,7 +68,11 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	tlsConfig, err := brainTLS(cfg.BrainCAFile)
+	own, err := openCertificate(cfg, log)
+	if err != nil {
+		return err
+	}
+	tlsConfig, err := brainTLS(cfg.BrainCAFile, own)
 	if err != nil {
 		return err
 	}
@@ -97,6 +103,12 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeKeeper()) }()
+	addresses := &trunks{path: cfg.TrunkFile, kamailio: kamailio, up: watch.kamailioUp, log: log}
+	watchman, closeGuard, err := newGuard(cfg, report, addresses, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeGuard()) }()
 	reaper := ng.NewReaper(kamailio, rtpengine, log)
 	lists := dialogs.New(dialogs.Config{
 		Node: cfg.Name, Interval: cfg.ReportInterval, Kamailio: lister, Media: mediaSessions{rtpengine}, Post: report.postDialogs, Log: log,
@@ -105,6 +117,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		Brains: cfg.BrainURLs, Key: key, TLS: tlsConfig, Deadline: cfg.Deadline, StallAfter: cfg.StallAfter,
 		MaxInFlight: cfg.MaxInFlight, HedgeAfter: cfg.HedgeAfter, RetryAfterSec: cfg.RetryAfterSec,
 		Spool: store, OnEvents: func(evs []api.Event) { reaper.Note(evs); lists.Note(evs) }, Survival: cfg.survival(report), Log: log,
+		Guard:  watchman.Take,
 		Trunks: door.Trunks{Hints: keeper.Hints, Failed: keeper.CallFailed},
 	})
 	if err != nil {
@@ -114,14 +127,15 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	ops, err := newOps(cfg, answer, keeper, kamailio, log)
+	ops, err := newOps(cfg, answer, keeper, watchman, kamailio, log)
 	if err != nil {
 		return err
 	}
 	a := &agent{
-		cfg: cfg, log: log, spool: store, door: doorway, reaper: reaper, lister: lister, lists: lists,
+		cfg: cfg, log: log, own: own, spool: store, door: doorway, reaper: reaper, lister: lister, lists: lists,
 		probes: watch,
-		answer: answer, ops: ops, report: report, keeper: keeper, trunks: &trunks{path: cfg.TrunkFile, kamailio: kamailio, log: log},
+		answer: answer, ops: ops, report: report, keeper: keeper, trunks: addresses, guard: watchman,
+		bus: bus.Config{URLs: cfg.BusURLs, Node: cfg.Name, Key: key, TLS: tlsConfig.Clone(), Handler: ops, Log: log},
 	}
 	return a.run(ctx)
 }
@@ -161,22 +175,6 @@ func (m mediaSessions) HasSession(ctx context.Context, callID string) (bool, err
 	return err == nil, err
 }
 
-// brainTLS returns the TLS settings towards https brains; nil trusts the system's authorities.
-func brainTLS(caFile string) (*tls.Config, error) {
-	if caFile == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(caFile)
-	if err != nil {
-		return nil, fmt.Errorf("brain-ca-file: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("brain-ca-file %s holds no certificate", caFile)
-	}
-	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
-}
-
 // run serves until ctx ends or a listener fails. The door closes first: what Kamailio still posts is
 // in the spool before the spool closes.
 func (a *agent) run(ctx context.Context) error {
@@ -192,18 +190,28 @@ func (a *agent) run(ctx context.Context) error {
 		_ = doorLn.Close()
 		return fmt.Errorf("op-listen: %w", err)
 	}
+	ordersLn, err := listenOp(a.cfg, a.own, a.log)
+	if err != nil {
+		return errors.Join(err, doorLn.Close(), opLn.Close())
+	}
 	var mediaLn net.Listener
 	if a.answer != nil {
 		if mediaLn, err = net.Listen("tcp", a.cfg.MediaListen); err != nil {
-			return errors.Join(fmt.Errorf("media-listen: %w", err), doorLn.Close(), opLn.Close())
+			return errors.Join(fmt.Errorf("media-listen: %w", err), doorLn.Close(), opLn.Close(), closeListener(ordersLn))
 		}
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	failed := make(chan error, 3)
+	failed := make(chan error, 5)
 	var serving, background sync.WaitGroup
 	serving.Go(func() { failed <- a.door.Serve(ctx, doorLn) })
 	serving.Go(func() { failed <- a.serveOp(ctx, opLn) })
+	if ordersLn != nil {
+		serving.Go(func() { failed <- a.serveOrders(ctx, ordersLn) })
+	}
+	if len(a.bus.URLs) > 0 {
+		serving.Go(func() { failed <- bus.Run(ctx, a.bus) })
+	}
 	if a.answer != nil {
 		serving.Go(func() { failed <- a.answer.run(ctx, mediaLn) })
 	}
@@ -214,8 +222,12 @@ func (a *agent) run(ctx context.Context) error {
 	background.Go(func() { a.beat(behind) })
 	background.Go(func() { a.lists.Run(behind) })
 	background.Go(func() { a.keeper.Run(behind) })
+	background.Go(func() { a.guard.Run(behind) })
 
 	addrs := Addrs{Door: doorLn.Addr().String(), Op: opLn.Addr().String()}
+	if ordersLn != nil {
+		addrs.OpTLS = ordersLn.Addr().String()
+	}
 	a.log.Info("node agent answers", "node", a.cfg.Name, "door", addrs.Door, "op", addrs.Op, "brains", a.cfg.BrainURLs)
 	if a.cfg.Ready != nil {
 		a.cfg.Ready(addrs)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,15 +50,32 @@ type probes struct {
 func (p *probes) probe(ctx context.Context) {
 	version, stats, contacts, queued, kamErr := p.askKamailio(ctx)
 	media, rtpErr := p.rtpengine.Statistics(ctx)
+	installed := p.rtp.Version
+	if rtpErr == nil && !p.rtp.Healthy {
+		installed = rtpengineVersion(ctx)
+	}
 	if ctx.Err() != nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.change("kamailio", &p.kam, version, kamErr)
-	p.change("rtpengine", &p.rtp, "", rtpErr)
+	p.change("rtpengine", &p.rtp, installed, rtpErr)
 	p.probed = true
 	p.dialogs, p.contacts, p.queued, p.media = stats.All, contacts, queued, media
+}
+
+// rtpengineVersion is that of the program installed here, "" when it cannot be told: the ng protocol does not say which one answers.
+// It is asked when rtpengine has begun to answer, so it is the one that was started.
+func rtpengineVersion(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "rtpengine", "-v").CombinedOutput() // it says so on stderr
+	version, ok := strings.CutPrefix(strings.TrimSpace(string(out)), "Version: ")
+	if err != nil || !ok {
+		return ""
+	}
+	return version
 }
 
 func (p *probes) askKamailio(ctx context.Context) (version string, stats kam.DialogStats, contacts, queued int, err error) {
@@ -97,6 +115,9 @@ func (p *probes) heartbeat(beat *api.Heartbeat) {
 	if p.kam.Version != "" {
 		beat.Versions["kamailio"] = p.kam.Version
 	}
+	if p.rtp.Version != "" {
+		beat.Versions["rtpengine"] = p.rtp.Version
+	}
 	beat.Dialogs, beat.Contacts, beat.QueuedEvents = p.dialogs, p.contacts, p.queued
 	beat.MediaSessions, beat.KernelForwarding = p.media.Sessions, p.media.KernelForwarding()
 }
@@ -116,6 +137,12 @@ func (p *probes) reported(version string, err error) {
 	case !was.Reported:
 		p.log.Info("heartbeat reaches the brain", "protocol", version)
 	}
+}
+
+// kamailioUp tells whether the last probe found Kamailio.
+func (p *probes) kamailioUp() bool {
+	kamailio, _, _ := p.status()
+	return kamailio.Healthy
 }
 
 // status returns the last findings for /health.

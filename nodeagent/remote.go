@@ -144,7 +144,7 @@ func (r *reporter) object(ctx context.Context, method, base, key string, body io
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
-	req.Header.Set("Authorization", "Bearer "+r.key)
+	r.sign(req)
 	if method == http.MethodPut {
 		req.ContentLength = size
 		req.Header.Set(api.HeaderSHA256, sum)

@@ -10,60 +10,129 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/nodeagent/kam"
 	"github.com/sipio/sipio/nodeagent/trunk"
 )
 
-// trunks keeps the file from which Kamailio knows the addresses of trunks (module permissions, address_file, group 1).
-// While no brain answers the file stays as it is.
+// trunks keeps the file from which Kamailio knows the addresses of trunks (module permissions, address_file, group 1) and
+// the networks that its guard leaves alone (group 2). While no brain answers the file stays as it is.
 type trunks struct {
 	path     string
 	kamailio *kam.Client
+	up       func() bool // Kamailio, as the last probe found it; nil = it is
 	log      *slog.Logger
 
-	kept   []string // as Kamailio has them
-	failed bool     // the last try, so that one fault is logged once
+	mu        sync.Mutex
+	sources   []string // of trunks; nil: no brain has said yet
+	protected []string
+	kept      string    // content of the file, as Kamailio has it
+	read      time.Time // when Kamailio was last told to read it
+
+	complained slog.Level // of the last tries, so that one fault is logged once
 }
 
-// keep writes the addresses when they have changed and has Kamailio read them. nil changes nothing.
+// keep takes the addresses of trunks. nil changes nothing; what Kamailio did not take before it gets now.
 func (t *trunks) keep(ctx context.Context, sources []string) {
-	if t.path == "" || sources == nil || t.kept != nil && slices.Equal(t.kept, sources) {
-		return
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if sources != nil {
+		t.sources = slices.Clone(sources)
 	}
-	err := t.write(sources)
+	_ = t.bring(ctx) // logged
+}
+
+// protect takes the networks of the guard.
+func (t *trunks) protect(ctx context.Context, nets []string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.protected = slices.Clone(nets)
+	return t.bring(ctx)
+}
+
+// bring writes the file when it has changed and has Kamailio read it.
+func (t *trunks) bring(ctx context.Context) error {
+	if t.path == "" || t.sources == nil {
+		return nil
+	}
+	level := slog.LevelError
+	content, err := addressFile(t.sources, t.protected)
+	if err == nil && content == t.kept {
+		return nil
+	}
 	if err == nil {
+		err = t.write(content)
+	}
+	if err == nil {
+		t.pause(ctx)
 		err = t.kamailio.Call(ctx, "permissions.addressReload", nil, nil)
+		t.read = time.Now()
+		if t.up != nil && !t.up() {
+			level = slog.LevelWarn // it reads the file when it starts
+		}
 	}
-	if err != nil && !t.failed {
-		t.log.Error("Kamailio does not know the addresses of the trunks", "file", t.path, "error", err)
+	if err != nil && level > t.complained {
+		t.complained = level
+		t.log.Log(ctx, level, "Kamailio does not know the addresses of the trunks", "file", t.path, "error", err)
 	}
-	if t.failed = err != nil; !t.failed {
-		t.kept = slices.Clone(sources)
-		t.log.Info("Kamailio knows the addresses of the trunks", "count", len(sources))
+	if err == nil {
+		t.kept, t.complained = content, slog.LevelInfo
+		t.log.Info("Kamailio knows the addresses of the trunks", "count", len(t.sources), "protected", len(t.protected))
+	}
+	return err
+}
+
+// reloadPause is how long Kamailio refuses to read the file again (modparam reload_delta, whole seconds).
+const reloadPause = 1100 * time.Millisecond
+
+// pause waits until it does not.
+func (t *trunks) pause(ctx context.Context) {
+	wait := time.NewTimer(time.Until(t.read.Add(reloadPause)))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-ctx.Done():
 	}
 }
 
 // write replaces the file in one step.
-func (t *trunks) write(sources []string) error {
-	var b strings.Builder
-	b.WriteString("# Written by sipio-node: addresses of trunks.\n")
-	for _, s := range sources {
-		p, err := netip.ParsePrefix(s)
-		if err != nil {
-			return fmt.Errorf("address of a trunk: %w", err)
-		}
-		fmt.Fprintf(&b, "1 %s", p.Addr())
-		if !p.IsSingleIP() {
-			fmt.Fprintf(&b, " %d", p.Bits())
-		}
-		b.WriteByte('\n')
-	}
-	if err := os.WriteFile(t.path+".new", []byte(b.String()), 0o644); err != nil {
+func (t *trunks) write(content string) error {
+	if err := os.WriteFile(t.path+".new", []byte(content), 0o644); err != nil {
 		return err
 	}
 	return os.Rename(t.path+".new", t.path)
+}
+
+// maxSubnets is how many networks of more than one address Kamailio has room for (kamailio-cfg/kamailio.cfg, max_subnets): it leaves
+// out what is beyond, in silence.
+const maxSubnets = 32768
+
+// addressFile is the content of the file: a line for each network, its group first.
+func addressFile(sources, protected []string) (string, error) {
+	var b strings.Builder
+	subnets := 0
+	b.WriteString("# Written by sipio-node: 1 = addresses of trunks, 2 = networks that the guard leaves alone.\n")
+	for group, nets := range [][]string{sources, protected} {
+		for _, s := range nets {
+			p, err := netip.ParsePrefix(s)
+			if err != nil {
+				return "", fmt.Errorf("address of a trunk: %w", err)
+			}
+			fmt.Fprintf(&b, "%d %s", group+1, p.Addr())
+			if !p.IsSingleIP() {
+				fmt.Fprintf(&b, " %d", p.Bits())
+				subnets++
+			}
+			b.WriteByte('\n')
+		}
+	}
+	if subnets > maxSubnets {
+		return "", fmt.Errorf("%d networks of more than one address: Kamailio has room for %d, and keeps those that it has", subnets, maxSubnets)
+	}
+	return b.String(), nil
 }
 
 // newKeeper makes what looks after trunks. Its requests go through a socket of its own: they wait for nobody else's.
@@ -72,8 +141,7 @@ func newKeeper(cfg Config, report *reporter, probes *probes, log *slog.Logger) (
 	if err != nil {
 		return nil, nil, err
 	}
-	able := func() bool { kamailio, _, _ := probes.status(); return kamailio.Healthy }
-	keeper := trunk.New(trunk.Config{Able: able, Node: cfg.Name, Every: cfg.HeartbeatInterval, Sender: trunkSender{kam.NewUAC(client)}, Brain: trunkBrain{report}, Log: log})
+	keeper := trunk.New(trunk.Config{Able: probes.kamailioUp, Node: cfg.Name, Every: cfg.HeartbeatInterval, Sender: trunkSender{kam.NewUAC(client)}, Brain: trunkBrain{report}, Log: log})
 	return keeper, client.Close, nil
 }
 

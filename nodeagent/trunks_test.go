@@ -147,3 +147,49 @@ func TestTrunks_ABrokenListChangesNothing(t *testing.T) {
 		t.Errorf("%q after %d reloads\n%s", got, book.reloads.Load(), log)
 	}
 }
+
+// Proves that more networks than Kamailio has room for leave the file as it was, with an error that says so, once; that single addresses
+// take no room there; and that its configuration has the room.
+func TestTrunks_MoreNetworksThanKamailioHoldsAreRefused(t *testing.T) {
+	k, book, log := keeper(t)
+	var nets []string
+	for i := range maxSubnets {
+		nets = append(nets, fmt.Sprintf("10.%d.%d.%d/30", i>>14&255, i>>6&255, i<<2&255))
+	}
+	k.keep(t.Context(), nets[:10])
+	if err := k.protect(t.Context(), append(nets[:maxSubnets-9:maxSubnets-9], "198.51.100.7/32")); err == nil {
+		t.Error("a network too many is no error")
+	}
+	k.keep(t.Context(), nil)
+	if got := k.content(t); len(got) != 10 || book.reloads.Load() != 1 || strings.Count(log.String(), "level=ERROR") != 1 || !strings.Contains(log.String(), "32769 networks") {
+		t.Errorf("%d lines after %d reloads\n%s", len(got), book.reloads.Load(), log)
+	}
+	if err := k.protect(t.Context(), append(nets[:maxSubnets-10:maxSubnets-10], "198.51.100.7/32")); err != nil || len(k.content(t)) != maxSubnets+1 {
+		t.Errorf("as many as it holds: %v", err)
+	}
+	cfg, err := os.ReadFile("../kamailio-cfg/kamailio.cfg")
+	if err != nil || !strings.Contains(string(cfg), fmt.Sprintf(`modparam("permissions", "max_subnets", %d)`, maxSubnets)) {
+		t.Errorf("max_subnets is not %d: %v", maxSubnets, err)
+	}
+}
+
+// Proves that a Kamailio which is not up is no fault of the addresses: it is told as a warning, and as an error when it is up and refuses.
+func TestTrunks_AKamailioThatIsNotUpIsNoFault(t *testing.T) {
+	k, book, log := keeper(t)
+	up := false
+	k.up = func() bool { return up }
+	book.refuses.Store(true)
+	for range 2 {
+		k.keep(t.Context(), []string{"198.51.100.7/32"})
+	}
+	if strings.Contains(log.String(), "level=ERROR") || strings.Count(log.String(), "level=WARN") != 1 {
+		t.Errorf("not up:\n%s", log)
+	}
+	up = true
+	for range 2 {
+		k.keep(t.Context(), []string{"198.51.100.7/32"})
+	}
+	if strings.Count(log.String(), "level=ERROR") != 1 {
+		t.Errorf("up:\n%s", log)
+	}
+}

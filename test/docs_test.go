@@ -11,7 +11,7 @@ import (
 )
 
 // Documents whose claims are held to the repository.
-var heldDocuments = []string{"README.md", "docs/architecture.md", "docs/operating.md", "docs/testing.md", "docs/protocol.md"}
+var heldDocuments = []string{"README.md", "docs/architecture.md", "docs/operating.md", "docs/testing.md", "docs/protocol.md", "docs/security.md"}
 
 var (
 	namedTest = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z][A-Za-z0-9_]*`)

@@ -307,7 +307,8 @@ func startDoor(t *testing.T, kept door.Spool) string {
 func (b exampleBrain) NodeByName(string) *brain.Node { return nil }
 func (b exampleBrain) ActiveNodes() int              { return 0 }
 
-func (exampleBrain) ByDID(string) (*brain.AccountConfig, *brain.DID)              { return nil, nil }
-func (exampleBrain) TrunkBySource(string) (*brain.AccountConfig, *brain.SIPTrunk) { return nil, nil }
-func (exampleBrain) TrunkSources() []string                                       { return nil }
-func (exampleBrain) Nodes() []*brain.Node                                         { return nil }
+func (exampleBrain) ByDID(string) (*brain.AccountConfig, *brain.DID)               { return nil, nil }
+func (exampleBrain) TrunkBySource(string) (*brain.AccountConfig, *brain.SIPTrunk)  { return nil, nil }
+func (exampleBrain) TrunkByTLSName(string) (*brain.AccountConfig, *brain.SIPTrunk) { return nil, nil }
+func (exampleBrain) TrunkSources() []string                                        { return nil }
+func (exampleBrain) Nodes() []*brain.Node                                          { return nil }

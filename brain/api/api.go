@@ -86,6 +86,7 @@ type Refusal struct {
 	Reason        string `json:"reason,omitempty"`
 	RetryAfterSec int    `json:"retry_after_sec,omitempty"`
 	Why           string `json:"why,omitempty"`
+	Guard         string `json:"guard,omitempty"` // what the edge's guard counts against the sender: OffenceAuthFail when his credentials were not believed; "" = nothing
 }
 
 // RouteRequest asks where an INVITE outside a dialog goes. It carries the digest, so one question
@@ -102,7 +103,8 @@ type RouteRequest struct {
 	RURIUser   string `json:"ruri_user"` // what was dialed
 	RURIDomain string `json:"ruri_domain"`
 
-	Peer      string `json:"peer,omitempty"`       // by the source address: "" = a phone, which carries a digest; the Peer constants
+	Peer      string `json:"peer,omitempty"`       // by the source address or the certificate: "" = a phone, which carries a digest; the Peer constants
+	TLSName   string `json:"tls_name,omitempty"`   // trunk_tls: the name in its certificate
 	Asserted  string `json:"asserted,omitempty"`   // trunk: user part of P-Asserted-Identity (RFC 3325), "" = none
 	AccountID string `json:"account_id,omitempty"` // media: the account of the call that this leg belongs to
 	Dial      string `json:"dial,omitempty"`       // media: KIND/ID of whom the leg is for
@@ -127,10 +129,11 @@ type RouteRequest struct {
 	Hops       int    `json:"hops,omitempty"`        // CallInfo.Hops of the last directive
 }
 
-// Peers that the edge knows by their source address and never challenges.
+// Peers that the edge knows by their source address, or by their certificate, and does not challenge before it has asked.
 const (
-	PeerTrunk = "trunk" // an address of some trunk's inbound_acl
-	PeerMedia = "media" // the node's own media server
+	PeerTrunk    = "trunk"     // an address of some trunk's inbound_acl
+	PeerTrunkTLS = "trunk_tls" // whoever has a certificate that the node's TLS_CA has signed; when it is no trunk's, the refusal is 407, and the edge challenges
+	PeerMedia    = "media"     // the node's own media server
 )
 
 // RouteReply wraps the directive under the key Kamailio's rtjson module uses.
@@ -154,17 +157,22 @@ type Directive struct {
 
 // CallInfo is what the edge remembers of the call as a whole.
 type CallInfo struct {
-	Direction      string `json:"direction"` // internal, in, out
+	Direction      string `json:"direction"`        // internal, in, out
+	Caller         string `json:"caller,omitempty"` // CallerTrunk: a trunk, whatever the direction; "" = a phone or the media server
 	From           string `json:"from"`
 	To             string `json:"to"`
 	MaxDurationSec int    `json:"max_duration_sec"`
 	Token          string `json:"token"`                 // [A-Za-z0-9]: written into Record-Route, names the call in every later message
 	At             string `json:"at,omitempty"`          // asked with when a trunk of this directive fails: KIND/ID, [A-Za-z0-9_/+*#.-]
 	Hops           int    `json:"hops,omitempty"`        // how many targets the call has been through
+	Attempt        int    `json:"attempt,omitempty"`     // numbers the directives of a call, rising; 0 = the first. Its events say it again, see Event.Attempt
 	Trunk          string `json:"trunk,omitempty"`       // id of the trunk that it goes out over, or came in by
 	Verstat        string `json:"verstat,omitempty"`     // of a caller from outside (3GPP TS 24.229 section 7.2A.20)
 	Attestation    string `json:"attestation,omitempty"` // A, B, C: what was signed, or verified
 }
+
+// CallerTrunk is CallInfo.Caller of a call that a trunk makes.
+const CallerTrunk = "trunk"
 
 // Media holds rtpengine's flag strings by what the receiver of an SDP speaks. The edge knows which
 // branch is WebRTC by its transport (ws, wss) and passes the strings on without reading them.
@@ -243,8 +251,9 @@ type Event struct {
 	From      string `json:"from,omitempty"`
 	To        string `json:"to,omitempty"`
 	SIPCode   int    `json:"sip_code,omitempty"`
-	Trunk     string `json:"trunk,omitempty"` // dialog events: id of the trunk that the call goes out over, or came in by
-	Count     int    `json:"count,omitempty"` // events that this one stands for; 0 means 1
+	Trunk     string `json:"trunk,omitempty"`   // dialog events: id of the trunk that the call goes out over, or came in by
+	Attempt   int    `json:"attempt,omitempty"` // dialog events: CallInfo.Attempt of the directive that the call went by, 0 = the first, or not known
+	Count     int    `json:"count,omitempty"`   // events that this one stands for; 0 means 1
 }
 
 // EventBatch delivers events at least once and in order. Boot is a new value each time the edge

@@ -24,10 +24,10 @@ type BalanceState struct {
 	Movements       int64  `json:"movements"`
 }
 
-// BalanceChange changes a balance by hand. The same id with the same amount again is done once, and answered alike.
+// BalanceChange changes a balance by hand. The same change again is done once, and answered alike for 92 days; after that it is refused.
 type BalanceChange struct {
 	ID      string `json:"id"`
-	AskedMS int64  `json:"asked_ms,omitempty"` // epoch milliseconds when it was first asked for; 0 = now
+	AskedMS int64  `json:"asked_ms"` // epoch milliseconds when it was asked for first: a part of the change, the same each time
 	Micros  int64  `json:"micros"`
 	Note    string `json:"note,omitempty"` // for people; kept with the movement, behind the key that asked
 }
@@ -61,5 +61,6 @@ type RateShown struct {
 	PerMinuteMicros int64  `json:"per_minute_micros"`
 	FirstSec        int    `json:"interval_first_sec"`
 	NextSec         int    `json:"interval_next_sec"`
-	EffectiveFrom   int64  `json:"effective_from"` // epoch seconds
+	EffectiveFrom   int64  `json:"effective_from"`    // epoch seconds
+	Problem         string `json:"problem,omitempty"` // why the plan's rates cannot be read: this is of those before them, by which calls pay until they can
 }

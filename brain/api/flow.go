@@ -114,7 +114,7 @@ type CommandParams struct {
 	InterDigitMS int        `json:"inter_digit_ms,omitempty"` // [gather]
 	Secret       bool       `json:"secret,omitempty"`         // [gather] the digits are never logged
 
-	DestKind     string `json:"dest_kind,omitempty"` // [dial] user, extension, ring_group, number
+	DestKind     string `json:"dest_kind,omitempty"` // [dial] user, extension, ring_group, forward, number, DestPSTN, DestTransfer
 	DestID       string `json:"dest_id,omitempty"`
 	ConfirmKey   string `json:"confirm_key,omitempty"`   // [dial] who answers hears Files and is connected when he presses it; "" = at once
 	Join         string `json:"join,omitempty"`          // [dial] the leg DataConsulted: it is connected, nobody is called
@@ -156,10 +156,12 @@ type AliveCall struct {
 // within an hour revives it.
 const SessionLeaseSec = 60
 
-// Op is something that a node shall do now. The same id is done once and answered alike.
+// Op is something that a node shall do now. The same id is done once and answered alike, whenever it was sent. What was sent longer
+// than OpWindowMS ago, or before what the node has forgotten, is not done: it is somebody's copy of an old one.
 type Op struct {
 	ID     string `json:"id"`
 	Kind   string `json:"kind"`
+	TimeMS int64  `json:"time_ms"`          // when it was sent, epoch milliseconds of the brain; another try has another
 	Token  string `json:"token,omitempty"`  // recording, hangup: the call
 	Action string `json:"action,omitempty"` // recording: start stop pause resume; conference: list mute unmute kick lock unlock
 	Room   string `json:"room,omitempty"`   // conference
@@ -182,7 +184,23 @@ type Op struct {
 	Callback *CallbackCall `json:"callback,omitempty"` // callback; Token is of the call to be made, EntryID the place
 	CallID   string        `json:"call_id,omitempty"`  // end: of the dialog
 	TrunkID  string        `json:"trunk_id,omitempty"` // trunk_ping
+	Guard    *GuardOrder   `json:"guard,omitempty"`    // ban
 }
+
+// OpWindowMS is how far the clocks of brain and node, and the time on the way, may put an op's time from the node's, in milliseconds.
+const OpWindowMS = 120_000
+
+// Headers of the access token that the edge of a tunnel, or a node behind one, wants with each op.
+const (
+	HeaderAccessID     = "CF-Access-Client-Id"
+	HeaderAccessSecret = "CF-Access-Client-Secret"
+)
+
+// OpSubject is where a node hears orders on the bus: the body and the headers of PathOp. Its reply has the status in HeaderOpStatus.
+func OpSubject(node string) string { return "node." + node + ".op" }
+
+// HeaderOpStatus is the status of a reply on the bus, as HTTP has it.
+const HeaderOpStatus = "Sipio-Status"
 
 // Kinds of an Op.
 const (

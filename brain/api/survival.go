@@ -41,6 +41,7 @@ type SurvivalAccount struct {
 	Domains        []string         `json:"domains"` // lower case
 	Callers        []SurvivalCaller `json:"callers,omitempty"`
 	Numbers        []SurvivalNumber `json:"numbers,omitempty"`
+	Help           []SurvivalHelp   `json:"help,omitempty"`
 	Media          *Media           `json:"media"`
 	MaxDurationSec int              `json:"max_duration_sec"`
 	MaxContacts    int              `json:"max_contacts"`
@@ -58,6 +59,23 @@ type SurvivalCaller struct {
 	AOR          string   `json:"aor"`
 	Name         string   `json:"name"` // display name of From, unquoted
 	From         NameAddr `json:"from"` // the identity that is put into From
+
+	Shown []SurvivalShown `json:"shown,omitempty"` // in calls for help, for a user with a number of his own
+}
+
+// SurvivalHelp is an emergency number, and the attempts over trunks, in their order, as they show a user without a number of his own. A
+// trunk that wants a digest fails: its password is the brain's.
+type SurvivalHelp struct {
+	Number string  `json:"number"` // as it is dialed
+	At     string  `json:"at"`     // CallInfo.At of the call
+	Routes []Route `json:"routes"`
+}
+
+// SurvivalShown is who is shown in an attempt over a trunk.
+type SurvivalShown struct {
+	TrunkID string    `json:"trunk_id"`
+	From    *NameAddr `json:"from"`
+	Headers string    `json:"headers,omitempty"`
 }
 
 // SurvivalNumber is a number that callers of the account can dial and what happens then.

@@ -32,6 +32,12 @@ const (
 	TransferPSTN   = "pstn"   // a number outside
 )
 
+// Kinds of what the media server dials that no resource has, see CommandParams.DestKind. The number is E.164 with +.
+const (
+	DestPSTN     = TransferPSTN // NUMBER, for whoever the call belongs to
+	DestTransfer = "transfer"   // USERID/NUMBER: the user sends the caller there
+)
+
 // TransferRequest sends the caller of a talk elsewhere. The media server must have the call: somebody of a queue, or of
 // a flow's dial, is on the other side. The same blind request again within 15 seconds is answered alike and done once.
 type TransferRequest struct {
@@ -84,11 +90,12 @@ type ReferRequest struct {
 	ToDomain   string `json:"to_domain"`
 	AccountID  string `json:"account_id"` // as the edge has signed it, with the next
 	Token      string `json:"token"`
-	ReferTo    string `json:"refer_to"`       // URI of Refer-To, with what is escaped in it
-	Side       string `json:"side,omitempty"` // callee, caller: the media server is on the other side; "" = two phones
-	Call       string `json:"call,omitempty"` // [callee] token of the caller's call
-	Dial       string `json:"dial,omitempty"` // [callee] KIND/ID that the media server has called
-	AOR        string `json:"aor,omitempty"`  // [callee] of the device that has answered; "" = the edge does not know
+	ReferTo    string `json:"refer_to"`         // URI of Refer-To, with what is escaped in it
+	Side       string `json:"side,omitempty"`   // callee, caller: the media server is on the other side; "" = two phones
+	Sender     string `json:"sender,omitempty"` // of two phones: caller or callee, by its tag; "" = the edge does not know
+	Call       string `json:"call,omitempty"`   // [callee] token of the caller's call
+	Dial       string `json:"dial,omitempty"`   // [callee] KIND/ID that the media server has called
+	AOR        string `json:"aor,omitempty"`    // [callee] of the device that has answered; "" = the edge does not know
 }
 
 // ReferReply is ActionAccept, the REFER passes; ActionDone, the caller is on his way and the phone that sent it is hung up;

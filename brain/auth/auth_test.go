@@ -415,7 +415,8 @@ func BenchmarkCheck(b *testing.B) {
 func (d directory) NodeByName(string) *brain.Node { return nil }
 func (d directory) ActiveNodes() int              { return 0 }
 
-func (directory) ByDID(string) (*brain.AccountConfig, *brain.DID)              { return nil, nil }
-func (directory) TrunkBySource(string) (*brain.AccountConfig, *brain.SIPTrunk) { return nil, nil }
-func (directory) TrunkSources() []string                                       { return nil }
-func (directory) Nodes() []*brain.Node                                         { return nil }
+func (directory) ByDID(string) (*brain.AccountConfig, *brain.DID)               { return nil, nil }
+func (directory) TrunkBySource(string) (*brain.AccountConfig, *brain.SIPTrunk)  { return nil, nil }
+func (directory) TrunkByTLSName(string) (*brain.AccountConfig, *brain.SIPTrunk) { return nil, nil }
+func (directory) TrunkSources() []string                                        { return nil }
+func (directory) Nodes() []*brain.Node                                          { return nil }

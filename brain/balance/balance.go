@@ -73,9 +73,9 @@ const (
 	Lease = 5 * time.Minute
 	// Pause is how long a doubtful hold is not named again.
 	Pause = time.Minute
-	// Remember is how long what ended is remembered: as long as a node's spool may keep the word of it.
+	// Remember is how long a call that ended is remembered: as long as a node's spool may keep the word of it.
 	Remember = 24 * time.Hour
-	// Window is how long a movement stays in the statement by itself.
+	// Window is how long a movement stays in the statement by itself, and what was done by hand is remembered.
 	Window = 92 * 24 * time.Hour
 	// MaxAhead is how far the asker's clock may be ahead. Beyond it the answer is WhyClock, to be tried again later. It is also how long
 	// at most a call is remembered beyond MaxEnded, so it is short.

@@ -1,6 +1,10 @@
 package balance
 
-import "github.com/sipio/sipio/brain/pack"
+import (
+	"time"
+
+	"github.com/sipio/sipio/brain/pack"
+)
 
 // end does settle and release. A settle is the last word. A release is not: it charges the talk that was heard of if the call
 // is known to have been answered, else nothing, and a settle that comes after it, or after the hold expired, charges the
@@ -106,10 +110,13 @@ type memory struct {
 	byID        map[string]*ended
 	first, last *ended
 	most        int
+	keep        time.Duration
 	horizonMS   int64 // the latest askedMS of what was forgotten; -1 while nothing was
 }
 
-func newMemory(most int) memory { return memory{byID: map[string]*ended{}, most: most, horizonMS: -1} }
+func newMemory(most int, keep time.Duration) memory {
+	return memory{byID: map[string]*ended{}, most: most, keep: keep, horizonMS: -1}
+}
 
 // timely tells why an op that is not remembered must not be done; "" when it may.
 func (m *memory) timely(nowMS, askedMS int64) string {
@@ -136,7 +143,7 @@ func (m *memory) remember(e *ended) {
 }
 
 func (m *memory) forget(nowMS int64) {
-	for e := m.first; e != nil && e.askedMS <= nowMS && (len(m.byID) > m.most || e.timeMS+Remember.Milliseconds() <= nowMS); e = m.first {
+	for e := m.first; e != nil && e.askedMS <= nowMS && (len(m.byID) > m.most || e.timeMS+m.keep.Milliseconds() <= nowMS); e = m.first {
 		m.horizonMS = max(m.horizonMS, e.askedMS)
 		delete(m.byID, e.id)
 		if m.first = e.next; m.first == nil {

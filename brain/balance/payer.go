@@ -3,7 +3,6 @@ package balance
 import (
 	"cmp"
 	"container/heap"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,12 +19,13 @@ const (
 	// that nobody paid for shall be talked.
 	EndLead = time.Second
 	// StartWait is how long the end of an answered call waits for the word of its answer, which a node may tell later. Then
-	// the shortest talk there is counts, until the word comes.
+	// the shortest talk there is counts, until the word comes. So long, too, a call is remembered that was told to have failed.
 	StartWait = 5 * time.Minute
 
 	missedFor  = time.Hour       // a call that goes on without the number it was paid for is remembered: longer than phones ring one after the other
 	retryAfter = time.Second     // until a wallet that had no room for the moment is asked again
 	again      = 2 * time.Second // until a task that nobody has confirmed is given again
+	seldom     = time.Minute     // the most that a node is left alone which was told to end a call: each pause is twice the one before
 )
 
 // Payer is the wallet of an account and the calls of the account that are being paid for: the owner of their chains. All that a call needs
@@ -44,7 +44,7 @@ type Payer struct {
 // bill is one call that is paid for.
 type bill struct {
 	token, callID, node string
-	attempt             int64
+	attempt             int64    // the highest of the questions that were for its number, or that told of its miss
 	tries               int64    // chains that were begun
 	heardMS             int64    // when it was asked for, by our clock
 	skewMS              int64    // our clock beyond the node's, as far as that question tells
@@ -54,6 +54,7 @@ type bill struct {
 	stepSec             int64    // asked for at once
 	moneySec            int64    // how long it could last when it was granted
 	triedSec            int64    // held when more was asked for last
+	triedMS             int64    // when that was
 	ending              bool     // the node is told to end it
 	missed              bool     // the number called last was not reached: the call goes on and costs nothing, unless another is called
 	retryMS             int64    // an order that the account's own wallet had no room for is given again then; 0 = there is none
@@ -62,6 +63,7 @@ type bill struct {
 	old                 []*Chain // of numbers that were called before: they end
 
 	againMS int64 // volatile: tasks are given again then; 0 = none
+	ends    int   // volatile: how often its node was told to end it
 	dueMS   int64 // in the heap, as the next
 	index   int
 }
@@ -72,6 +74,7 @@ type Task struct {
 	Token  string
 	CallID string
 	Node   string   // TaskEnd
+	Again  bool     // TaskEnd: it was given before, and the call is not known to be over
 	Chain  string   // TaskOrder: whose order, for Answer
 	Order  Order    // TaskOrder
 	Unpaid []string // TaskUnpaid
@@ -80,8 +83,8 @@ type Task struct {
 // Kinds of a task.
 const (
 	TaskOrder  = "order"  // for the wallet of another account; what that says is told by an op of AppendAnswer
-	TaskEnd    = "end"    // the money of the call is over: its node is to end it
-	TaskUnpaid = "unpaid" // for operators: these accounts could not be charged
+	TaskEnd    = "end"    // the money of the call is over: its node is to end it. It comes ever more seldom, until the call is known to be over
+	TaskUnpaid = "unpaid" // for operators: these accounts could not be charged. It needs no answer; after a crash it may come twice
 )
 
 // NewPayer makes the empty wallet of an account that pays for no call.
@@ -122,7 +125,8 @@ func (p *Payer) Apply(nowMS int64, op []byte) (reply []byte, changed bool, err e
 }
 
 // pay begins to pay for a call, or says what has come of it already. Another number under the same token, in a later question, ends
-// what was held for the one before: it was not reached.
+// what was held for the one before: it was not reached. In a question that is not later it is a conflict, and so it is once the call was
+// answered: nobody is told that a number is paid for by the money of another.
 func (p *Payer) pay(nowMS int64, o *Payment) (Paid, bool) {
 	b := p.bills[o.Token]
 	switch {
@@ -135,10 +139,14 @@ func (p *Payer) pay(nowMS int64, o *Payment) (Paid, bool) {
 		}
 	case b.callID != o.CallID:
 		return Paid{State: Refused, Why: WhyConflict}, false
-	case b.over() && (!b.missed || o.Attempt <= b.attempt):
-		return Paid{State: Refused, Why: cmp.Or(b.chain.Refused(), WhyOver)}, false
-	case !b.missed && (o.Attempt <= b.attempt || b.chain.To == o.To || b.answeredMS != 0):
+	case o.Attempt <= b.attempt || b.answeredMS != 0 || b.endedMS != 0:
+		if b.chain.To != o.To {
+			return Paid{State: Refused, Why: WhyConflict}, false
+		}
 		return b.paid(), false
+	case b.chain.To == o.To && !b.over():
+		b.attempt = o.Attempt
+		return b.paid(), true
 	}
 	next, err := NewChain(Pay{Token: b.name(), CallID: b.callID, To: o.To, AskedMS: nowMS, Sec: o.Sec, MostSec: o.MostSec, Levels: o.Levels})
 	if err != nil {
@@ -211,9 +219,13 @@ func (p *Payer) heard(b *bill, c *Chain, o Order, y Reply) bool {
 		b.moneySec = min(b.moneySec, y.MoneySec)
 	}
 	if c.Closed() && len(c.Unpaid()) > 0 {
-		p.tasks = append(p.tasks, Task{Kind: TaskUnpaid, Token: b.token, CallID: b.callID, Unpaid: c.Unpaid()})
+		p.tasks = append(p.tasks, b.unpaid(c))
 	}
 	return true
+}
+
+func (b *bill) unpaid(c *Chain) Task {
+	return Task{Kind: TaskUnpaid, Token: b.token, CallID: b.callID, Unpaid: c.Unpaid()}
 }
 
 // answer takes what the wallet of another account has said to an order.
@@ -250,9 +262,13 @@ func (b *bill) paid() Paid {
 	return paid
 }
 
-// keep forgets a call that is done with, or sets its alarm anew.
+// keep forgets a call that is done with, or sets its alarm anew. One that somebody could not be charged for stays a while: operators are told
+// again when this owner dies.
 func (p *Payer) keep(nowMS int64, b *bill) {
 	b.old = slices.DeleteFunc(b.old, (*Chain).Closed)
+	if b.done() && b.forgetMS == 0 && len(b.chain.Unpaid()) > 0 {
+		b.forgetMS = nowMS + StartWait.Milliseconds()
+	}
 	if b.done() && b.waitMS == 0 && (b.forgetMS == 0 || b.forgetMS <= nowMS) {
 		delete(p.bills, b.token)
 		if b.index >= 0 {
@@ -262,48 +278,4 @@ func (p *Payer) keep(nowMS int64, b *bill) {
 	}
 	b.againMS = 0 // something is another: what there is to do now does not wait
 	p.remind(nowMS, b)
-}
-
-// Wallet is the wallet itself, to be asked, not to be changed.
-func (p *Payer) Wallet() *Machine { return p.wallet }
-
-// Len is how many calls are paid for, or were and are not forgotten yet.
-func (p *Payer) Len() int { return len(p.bills) }
-
-// Empty tells whether nothing is worth keeping.
-func (p *Payer) Empty() bool { return len(p.bills) == 0 && p.wallet.Empty() }
-
-// Tasks gives what there is to do since it was asked last, in order.
-func (p *Payer) Tasks() []Task {
-	tasks := p.tasks
-	p.tasks = nil
-	return tasks
-}
-
-// Question is what Query is asked.
-type Question struct {
-	What   string `json:"what"`              // balance, statement, holds
-	After  int64  `json:"after,omitempty"`   // statement
-	FromMS int64  `json:"from_ms,omitempty"` // statement: instead of after
-	Limit  int    `json:"limit,omitempty"`   // statement
-}
-
-// Query answers a Question in JSON: a Balance, a Page, or a list of Held.
-func (p *Payer) Query(_ int64, question []byte) ([]byte, error) {
-	var q Question
-	if err := json.Unmarshal(question, &q); err != nil {
-		return nil, fmt.Errorf("read a question to a wallet: %w", err)
-	}
-	switch q.What {
-	case "balance":
-		return json.Marshal(p.wallet.Balance())
-	case "statement":
-		if q.FromMS > 0 {
-			q.After = p.wallet.Since(q.FromMS)
-		}
-		return json.Marshal(p.wallet.Statement(q.After, q.Limit))
-	case "holds":
-		return json.Marshal(p.wallet.Holds())
-	}
-	return nil, fmt.Errorf("a question to a wallet: there is no %q", q.What)
 }

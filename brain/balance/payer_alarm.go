@@ -27,12 +27,23 @@ func (b *bill) want() (ms int64, ok bool) {
 	}
 	sec, granted := b.chain.Granted()
 	switch {
-	case !granted || b.startMS == 0 || b.ending || sec >= b.chain.MostSec:
+	case !granted:
 		return 0, false
+	case b.startMS == 0 || b.ending || sec >= b.chain.MostSec:
+		return b.last(), true
 	case b.triedSec != sec:
 		return b.startMS + max(sec*1000-ExtendBefore.Milliseconds(), sec*500), true
 	}
-	return b.startMS + sec*1000 - EndLead.Milliseconds(), true
+	end := b.startMS + sec*1000 - EndLead.Milliseconds()
+	if b.chain.phase == extending { // a reseller has not said yet whether there is more, as when the word of the answer came late
+		end = max(end, b.triedMS+GrantWait.Milliseconds())
+	}
+	return end, true
+}
+
+// last is when a call is over though nobody has told: its edge itself ends it once it has lasted as long as it may.
+func (b *bill) last() int64 {
+	return max(b.heardMS, b.startMS, b.chain.AskedMS) + b.chain.MostSec*1000 + StartWait.Milliseconds()
 }
 
 // done tells whether all wallets have heard of the end of a call.
@@ -66,8 +77,10 @@ func (p *Payer) wake(nowMS int64, b *bill) {
 	case b.chain.phase == reserving:
 		b.chain.End(false, 0)
 	case !granted: // over: it is forgotten
+	case nowMS >= b.last():
+		p.vanished(nowMS, b, 0)
 	case b.triedSec != sec:
-		b.triedSec = sec
+		b.triedSec, b.triedMS = sec, nowMS
 		p.extend(nowMS, b, sec)
 	default:
 		p.extend(nowMS, b, sec)
@@ -76,9 +89,10 @@ func (p *Payer) wake(nowMS int64, b *bill) {
 	}
 }
 
-// extend asks for as much again as at first. It tells of no talk: that nobody has told of the end does not prove that the call is up.
+// extend asks for as much again as at first, beyond what is held, or beyond now when the word of the answer came late. It tells of no talk: that
+// nobody has told of the end does not prove that the call is up.
 func (p *Payer) extend(nowMS int64, b *bill, sec int64) {
-	b.chain.Answered(0, sec+b.stepSec)
+	b.chain.Answered(0, max(sec, (nowMS-b.startMS)/1000)+b.stepSec)
 	p.advance(nowMS, b)
 }
 
@@ -106,18 +120,24 @@ func (p *Payer) Deadline() (ms int64, ok bool) {
 	return ms, ok
 }
 
+// Doubt is a call that nobody has told of for long.
+type Doubt struct {
+	Token, Node string
+	AskedMS     int64 // by the node's clock
+}
+
 // Doubtful lists calls that nobody has told of for long, for whoever knows which calls there are: he answers by Renew, or by a word that
 // they are gone. The others that pay here are customers' calls: their own payers see to them.
-func (p *Payer) Doubtful(nowMS int64) (tokens []string) {
+func (p *Payer) Doubtful(nowMS int64) (list []Doubt) {
 	for _, id := range p.wallet.Doubtful(nowMS, MaxExpire) {
 		token, _, _ := strings.Cut(id, ".")
 		if b := p.bills[token]; b != nil && !b.over() && b.endedMS == 0 {
-			tokens = append(tokens, token)
+			list = append(list, Doubt{token, b.node, b.chain.AskedMS - b.skewMS})
 		} else {
 			p.wallet.Renew(nowMS, id)
 		}
 	}
-	return tokens
+	return list
 }
 
 // Renew tells that a call is up, or is being set up.
@@ -134,7 +154,10 @@ func (p *Payer) Resume(nowMS int64) {
 	all := slices.Clone(p.due)
 	slices.SortFunc(all, func(a, b *bill) int { return strings.Compare(a.token, b.token) })
 	for _, b := range all {
-		b.againMS = 0
+		if b.done() && len(b.chain.Unpaid()) > 0 {
+			p.tasks = append(p.tasks, b.unpaid(b.chain))
+		}
+		b.againMS, b.ends = 0, 0
 		p.remind(nowMS, b)
 	}
 }
@@ -147,7 +170,14 @@ func (p *Payer) remind(nowMS int64, b *bill) {
 		b.againMS = 0
 	case b.againMS <= nowMS:
 		p.tasks = append(p.tasks, tasks...)
-		b.againMS = nowMS + again.Milliseconds()
+		pause := again
+		if tasks[0].Kind == TaskEnd { // there is no order besides
+			pause = min(again<<min(b.ends, 10), seldom)
+		}
+		if tasks[len(tasks)-1].Kind == TaskEnd {
+			b.ends++
+		}
+		b.againMS = nowMS + pause.Milliseconds()
 	}
 	p.place(b)
 }
@@ -160,7 +190,7 @@ func (b *bill) outside(own string) (tasks []Task) {
 		}
 	}
 	if b.ending && !b.over() {
-		tasks = append(tasks, Task{Kind: TaskEnd, Token: b.token, CallID: b.callID, Node: b.node})
+		tasks = append(tasks, Task{Kind: TaskEnd, Token: b.token, CallID: b.callID, Node: b.node, Again: b.ends > 0})
 	}
 	return tasks
 }

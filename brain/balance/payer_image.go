@@ -9,7 +9,7 @@ import (
 	"github.com/sipio/sipio/brain/pack"
 )
 
-const payerVersion = 1
+const payerVersion = 2 // 1 had no triedMS: it is read
 
 // errPayer: a snapshot that no payer wrote.
 var errPayer = errors.New("not a snapshot of a payer")
@@ -39,9 +39,9 @@ func (b *bill) append(out []byte) []byte {
 }
 
 // figures are the numbers of a call that are kept, in their order.
-func (b *bill) figures() [13]*int64 {
+func (b *bill) figures() [14]*int64 {
 	return [...]*int64{&b.attempt, &b.tries, &b.heardMS, &b.skewMS, &b.answeredMS, &b.endedMS, &b.startMS, &b.waitMS, &b.stepSec,
-		&b.moneySec, &b.triedSec, &b.retryMS, &b.forgetMS}
+		&b.moneySec, &b.triedSec, &b.retryMS, &b.forgetMS, &b.triedMS}
 }
 
 // RestorePayer makes the payer of an account from a snapshot of it. What no payer wrote is refused. Before it is used, Resume.
@@ -55,7 +55,8 @@ func RestorePayer(accountID string, snapshot []byte) (*Payer, error) {
 
 func restorePayer(accountID string, snapshot []byte) (*Payer, error) {
 	r := pack.NewReader(snapshot)
-	if version := r.Uint(); version != payerVersion {
+	version := r.Uint()
+	if version != 1 && version != payerVersion {
 		return nil, fmt.Errorf("version %d, not %d: %w", version, payerVersion, errPayer)
 	}
 	p := NewPayer(accountID)
@@ -65,7 +66,7 @@ func restorePayer(accountID string, snapshot []byte) (*Payer, error) {
 	}
 	p.wallet = wallet
 	for range r.Count(MaxHolds) {
-		b, err := readBill(r.Bytes())
+		b, err := readBill(r.Bytes(), version)
 		if err != nil {
 			return nil, err
 		}
@@ -79,10 +80,11 @@ func restorePayer(accountID string, snapshot []byte) (*Payer, error) {
 	return p, r.End()
 }
 
-func readBill(image []byte) (*bill, error) {
+func readBill(image []byte, version uint64) (*bill, error) {
 	r := pack.NewReader(image)
 	b := &bill{token: r.Text(), callID: r.Text(), node: r.Text(), index: -1}
-	for _, v := range b.figures() {
+	kept := b.figures()
+	for _, v := range kept[:len(kept)-int(payerVersion-version)] {
 		*v = r.Int()
 	}
 	b.ending, b.missed = r.Bool(), r.Bool()

@@ -12,8 +12,9 @@ import (
 const (
 	kindPayment = 32 + iota
 	kindAnswer
+	kindOldWords // without attempts: read, so that old journals can be
+	kindTick     // made by Due
 	kindWords
-	kindTick // made by Due
 )
 
 // MaxWords bounds the words of one op.
@@ -43,10 +44,11 @@ type Answer struct {
 
 // Word is what was heard of a call, at its node's clock.
 type Word struct {
-	Token  string `json:"token"`
-	CallID string `json:"call_id,omitempty"` // "" = by the token alone
-	Kind   string `json:"kind"`
-	TimeMS int64  `json:"time_ms"` // WordGone: when it was last known to be up, 0 = not known
+	Token   string `json:"token"`
+	CallID  string `json:"call_id,omitempty"` // "" = by the token alone
+	Kind    string `json:"kind"`
+	TimeMS  int64  `json:"time_ms"`           // WordGone, WordUp: when it was last known to be up, 0 = not known
+	Attempt int64  `json:"attempt,omitempty"` // Payment.Attempt of the question that the edge went by, 0 = not known; WordMissed: of the one that told
 }
 
 // Kinds of a word.
@@ -56,9 +58,10 @@ const (
 	WordFailed   = "failed" // without an answer
 	WordGone     = "gone"   // it is there no more, and nobody told of its end
 	WordMissed   = "missed" // the number that was called last was not reached, and the call goes on without it
+	WordUp       = "up"     // it was up at that time, and may be yet
 )
 
-var wordKinds = [...]string{"", WordAnswered, WordEnded, WordFailed, WordGone, WordMissed}
+var wordKinds = [...]string{"", WordAnswered, WordEnded, WordFailed, WordGone, WordMissed, WordUp}
 
 // States of Paid.
 const (
@@ -117,7 +120,7 @@ func AppendWords(b []byte, words []Word) []byte {
 	for i := range words {
 		w := &words[i]
 		b = append(pack.AppendText(pack.AppendText(b, w.Token), w.CallID), codeOf(wordKinds[:], w.Kind))
-		b = pack.AppendInt(b, w.TimeMS)
+		b = pack.AppendInt(pack.AppendInt(b, w.TimeMS), w.Attempt)
 	}
 	return b
 }
@@ -149,11 +152,11 @@ type payerOp struct {
 
 // readPayerOp reads an op of a payer's own; nil for one of the wallet's.
 func readPayerOp(b []byte) (*payerOp, error) {
-	if len(b) == 0 || b[0] < kindPayment || b[0] > kindTick {
+	if len(b) == 0 || b[0] < kindPayment || b[0] > kindWords {
 		return nil, nil
 	}
 	r := pack.NewReader(b[1:])
-	o := &payerOp{Op: [...]string{"pay", "answer", "words", "tick"}[b[0]-kindPayment]}
+	o := &payerOp{Op: [...]string{"pay", "answer", "words", "tick", "words"}[b[0]-kindPayment]}
 	good := true
 	switch b[0] {
 	case kindPayment:
@@ -170,10 +173,13 @@ func readPayerOp(b []byte) (*payerOp, error) {
 			return nil, err
 		}
 		a.Reply, o.Answer = reply, a
-	case kindWords:
+	case kindOldWords, kindWords:
 		o.Words = []Word{}
 		for range r.Count(MaxWords) {
 			w := Word{Token: r.Text(), CallID: r.Text(), Kind: nameOf(wordKinds[:], r.Uint()), TimeMS: r.Int()}
+			if b[0] == kindWords {
+				w.Attempt = r.Int()
+			}
 			good = good && w.Kind != "" && inTime(w.TimeMS)
 			o.Words = append(o.Words, w)
 		}

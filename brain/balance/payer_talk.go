@@ -9,9 +9,12 @@ func (p *Payer) word(nowMS int64, w *Word) bool {
 	var changed bool
 	switch {
 	case w.Kind == WordMissed:
-		changed = p.missed(nowMS, b)
-	case b.missed: // whatever has become of it, nobody outside was talked to
-		b.missed, b.forgetMS, changed = false, 0, true
+		changed = p.missed(nowMS, b, w.Attempt)
+	case w.Kind == WordUp:
+		changed = b.answeredMS != 0 && !b.over() && b.chain.Answered(max(0, w.TimeMS-b.answeredMS), 0)
+	case b.missed || w.Attempt > b.attempt && b.answeredMS == 0 && b.endedMS == 0: // whatever has become of it, nobody outside was talked to
+		changed = b.chain.End(false, 0) || !b.missed || b.forgetMS != 0
+		b.missed, b.forgetMS = true, 0 // once all wallets have heard
 	default:
 		changed = p.told(nowMS, b, w)
 	}
@@ -23,33 +26,40 @@ func (p *Payer) word(nowMS int64, w *Word) bool {
 }
 
 // told takes a word about a call whose number outside is what it is about.
-func (p *Payer) told(nowMS int64, b *bill, w *Word) (changed bool) {
-	switch w.Kind {
-	case WordAnswered:
-		changed = p.answered(nowMS, b, w.TimeMS)
-	case WordEnded:
-		changed = p.ended(nowMS, b, w.TimeMS)
-	case WordFailed:
-		if b.answeredMS != 0 {
-			changed = p.ended(nowMS, b, w.TimeMS)
-		} else {
-			changed = b.chain.End(false, 0) || b.forgetMS != 0
-			b.forgetMS = 0
-		}
-	case WordGone:
-		changed = p.vanished(nowMS, b, w.TimeMS)
+func (p *Payer) told(nowMS int64, b *bill, w *Word) bool {
+	switch {
+	case w.Kind == WordAnswered:
+		return p.answered(nowMS, b, w.TimeMS)
+	case w.Kind == WordEnded:
+		return p.ended(nowMS, b, w.TimeMS)
+	case w.Kind == WordFailed && b.answeredMS == 0:
+		return p.failed(nowMS, b)
+	case w.Kind == WordFailed: // what was before the answer was of another attempt
+		return w.TimeMS > b.answeredMS && p.ended(nowMS, b, w.TimeMS)
 	}
-	return changed
+	return p.vanished(nowMS, b, w.TimeMS)
 }
 
-// missed gives back what is held for the number called last. The call is remembered: an answer that comes is not that number's, and another
-// number may be paid for yet.
-func (p *Payer) missed(nowMS int64, b *bill) bool {
-	if b.missed || b.answeredMS != 0 || b.endedMS != 0 || b.forgetMS != 0 {
+// failed gives back what is held. The call is remembered for a while: words come in any order, and it may be of an attempt before the one that
+// was answered.
+func (p *Payer) failed(nowMS int64, b *bill) bool {
+	if b.over() {
 		return false
 	}
 	b.chain.End(false, 0)
-	b.missed, b.forgetMS = true, nowMS+missedFor.Milliseconds()
+	b.forgetMS = nowMS + StartWait.Milliseconds()
+	return true
+}
+
+// missed gives back what is held for the number called last. The call is remembered: an answer that comes is not that number's, and another
+// number may be paid for yet. A word of a question that is not later than the number's own is late: it was of a number before. Without a question, 0,
+// it counts.
+func (p *Payer) missed(nowMS int64, b *bill, attempt int64) bool {
+	if b.missed || b.answeredMS != 0 || b.endedMS != 0 || b.forgetMS != 0 || attempt != 0 && attempt <= b.attempt {
+		return false
+	}
+	b.chain.End(false, 0)
+	b.missed, b.attempt, b.forgetMS = true, max(b.attempt, attempt), nowMS+missedFor.Milliseconds()
 	return true
 }
 
@@ -60,6 +70,9 @@ func (p *Payer) answered(nowMS int64, b *bill, atMS int64) bool {
 	}
 	b.answeredMS = atMS
 	b.startMS = max(b.heardMS, min(nowMS, atMS+b.skewMS))
+	if b.forgetMS != 0 { // it was told to be over: its end is waited for
+		b.forgetMS = nowMS + Remember.Milliseconds()
+	}
 	if b.endedMS != 0 {
 		p.charge(b)
 		return true

@@ -45,7 +45,7 @@ type hold struct {
 
 // New makes the empty wallet of an account.
 func New(accountID string) *Machine {
-	return &Machine{account: accountID, holds: map[string]*hold{}, calls: newMemory(MaxEnded), hands: newMemory(MaxHands)}
+	return &Machine{account: accountID, holds: map[string]*hold{}, calls: newMemory(MaxEnded, Remember), hands: newMemory(MaxHands, Window)}
 }
 
 // Apply does an op at a time, epoch milliseconds; the reply is read by ReadReply. With changed false the op need not be written down:

@@ -7,6 +7,7 @@
 package number
 
 import (
+	"fmt"
 	"strings"
 
 	plan "github.com/nyaruka/phonenumbers"
@@ -56,6 +57,21 @@ func Emergency(country, dialed string) bool {
 		return s == "112" || s == "911"
 	}
 	return plan.IsEmergencyNumber(s, country)
+}
+
+// maxListed bounds the emergency numbers that Emergencies finds, in digits.
+const maxListed = 4
+
+// Emergencies lists the emergency numbers of a country, as they are dialed. It takes some milliseconds: whoever asks often keeps them.
+func Emergencies(country string) (list []string) {
+	for digits, end := 2, 100; digits <= maxListed; digits, end = digits+1, end*10 {
+		for n := range end {
+			if s := fmt.Sprintf("%0*d", digits, n); Emergency(country, s) {
+				list = append(list, s)
+			}
+		}
+	}
+	return list
 }
 
 // minReceived is where a string of digits alone may begin to be a number: shorter ones are extensions and short codes,

@@ -142,7 +142,10 @@ func AppendEvents(b []byte, node string, evs []Event) []byte {
 			e.CallID, e.Token, e.From, e.To, e.UserID, e.DeviceID} {
 			one = pack.AppendText(one, s)
 		}
-		b = pack.AppendBytes(b, appendTakes(one, e.Takes))
+		if one = appendTakes(one, e.Takes); e.Attempt != 0 {
+			one = pack.AppendInt(one, int64(e.Attempt))
+		}
+		b = pack.AppendBytes(b, one)
 	}
 	return b
 }
@@ -308,7 +311,9 @@ func (o *Op) readEvents(r *pack.Reader) error {
 			&e.CallID, &e.Token, &e.From, &e.To, &e.UserID, &e.DeviceID} {
 			*s = one.Text()
 		}
-		e.Takes = readTakes(&one, nil)
+		if e.Takes = readTakes(&one, nil); one.Rest() > 0 { // of a call's first directive nothing follows
+			e.Attempt = int(one.Int())
+		}
 		if err := one.End(); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package presence
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sipio/sipio/brain/cac"
@@ -24,6 +25,9 @@ type sight struct {
 	takenMS     int64            // of the last report that was taken, by the node's clock
 	heardMS     int64            // when it was, by the brain's
 	absent      map[string]int64 // tokens that it should have listed and did not, and since which report
+	strays      map[string]bool  // tokens that it listed and that had no place
+	beforeMS    int64            // of the last report that lies apart from that one; 0 = there is none
+	before      map[string]bool  // its strays
 }
 
 // Observe takes a node's report: it renews the leases of the calls that it lists. It returns the op that gives
@@ -40,6 +44,10 @@ func (m *Machine) Observe(nowMS int64, r *Report) (op []byte) {
 	} else if !s.takes(nowMS, r) {
 		return nil
 	}
+	if s.takenMS > 0 && r.TakenMS-s.takenMS >= apart.Milliseconds() {
+		s.beforeMS, s.before = s.takenMS, s.strays
+	}
+	s.strays = nil
 	before := s.absent
 	if s.boot != r.Boot {
 		before = nil
@@ -56,6 +64,8 @@ func (m *Machine) Observe(nowMS int64, r *Report) (op []byte) {
 		listed[d.Token] = true
 		if c := m.live[d.Token]; c != nil {
 			c.seenMS = max(c.seenMS, r.TakenMS)
+		} else {
+			s.stray(d.Token)
 		}
 		if m.ledger.Renew(d.Token, nowMS+cac.Lease.Milliseconds()) || d.SinceMS >= r.TakenMS-Margin.Milliseconds() || !m.ledger.Adoptable(nowMS, d.Token) {
 			continue
@@ -70,6 +80,14 @@ func (m *Machine) Observe(nowMS int64, r *Report) (op []byte) {
 		return nil
 	}
 	return appendReport(nil, r.Node, gone, adopt)
+}
+
+// stray notes a call that is listed and has no place.
+func (s *sight) stray(token string) {
+	if s.strays == nil {
+		s.strays = map[string]bool{}
+	}
+	s.strays[strings.Clone(token)] = true
 }
 
 // takes tells whether a report is newer than the last. After a long silence any report is: the node's clock may have

@@ -142,15 +142,12 @@ func Windows(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest) []cac
 	if caller.Trunk != nil {
 		number = cmp.Or(Called(caller.Account, number), number)
 	}
-	return limits(caller, caller.direction(req), to, number)
+	return limits(caller, req, caller.direction(req), to, number)
 }
 
 // limits are the call_limits that a call of a direction to a number counts for. to is the user who is called, "" for none.
-func limits(caller *Caller, direction, to, number string) []cac.Window {
-	from := ""
-	if caller.User != nil {
-		from = caller.User.ID
-	}
+func limits(caller *Caller, req *api.RouteRequest, direction, to, number string) []cac.Window {
+	from := maker(caller, req)
 	var windows []cac.Window
 	for _, l := range caller.Account.Limits {
 		if l.Matches(direction, from, to, number) {
@@ -158,6 +155,25 @@ func limits(caller *Caller, direction, to, number string) []cac.Window {
 		}
 	}
 	return windows
+}
+
+// maker is the id of the user whose call it is, "" for nobody of the account: of a leg of the media server whoever sends the caller
+// there, or who makes the call that the leg belongs to.
+func maker(caller *Caller, req *api.RouteRequest) string {
+	switch {
+	case caller.User != nil:
+		return caller.User.ID
+	case !caller.Media:
+		return ""
+	}
+	id := req.CallerUserID
+	if kind, by, _ := strings.Cut(req.Dial, "/"); kind == string(destTransfer) {
+		id, _, _ = strings.Cut(by, "/")
+	}
+	if caller.Account.Users[id] == nil {
+		return ""
+	}
+	return id
 }
 
 // Refused is the directive for a call that admission refused: 486 when a user has no line free, 503 when the

@@ -13,7 +13,7 @@ import (
 // trunkRateMS is the length of the window that max_cps counts in.
 const trunkRateMS = 1000
 
-// maxQuestions is more than the questions of one At can be: what Swap.Attempt counts in.
+// maxQuestions is more than the questions of one At can be: what Attempt counts in.
 const maxQuestions = 32
 
 // Leaving is the trunk that a directive sends the call over, nil when it goes nowhere outside.
@@ -36,7 +36,7 @@ func Needs(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest, d *api.
 		windows = Windows(caller, nil, req)
 	}
 	takes = slices.DeleteFunc(takes, func(t cac.Take) bool { return t.Kind == cac.Internal })
-	return append(takes, outTakes(caller, t)...), append(windows, outWindows(caller, t, d)...)
+	return append(takes, outTakes(caller, t)...), append(windows, outWindows(caller, req, t, d)...)
 }
 
 func outTakes(caller *Caller, t *brain.SIPTrunk) []cac.Take {
@@ -44,8 +44,8 @@ func outTakes(caller *Caller, t *brain.SIPTrunk) []cac.Take {
 }
 
 // outWindows are those of a call that begins to go out: the account's limits of such calls, and the trunk's own.
-func outWindows(caller *Caller, t *brain.SIPTrunk, d *api.Directive) []cac.Window {
-	return append(limits(caller, brain.DirectionOut, "", d.Call.To), rateWindow(t)...)
+func outWindows(caller *Caller, req *api.RouteRequest, t *brain.SIPTrunk, d *api.Directive) []cac.Window {
+	return append(limits(caller, req, brain.DirectionOut, "", d.Call.To), rateWindow(t)...)
 }
 
 func rateWindow(t *brain.SIPTrunk) []cac.Window {
@@ -59,17 +59,17 @@ func rateWindow(t *brain.SIPTrunk) []cac.Window {
 // changes nothing, as when the attempt over a trunk is only repeated.
 func Change(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest, d *api.Directive) (s cac.Swap, changes bool) {
 	acct, next := caller.Account, Leaving(caller.Account, d)
-	if next != nil && next.ID == req.Trunk && Challenged(*caller, req) != nil {
+	if repeats(caller, req, d) {
 		return s, false
 	}
-	s = cac.Swap{Token: d.Call.Token, Attempt: attempt(req), Emergency: Emergency(caller, req)}
+	s = cac.Swap{Token: d.Call.Token, Attempt: Attempt(caller, req, d), Emergency: Emergency(caller, req)}
 	switch {
 	case req.Trunk != "" && next != nil: // the next trunk of the same call
 		s.Drop, s.Add = tried(caller, req), outTakes(caller, next)[1:]
 		s.Windows = rateWindow(next)
 	case next != nil: // phones have rung, and the call leaves
 		s.Drop, s.Add = rang(caller, req), outTakes(caller, next)
-		s.Windows = outWindows(caller, next, d)
+		s.Windows = outWindows(caller, req, next, d)
 	case req.Trunk != "": // it comes back to the account
 		s.Drop = append(tried(caller, req), cac.Take{Kind: cac.Out})
 		s.Add = ringsNow(caller, callee)
@@ -85,13 +85,22 @@ func Change(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest, d *api
 	return s, true
 }
 
-// attempt rises with each question of a call.
-func attempt(req *api.RouteRequest) int {
-	tried := 0
+// repeats tells whether a directive is the attempt once more that its question is about, with the answer to the trunk's challenge.
+func repeats(caller *Caller, req *api.RouteRequest, d *api.Directive) bool {
+	next := Leaving(caller.Account, d)
+	return next != nil && next.ID == req.Trunk && Challenged(*caller, req) != nil
+}
+
+// Attempt numbers the directives of a call from 1 on: it rises with each question, and stays for one that only repeats an attempt.
+func Attempt(caller *Caller, req *api.RouteRequest, d *api.Directive) int {
+	n := req.Hops*maxQuestions + 1
 	if req.Tried != "" {
-		tried = min(1+strings.Count(req.Tried, ","), maxQuestions-2)
+		n += min(1+strings.Count(req.Tried, ","), maxQuestions-2)
 	}
-	return req.Hops*maxQuestions + tried + 1
+	if repeats(caller, req, d) {
+		n--
+	}
+	return n
 }
 
 // tried is what the attempts have taken: a channel of the last trunk, and of those before it, should an answer have been lost that

@@ -31,10 +31,14 @@ func (p *plan) again(dir brain.Directory) api.Directive {
 	case len(p.req.At) > maxAt:
 	case brain.DestKind(kind) == brain.DestForward && p.acct.Forwards[id] != nil:
 		return p.forwardAgain(dir, p.acct.Forwards[id])
-	case brain.DestKind(kind) == destEmergency && len(id) <= 8 && digitsOf(id) == id && id != "" && p.mayLeave():
+	case brain.DestKind(kind) == destEmergency && helpAgain(p.acct, id) && p.mayLeave():
 		return p.numberAgain(&outward{kind: destEmergency, number: id})
 	case brain.DestKind(kind) == destNumber && number.ValidE164(digits) && p.mayLeave():
 		return p.numberAgain(&outward{kind: destNumber, number: digits})
+	case brain.DestKind(kind) == destTransfer && p.caller.Media:
+		if o := onwardTo(p.acct, brain.RouteTarget{Kind: destTransfer, ID: id}); o != nil {
+			return p.numberAgain(o)
+		}
 	}
 	return reject(p.acct, 404, "a question about "+strconv.QuoteToASCII(p.req.At[:min(len(p.req.At), maxAt)])+", where no call of this caller can have been")
 }

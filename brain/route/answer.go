@@ -95,6 +95,20 @@ func (p *plan) record(target brain.RouteTarget) outcome {
 	return out
 }
 
+// recordOutside has the media server call a number outside, so that it hears both sides. What would not go out is refused at once.
+func (p *plan) recordOutside(o *outward) int {
+	_, code, why := p.lines(o)
+	p.say(o.spoken(), ": ", why)
+	if code != 0 {
+		return code
+	}
+	p.headers = p.identity(p.req)
+	if out := p.record(brain.RouteTarget{Kind: destPSTN, ID: "+" + o.number}); out.step == 0 {
+		return out.code
+	}
+	return 0
+}
+
 // extension follows an extension: by the hours it keeps, with what it hands on.
 func (p *plan) extension(e *brain.Extension) outcome {
 	if e.Status != brain.StatusActive {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/number"
 )
 
 // berlinZone is the zone of the office.
@@ -117,7 +118,9 @@ func badApp(acct *brain.AccountConfig, r *api.Route) string {
 	case brain.DestRingGroup:
 		known = acct.RingGroups[id] != nil
 	case brain.DestForward:
-		known = acct.Forwards[id] != nil && acct.Forwards[id].Confirm
+		known = acct.Forwards[id] != nil
+	case destPSTN:
+		known = number.ValidE164(strings.TrimPrefix(id, "+"))
 	}
 	vars, err := varsOf(r)
 	switch {
@@ -125,7 +128,7 @@ func badApp(acct *brain.AccountConfig, r *api.Route) string {
 		return "the account has no application " + r.App
 	case err != nil || len(r.Vars) > api.MaxVars:
 		return fmt.Sprintf("variables of %d bytes: %v", len(r.Vars), err)
-	case (kind == "user" || kind == "ring_group") && vars.Get("record") != "1":
+	case (kind == "user" || kind == "ring_group" || kind == "pstn" || kind == "forward" && known && !acct.Forwards[id].Confirm) && vars.Get("record") != "1":
 		return "the platform calls somebody and records nothing"
 	case kind == "voicemail" && id == "" && vars.Get("action") != "retrieve":
 		return "a message for no mailbox"
@@ -249,7 +252,7 @@ func TestSurvival_HasNothingThatThePlatformAnswers(t *testing.T) {
 	o.sales().ScheduleID = "sch_hours"
 	overflow(o.sales(), "flow flow_hello")
 	acct, _ := o.config()
-	kept, ok := Survival(acct)
+	kept, ok := Survival(acct, nil)
 	got := map[string]string{}
 	for _, n := range kept.Numbers {
 		plan := fmt.Sprint(n.SIPCode)

@@ -64,6 +64,9 @@ func (p *plan) original(o *outward) shownID {
 			return id
 		}
 	}
+	if o.by != nil && p.user() == nil {
+		return p.passed()
+	}
 	switch u := p.user(); {
 	case u != nil && owned(p.acct, u.OutCIDNumber):
 		return shownID{number: u.OutCIDNumber, name: sanitize(u.OutCIDName), attest: attestFull, by: "user " + u.Username}
@@ -100,6 +103,11 @@ func (p *plan) forwarded(f *brain.Forward) shownID {
 	if p.user() != nil {
 		return shownID{} // his own rules hold
 	}
+	return p.passed()
+}
+
+// passed is the caller as he came.
+func (p *plan) passed() shownID {
 	id := shownID{number: p.callerE164(), name: sanitize(unquote(p.req.FromName)), attest: attestGateway, by: "the caller"}
 	switch {
 	case owned(p.acct, id.number) && !p.caller.Media && (p.caller.Trunk == nil || p.caller.Trunk.Role == brain.RolePBX):

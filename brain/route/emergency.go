@@ -44,9 +44,15 @@ func Emergency(caller *Caller, req *api.RouteRequest) bool {
 		return false
 	}
 	if req.At != "" {
-		return strings.HasPrefix(req.At, string(destEmergency)+"/")
+		kind, id, _ := strings.Cut(req.At, "/")
+		return kind == string(destEmergency) && helpAgain(caller.Account, id)
 	}
 	return emergencyDialed(caller, req) != ""
+}
+
+// helpAgain tells whether what an earlier directive has called is a number for help, as that writes it: digits alone.
+func helpAgain(acct *brain.AccountConfig, id string) bool {
+	return digitsOf(id) == id && number.Emergency(acct.Account.Country, id)
 }
 
 // emergencyDialed is the emergency number that a caller has dialed, digits alone, "" when he has dialed none or may not call

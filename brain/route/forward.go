@@ -1,6 +1,7 @@
 package route
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/sipio/sipio/brain"
@@ -20,8 +21,8 @@ func (p *plan) forward(f *brain.Forward, chain int) outcome {
 	case p.diversions() > maxDiverted:
 		p.say(": diverted ", strconv.Itoa(p.diversions()), " times already")
 		return outcome{code: 482}
-	case p.confirms(f):
-		return p.confirmed(f, chain)
+	case p.confirms(f) || p.recorded(nil):
+		return p.served(f, chain)
 	}
 	e164, why := number.Normalize(p.acct.Account.Country, f.Number)
 	if why != "" {
@@ -74,12 +75,41 @@ func (p *plan) leadsBack(f *brain.Forward, e164 string) string {
 			if u == nil {
 				return ""
 			}
-			target = u.FwdAlways()
+			target = p.past(u)
+		case brain.DestRingGroup:
+			g := p.acct.RingGroups[target.ID]
+			if g == nil || p.closed(g.ScheduleID) == "" && p.ringsSomebody(g) {
+				return ""
+			}
+			target = g.Overflow()
 		default:
 			return ""
 		}
 	}
 	return ""
+}
+
+// past is where the calls of a user go without ringing him, unset when he is rung.
+func (p *plan) past(u *brain.SIPUser) brain.RouteTarget {
+	switch {
+	case u.Status != brain.StatusActive:
+		return brain.RouteTarget{}
+	case u.FwdAlways().IsSet():
+		return u.FwdAlways()
+	case u.DND:
+		return u.FwdBusy()
+	case len(p.rung(nil, u)) == 0:
+		return u.FwdNoanswer()
+	}
+	return brain.RouteTarget{}
+}
+
+// ringsSomebody tells whether a call to a group rings one of its members.
+func (p *plan) ringsSomebody(g *brain.RingGroup) bool {
+	return slices.ContainsFunc(g.Members, func(m brain.RingGroupMember) bool {
+		u := p.acct.Users[m.UserID]
+		return u != nil && u.Status == brain.StatusActive && !u.DND && len(p.rung(nil, u)) > 0
+	})
 }
 
 // activeDID is where a number of the account leads now, unset for others.
@@ -101,15 +131,21 @@ func (p *plan) confirms(f *brain.Forward) bool {
 	return f.Confirm && !(p.caller.Media && p.req.Dial == string(brain.DestForward)+"/"+f.ID)
 }
 
-// confirmed is a forward whose callee must press 1 to take the call: the media server rings and asks him, and goes on with
-// what it can answer itself of the overflow. The rest are steps of the directive.
-func (p *plan) confirmed(f *brain.Forward, chain int) outcome {
+// served is a forward that the media server calls: its callee must press 1 to take the call, or it is recorded. The media server goes on
+// with what it can answer itself of the overflow. The rest are steps of the directive.
+func (p *plan) served(f *brain.Forward, chain int) outcome {
 	if p.caller.Media {
 		return p.dead("asks who answers, and a leg cannot")
 	}
-	out := p.app(brain.RouteTarget{Kind: brain.DestForward, ID: f.ID})
+	begin := p.app
+	if p.recorded(nil) {
+		begin = p.record
+	}
+	out := begin(brain.RouteTarget{Kind: brain.DestForward, ID: f.ID})
 	if out.step != 0 {
-		p.say(", which asks for key 1")
+		if f.Confirm {
+			p.say(", which asks for key 1")
+		}
 		p.leave(out.step, chain, way{"overflow", f.Overflow()}, way{"overflow", f.Overflow()})
 	}
 	return out

@@ -316,7 +316,7 @@ func FuzzSurvival(f *testing.F) {
 	f.Add([]byte(strings.Repeat("\x03\x09\x14\x1e\x02\x05\x01", 60)))
 	f.Fuzz(func(t *testing.T, config []byte) {
 		c := choices(config)
-		kept, _ := Survival(c.account())
+		kept, _ := Survival(c.account(), nil)
 		for _, n := range kept.Numbers {
 			plans := []api.SurvivalPlan{n.SurvivalPlan}
 			for _, own := range n.Own {

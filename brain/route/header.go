@@ -18,7 +18,7 @@ func (id *shownID) headers(p *plan, o *outward, t *brain.SIPTrunk) string {
 	if number != "" && (t.SendsPAI || t.FromUser != "" && !id.withheld) {
 		b.WriteString("P-Asserted-Identity: <sip:" + escapeUser(number) + "@" + p.domain(t) + ">\r\n")
 	}
-	if o.forward != nil {
+	if o.sentOn() {
 		p.diverted(&b, o, t)
 	}
 	if t.Subaccount != "" {
@@ -30,7 +30,7 @@ func (id *shownID) headers(p *plan, o *outward, t *brain.SIPTrunk) string {
 // diverted writes who has sent the call on: the number of the account that was called, or the user (RFC 5806, and RFC 7044 for
 // networks that have given that up).
 func (p *plan) diverted(b *strings.Builder, o *outward, t *brain.SIPTrunk) {
-	by := p.diverter()
+	by := p.diverter(o)
 	if by == "" {
 		return
 	}
@@ -72,12 +72,14 @@ func (p *plan) diversions() int {
 
 // diverter is whose calls are sent on: a number of the account as E.164, that was called, or is the user's, or the account's; else
 // the name of a user or an extension.
-func (p *plan) diverter() string {
-	if did := p.did(); did != nil {
+func (p *plan) diverter(o *outward) string {
+	if did := p.did(); did != nil && o.by == nil {
 		return did.E164
 	}
 	dialed := p.req.RURIUser
-	if p.caller.Media {
+	if o.by != nil {
+		dialed = o.by.Username
+	} else if p.caller.Media {
 		kind, id, _ := strings.Cut(p.req.Dial, "/")
 		if u := p.acct.Users[id]; kind == string(brain.DestUser) && u != nil {
 			dialed = u.Username

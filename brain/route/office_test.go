@@ -120,7 +120,8 @@ func invite(user, domain string) api.RouteRequest {
 func (d directory) NodeByName(string) *brain.Node { return nil }
 func (d directory) ActiveNodes() int              { return 0 }
 
-func (d directory) ByDID(string) (*brain.AccountConfig, *brain.DID)              { return nil, nil }
-func (d directory) TrunkBySource(string) (*brain.AccountConfig, *brain.SIPTrunk) { return nil, nil }
-func (d directory) TrunkSources() []string                                       { return nil }
-func (d directory) Nodes() []*brain.Node                                         { return nil }
+func (d directory) ByDID(string) (*brain.AccountConfig, *brain.DID)               { return nil, nil }
+func (d directory) TrunkBySource(string) (*brain.AccountConfig, *brain.SIPTrunk)  { return nil, nil }
+func (d directory) TrunkByTLSName(string) (*brain.AccountConfig, *brain.SIPTrunk) { return nil, nil }
+func (d directory) TrunkSources() []string                                        { return nil }
+func (d directory) Nodes() []*brain.Node                                          { return nil }

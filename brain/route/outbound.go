@@ -25,9 +25,10 @@ const (
 
 // outward is a call to outside.
 type outward struct {
-	kind    brain.DestKind // destNumber, destEmergency, brain.DestForward
+	kind    brain.DestKind // destNumber, destEmergency, brain.DestForward, destTransfer
 	number  string         // E.164 without +; of an emergency as it was dialed
 	forward *brain.Forward // of a forward
+	by      *brain.SIPUser // who transfers the caller there
 	hops    int            // of the call, when it gets here
 	attest  string         // of the attempt that was planned last
 	shown   string         // who is shown in it, for operators
@@ -40,6 +41,8 @@ func (o *outward) at() string {
 		return string(o.kind) + "/" + o.forward.ID
 	case destEmergency:
 		return string(o.kind) + "/" + o.number
+	case destTransfer:
+		return string(o.kind) + "/" + o.by.ID + "/+" + o.number
 	}
 	return string(o.kind) + "/+" + o.number
 }
@@ -51,6 +54,9 @@ func (o *outward) ringSec() int {
 	}
 	return outRingSec
 }
+
+// sentOn tells whether somebody of the account sends the call there who does not make it.
+func (o *outward) sentOn() bool { return o.forward != nil || o.by != nil }
 
 // describe writes into what the edge remembers of the call where it goes.
 func (o *outward) describe(call *api.CallInfo, trunkID string) {
@@ -107,7 +113,7 @@ func (p *plan) send(o *outward) int {
 		p.say(", no trunk is left")
 		return 503
 	case p.recorded(nil):
-		p.say(", not recorded: that is for calls inside the account")
+		p.say(", not recorded: a call for help goes out at once")
 	}
 	return 0
 }

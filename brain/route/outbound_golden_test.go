@@ -216,8 +216,29 @@ var outScenarios = []outScenario{
 		change: func(o *office) { o.forward("fwd_cell").Confirm = true }}, codes: []int{503, 486}},
 	{scenario: scenario{name: "leg-user-confirm", about: "no other leg gets past the question", leg: "user/us_1002",
 		change: func(o *office) { always(o.user("1002"), "forward fwd_cell"); o.forward("fwd_cell").Confirm = true }}},
+	{scenario: scenario{name: "leg-transfer", about: "Bob sends a caller from outside on: the caller is shown, and the account's number as who sends him", leg: "transfer/us_1002/+49405551234",
+		from: func(r *api.RouteRequest) { r.Called, r.Diverted = "4930100", 1 }}, codes: []int{503, 486}},
+	{scenario: scenario{name: "leg-transfer-of-user", about: "Bob sends Alice on, who withholds her number", leg: "transfer/us_1002/+49405551234",
+		from: func(r *api.RouteRequest) { r.FromUser, r.CallerUserID, r.Privacy = "1001", "us_1001", "id" }}},
+	{scenario: scenario{name: "leg-transfer-by-user-with-number", about: "Alice sends him on: hers is who sends him", leg: "transfer/us_1001/+49405551234"}},
+	{scenario: scenario{name: "leg-transfer-blocked", about: "nobody is sent to premium numbers", leg: "transfer/us_1002/+499005123456"}},
+	{scenario: scenario{name: "leg-transfer-help", about: "nor is a call for help a transfer", leg: "transfer/us_1002/112"}},
+	{scenario: scenario{name: "leg-transfer-disabled", about: "nor by a user who is disabled meanwhile", leg: "transfer/us_1002/+49405551234",
+		change: func(o *office) { o.user("1002").Status = brain.StatusDisabled }}},
+	{scenario: scenario{name: "leg-transfer-nobody", about: "nor by nobody", leg: "transfer/+49405551234"}},
+	{scenario: scenario{name: "leg-pstn", about: "Alice's recorded call leaves with her number", leg: "pstn/+49405551234",
+		from: func(r *api.RouteRequest) { r.FromUser, r.CallerUserID = "1001", "us_1001" }}, codes: []int{503, 404}},
+	{scenario: scenario{name: "record-outside", about: "what Alice dials outside is recorded", dial: "0405551234", change: recordsAlice}},
+	{scenario: scenario{name: "record-outside-withheld", about: "and withheld all the same", dial: "0405551234", change: recordsAlice,
+		from: func(r *api.RouteRequest) { r.Privacy = "id" }}},
+	{scenario: scenario{name: "record-outside-blocked", about: "what may not go out is refused at once", dial: "09005123456", change: recordsAlice}},
+	{scenario: scenario{name: "record-outside-help", about: "a call for help is not recorded", dial: "112", change: recordsAlice}},
+	{scenario: scenario{name: "record-forward", about: "Alice's calls to Bob's mobile are recorded, and overflow", dial: "1002",
+		change: func(o *office) { recordsAlice(o); always(o.user("1002"), "forward fwd_cell") }}},
 	{scenario: scenario{name: "leg-forward", about: "a flow sends a caller on; its overflow is the flow's to say", leg: "forward/fwd_cell"}, codes: []int{486}},
 }
+
+func recordsAlice(o *office) { o.user("1001").RecordPolicy = brain.RecordOutbound }
 
 // first is the first question of the scenario.
 func (s *outScenario) first() (api.RouteRequest, Caller, brain.Directory) {

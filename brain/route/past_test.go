@@ -46,3 +46,40 @@ func TestUnquote_WithAndWithoutQuotes(t *testing.T) {
 		}
 	}
 }
+
+// A forward calls a number of the account that leads back to it though a ring group or a user stands between, when those ring nobody now.
+func TestLeadsBack_PastGroupsAndUsersWhoRingNobody(t *testing.T) {
+	for name, c := range map[string]struct {
+		leads  string
+		change func(o *office)
+		back   bool
+	}{
+		"a group that rings":             {"ring_group rg_sales", func(*office) {}, false},
+		"a group whose members are away": {"ring_group rg_sales", func(o *office) { o.user("1002").DND, o.user("1003").Status = true, brain.StatusDisabled }, true},
+		"a group that is closed": {"ring_group rg_sales", func(o *office) {
+			o.sales().ScheduleID = "sch_hours"
+		}, true},
+		"a group in a user's forward": {"user us_1001", func(o *office) {
+			always(o.user("1001"), "ring_group rg_sales")
+			o.user("1002").DND, o.user("1003").DND = true, true
+		}, true},
+		"a user who is not to be disturbed": {"user us_1001", func(o *office) { o.user("1001").DND = true; busy(o.user("1001"), "forward fwd_work") }, true},
+		"a user without a phone":            {"user us_1004", func(o *office) { noanswer(o.user("1004"), "forward fwd_work") }, true},
+		"a user whose phone rings":          {"user us_1002", func(o *office) { noanswer(o.user("1002"), "forward fwd_work") }, false},
+		"a user who is disabled": {"user us_1001", func(o *office) {
+			always(o.user("1001"), "forward fwd_work")
+			o.user("1001").Status = brain.StatusDisabled
+		}, false},
+	} {
+		o := newCompany()
+		o.forward("fwd_work").Number = "+4930100"
+		overflow(o.sales(), "forward fwd_work")
+		o.leads(c.leads)
+		c.change(o)
+		acct, _ := o.config()
+		p := plan{acct: acct, caller: Caller{Account: acct, NowMS: berlin("2026-11-23 22:00")}, req: &api.RouteRequest{}}
+		if why := p.leadsBack(acct.Forwards["fwd_work"], "4930100"); (why != "") != c.back {
+			t.Errorf("%s: %q", name, why)
+		}
+	}
+}

@@ -39,20 +39,10 @@ func unreachable(dir brain.Directory, acct *brain.AccountConfig, to *referTo, fr
 	}
 	if e164, not := number.Normalize(acct.Account.Country, to.user); not != "" {
 		return why + ", and as a number it " + string(not)
-	} else if !leaves(acct) {
+	} else if !acct.LeadsOutside() {
 		return why + ", and no trunk leads outside to +" + e164
 	}
 	return ""
-}
-
-// leaves tells whether some trunk of the account leads outside. Over which one the call goes, and whether, its INVITE asks.
-func leaves(acct *brain.AccountConfig) bool {
-	for _, t := range acct.Trunks {
-		if t.Out() {
-			return true
-		}
-	}
-	return false
 }
 
 // outside tells whether a target is a number that nobody in the account has.
@@ -67,14 +57,21 @@ func decline(acct *brain.AccountConfig, why string) api.ReferReply {
 	return api.ReferReply{Action: api.ActionReject, AccountID: acct.Account.ID, Refusal: api.Refusal{SIPCode: 603, Reason: Reason(603), Why: why}}
 }
 
-// sender is the user whose phone sends a REFER: the one in From, when the call is his. From alone is no more than the phone's word.
-// nil: it names nobody, or nobody of this call; in a call to a number of several it is that number.
+// sender is the user whose phone sends a REFER: who called, or who was called, by the tag of the phone. Where the edge does not know that it
+// is the one in From, when the call is his. nil: nobody of this call; in a call to a number of several it is that number.
 func sender(acct *brain.AccountConfig, req *api.ReferRequest, parties func() (from, to string)) *brain.SIPUser {
-	named := userAt(acct, req.FromUser)
-	if named == nil || parties == nil {
+	if parties == nil {
 		return nil
 	}
-	if from, to := parties(); named != userAt(acct, from) && named != userAt(acct, to) {
+	from, to := parties()
+	switch req.Sender {
+	case api.ReferCaller:
+		return userAt(acct, from)
+	case api.ReferCallee:
+		return userAt(acct, to)
+	}
+	named := userAt(acct, req.FromUser)
+	if named != userAt(acct, from) && named != userAt(acct, to) {
 		return nil
 	}
 	return named

@@ -9,7 +9,8 @@ import (
 )
 
 // ReferLeg reads a REFER of a call with the media server on one side. From the phone that the media server has called, it asks for
-// the blind transfer that is returned: the caller gets to a number of the account, under one of its domains. refused is why not.
+// the blind transfer that is returned: the caller gets to a number of the account, under one of its domains, or, where the user may
+// send him there, to one outside. refused is why not.
 func ReferLeg(dir brain.Directory, acct *brain.AccountConfig, req *api.ReferRequest) (ask *api.TransferRequest, refused *api.ReferReply) {
 	no := func(why string) (*api.TransferRequest, *api.ReferReply) {
 		reply := decline(acct, why)
@@ -32,8 +33,12 @@ func ReferLeg(dir brain.Directory, acct *brain.AccountConfig, req *api.ReferRequ
 	if why = unreachable(dir, acct, &to, func() *brain.SIPUser { return from }, from.Username); why != "" {
 		return no(why)
 	}
-	return &api.TransferRequest{Token: req.Call, LegID: req.CallID, FromUserID: from.ID, Mode: api.TransferBlind,
-		Target: api.TransferTarget{Kind: api.TransferNumber, ID: to.user}}, nil
+	ask = &api.TransferRequest{Token: req.Call, LegID: req.CallID, FromUserID: from.ID, Mode: api.TransferBlind,
+		Target: api.TransferTarget{Kind: api.TransferNumber, ID: to.user}}
+	if outside(acct, &to) {
+		ask.Target.Kind = api.TransferPSTN
+	}
+	return ask, nil
 }
 
 // across finds the user who talks to the caller: whom the media server has called, or, where it has called several, whose

@@ -104,3 +104,22 @@ func FuzzRefer(f *testing.F) {
 		}
 	})
 }
+
+func TestRefer_TheTagSaysWhoSends(t *testing.T) {
+	// Proves that the side that the edge knows decides who may send somebody outside, whatever the phone writes into From.
+	o := newCompany()
+	o.user("1002").AllowPSTNBlindTransfer = true
+	acct, dir := o.config()
+	for _, c := range []struct {
+		sender, from string
+		want         string
+	}{
+		{api.ReferCaller, "1002", api.ActionReject}, {api.ReferCallee, "1001", api.ActionAccept}, {api.ReferCallee, "1002", api.ActionAccept},
+		{"", "1002", api.ActionAccept}, {"", "1001", api.ActionReject}, {"moon", "1001", api.ActionReject},
+	} {
+		req := &api.ReferRequest{FromUser: c.from, Sender: c.sender, ReferTo: "sip:+49405551234@acme.example"}
+		if got := Refer(dir, acct, req, func() (string, string) { return "1001", "1002" }); got.Action != c.want {
+			t.Errorf("%+v: %+v", c, got)
+		}
+	}
+}

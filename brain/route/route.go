@@ -10,6 +10,7 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/number"
 )
 
 // MaxDurationSec is how long an internal call may last: four hours, longer than a meeting and short
@@ -69,9 +70,12 @@ func Decide(dir brain.Directory, caller Caller, req api.RouteRequest) api.Direct
 		return reject(acct, to.code, to.why)
 	}
 	code := 0
-	if to.out != nil {
+	switch {
+	case to.out != nil && to.out.kind != destEmergency && p.recorded(nil):
+		code = p.recordOutside(to.out)
+	case to.out != nil:
 		code = p.send(to.out)
-	} else {
+	default:
 		p.headers = p.identity(&req)
 		code = p.build(to.number, to.target)
 	}
@@ -87,7 +91,7 @@ func (p *plan) directive(to string) api.Directive {
 	call := &api.CallInfo{Direction: p.caller.direction(p.req), From: p.from(p.req), To: to,
 		MaxDurationSec: MaxDurationSec, Token: p.req.Token(), Verstat: p.caller.Verstat, Attestation: p.caller.Attest}
 	if p.caller.Trunk != nil {
-		call.Trunk = p.caller.Trunk.ID
+		call.Caller, call.Trunk = api.CallerTrunk, p.caller.Trunk.ID
 	}
 	if p.asked > 0 {
 		call.Hops = p.base + p.asked
@@ -168,6 +172,14 @@ const destSupervisor brain.DestKind = "supervisor"
 // media server calls it.
 const destNumber brain.DestKind = "number"
 
+// destPSTN is a number outside, as E.164 with +: of a call that is recorded, or whom a user asks to take his caller. Only legs of
+// the media server lead to it.
+const destPSTN brain.DestKind = api.DestPSTN
+
+// destTransfer is USERID/NUMBER: a number outside to which a user sends the caller he talks to. Only legs of the media server lead
+// to it.
+const destTransfer brain.DestKind = api.DestTransfer
+
 // leg is whom the media server calls: for a call that it has answered, or to call somebody back.
 func (p *plan) leg(req *api.RouteRequest) destination {
 	kind, id, _ := strings.Cut(req.Dial, "/")
@@ -178,8 +190,36 @@ func (p *plan) leg(req *api.RouteRequest) destination {
 		return destination{number: name, target: target}
 	case destNumber:
 		return p.anywhere(id)
+	case destPSTN, destTransfer:
+		return p.onward(target)
 	}
 	return destination{code: 404, why: "a leg to " + strconv.QuoteToASCII(req.Dial) + ": only users, extensions, ring groups, forwards, agents, supervisors and numbers are called"}
+}
+
+// onward is a number outside that a leg is for.
+func (p *plan) onward(target brain.RouteTarget) destination {
+	o := onwardTo(p.acct, target)
+	if o == nil {
+		return destination{code: 404, why: "a leg to " + strconv.QuoteToASCII(shorten(target.ID)) + ", which is no number outside of a user who is active"}
+	}
+	return destination{number: o.number, out: o}
+}
+
+// onwardTo reads the id of a destPSTN or a destTransfer, nil when it is none.
+func onwardTo(acct *brain.AccountConfig, target brain.RouteTarget) *outward {
+	o := &outward{kind: destNumber}
+	id := target.ID
+	if target.Kind == destTransfer {
+		from, to, _ := strings.Cut(id, "/")
+		if o.by = acct.Users[from]; o.by == nil || o.by.Status != brain.StatusActive {
+			return nil
+		}
+		o.kind, id = destTransfer, to
+	}
+	if o.number = strings.TrimPrefix(id, "+"); !number.ValidE164(o.number) {
+		return nil
+	}
+	return o
 }
 
 // dialed finds what a dialed string means within the account. Everything that means nothing gives a reason, and the phone learns

@@ -15,8 +15,9 @@ var nobody = &brain.SIPDevice{}
 
 // Survival is what a node must know of an account to decide as Check and Decide would while no brain can be
 // asked; Tag and MaxContacts are left to whoever sends it. Devices, users and numbers that are disabled are
-// not in it. It is false for an account that is not active: nobody is to be answered for it.
-func Survival(acct *brain.AccountConfig) (api.SurvivalAccount, bool) {
+// not in it. It is false for an account that is not active: nobody is to be answered for it. help are the emergency numbers of its
+// country, as number.Emergencies has them.
+func Survival(acct *brain.AccountConfig, help []string) (api.SurvivalAccount, bool) {
 	if acct.Account.Status != brain.StatusActive {
 		return api.SurvivalAccount{}, false
 	}
@@ -24,8 +25,10 @@ func Survival(acct *brain.AccountConfig) (api.SurvivalAccount, bool) {
 		AccountID: acct.Account.ID, ConfigVersion: acct.Version, Domains: slices.Sorted(maps.Keys(acct.Domains)),
 		Callers: survivalCallers(acct), Numbers: survivalNumbers(acct), Media: media(), MaxDurationSec: MaxDurationSec,
 	}
+	kept.Help = survivalHelp(acct, help)
+	survivalShown(acct, kept.Help, kept.Callers)
 	if acct.Account.AdmissionPolicy == brain.AdmissionClosed {
-		kept.Numbers = nil // registrations go on, calls wait for the brain
+		kept.Numbers = nil // registrations and calls for help go on, other calls wait for the brain
 	}
 	return kept, true
 }

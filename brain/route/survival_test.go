@@ -19,7 +19,7 @@ func TestSurvival_LeadsWhereDecideLeads(t *testing.T) {
 			s.change(o)
 		}
 		acct, dir := o.config()
-		kept, ok := Survival(acct)
+		kept, ok := Survival(acct, nil)
 		if ok != (acct.Account.Status == brain.StatusActive) {
 			t.Fatalf("%s: an account that is %s is kept: %v", s.name, acct.Account.Status, ok)
 		}
@@ -63,7 +63,7 @@ func TestSurvival_HoldsOnlyWhatIsActive(t *testing.T) {
 	o.extension("900").Status = brain.StatusDisabled
 	o.device("1001-desk").HA1MD5 = "0123456789abcdef0123456789abcdef"
 	acct, dir := o.config()
-	kept, _ := Survival(acct)
+	kept, _ := Survival(acct, nil)
 	var callers, numbers string
 	for _, c := range kept.Callers {
 		callers += " " + c.AuthUsername
@@ -92,6 +92,6 @@ func BenchmarkSurvival(b *testing.B) {
 	acct, _ := o.config()
 	b.ReportAllocs()
 	for b.Loop() {
-		Survival(acct)
+		Survival(acct, nil)
 	}
 }

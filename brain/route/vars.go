@@ -25,6 +25,9 @@ func (p *plan) handed() brain.Vars {
 	} else {
 		vars["caller_name"] = sanitize(unquote(p.req.FromName))
 	}
+	if withholds(p.req) {
+		vars[brain.VarWithheld] = "1"
+	}
 	if p.caller.Trunk != nil {
 		if n := p.diversions(); n > 0 {
 			vars["caller_diverted"] = strconv.Itoa(n)
@@ -39,7 +42,7 @@ func (p *plan) handed() brain.Vars {
 
 // own are the variables that the platform itself goes by. They come first, so that what a configuration hands on
 // cannot push them out when there is no room for all.
-var own = []string{"record", brain.VarAction, "direction", "caller_user_id", "caller_diverted", "caller_number", "caller_verstat", "caller_attest", "called_number", "did_label", "caller_name", "account_name"}
+var own = []string{"record", brain.VarAction, "direction", "caller_user_id", "caller_diverted", brain.VarWithheld, "caller_number", "caller_verstat", "caller_attest", "called_number", "did_label", "caller_name", "account_name"}
 
 // form writes variables as api.HeaderVars wants them, as many as there is room for: the platform's own, then the
 // others by name.

@@ -1,9 +1,12 @@
 package session
 
 import (
+	"strings"
+
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/flow"
+	telephone "github.com/sipio/sipio/brain/number"
 )
 
 // ringMS is how long a dialed target may ring at most. The directive of the leg says how long each of its devices
@@ -13,7 +16,7 @@ const ringMS = 300_000
 // confirmKey takes a call at a forward that asks who answers, so that no mailbox takes it.
 const confirmKey = "1"
 
-// dial calls a user, extension, ring group or forward for the caller, recorded when the route says so. The leg gets a
+// dial calls a user, extension, ring group, forward or number outside for the caller, recorded when the route says so. The leg gets a
 // directive of its own, as an internal call or one to outside. Of the exits of a user who is busy or does not answer, and of a
 // forward that nobody takes, those that the platform itself answers are taken here: voicemail, flow, conference, queue, hangup,
 // forward. The others are steps of the directive, while that goes on behind it.
@@ -62,7 +65,7 @@ func (t *turn) call(p api.CommandParams) {
 func (t *turn) confirms(p *api.CommandParams) *brain.Forward {
 	acct := t.env.Account
 	target := brain.RouteTarget{Kind: brain.DestKind(p.DestKind), ID: p.DestID}
-	if target.Kind == "number" {
+	if target.Kind == destNumber {
 		target = acct.Dialed(target.ID)
 	}
 	for range MaxHops {
@@ -83,9 +86,13 @@ func (t *turn) confirms(p *api.CommandParams) *brain.Forward {
 	return nil
 }
 
-// policy tells whether calls to a user are recorded.
+// policy tells whether calls to a user are recorded, or those to outside of the user who sends the caller there.
 func (t *turn) policy(p api.CommandParams) bool {
-	u := t.env.Account.Users[p.DestID]
+	acct := t.env.Account
+	if from, _, _ := strings.Cut(p.DestID, "/"); p.DestKind == api.DestTransfer {
+		return acct.Users[from] != nil && acct.Users[from].RecordPolicy.Outbound()
+	}
+	u := acct.Users[p.DestID]
 	return p.DestKind == string(brain.DestUser) && u != nil && u.RecordPolicy.Inbound()
 }
 
@@ -98,6 +105,8 @@ func (d *dial) known(t *turn) bool {
 		return acct.ExtensionByID[d.ID] != nil
 	case brain.DestForward:
 		return acct.Forwards[d.ID] != nil
+	case destPSTN:
+		return telephone.ValidE164(strings.TrimPrefix(d.ID, "+"))
 	}
 	return acct.RingGroups[d.ID] != nil
 }

@@ -9,11 +9,18 @@ import (
 	"github.com/sipio/sipio/brain/acd"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/flow"
+	telephone "github.com/sipio/sipio/brain/number"
 )
 
 // TransferMS is how long a transfer that was asked for is good: the two have to be parted by then. One whose order got lost
 // does not happen at the end of a talk that goes on for long.
 const TransferMS = 15_000
+
+// Kinds of targets that no resource has: a number of the telephone network as E.164 with +, and one as it would be dialed.
+const (
+	destPSTN   = brain.DestKind(api.DestPSTN)
+	destNumber = brain.DestKind(api.TransferNumber)
+)
 
 // varTransferredBy holds the username of who transferred the call.
 const varTransferredBy = "transferred_by"
@@ -117,7 +124,7 @@ func (t *turn) across(userID string, serves bool) (talks, is bool) {
 // reaches tells whether who dials a target may get a user, forwards of other users aside.
 func (t *turn) reaches(target brain.RouteTarget, userID string) bool {
 	acct := t.env.Account
-	if target.Kind == "number" {
+	if target.Kind == destNumber {
 		target = acct.Dialed(target.ID)
 	}
 	target, _ = t.reached(target)
@@ -165,7 +172,7 @@ func TransferTarget(acct *brain.AccountConfig, from *brain.SIPUser, want api.Tra
 		if !from.AllowPSTNBlindTransfer {
 			return found, field(brain.EForbidden, "target.kind", "the user may not transfer to numbers outside: allow_pstn_blind_transfer is not set")
 		}
-		return found, field(brain.EConflict, "target.kind", "no trunk leads outside")
+		return outside(acct, want.ID)
 	default:
 		return found, field(brain.EInvalid, "target.kind", "must be user, agent, queue, number or pstn")
 	}
@@ -176,6 +183,18 @@ func TransferTarget(acct *brain.AccountConfig, from *brain.SIPUser, want api.Tra
 		return found, field(brain.EInvalid, "target.id", "is who transfers")
 	}
 	return found, nil
+}
+
+// outside is a number of the telephone network as somebody is transferred there. Calls for help are dialed.
+func outside(acct *brain.AccountConfig, dialed string) (found brain.RouteTarget, err error) {
+	e164, why := telephone.Normalize(acct.Account.Country, dialed)
+	switch {
+	case why != "":
+		return found, field(brain.ENotFound, "target.id", "as a number outside it "+string(why))
+	case !acct.LeadsOutside():
+		return found, field(brain.EConflict, "target.kind", "no trunk leads outside")
+	}
+	return brain.RouteTarget{Kind: destPSTN, ID: "+" + e164}, nil
 }
 
 func field(code brain.Code, path, text string) error {
@@ -251,7 +270,11 @@ type refer struct {
 }
 
 func (r *refer) begin(t *turn, vars map[string]string, join string) {
-	t.dialed(api.CommandParams{DestKind: string(r.Target.Kind), DestID: r.Target.ID, Join: join, TimeoutMS: ringMS}, vars["record"] == "1")
+	p := api.CommandParams{DestKind: string(r.Target.Kind), DestID: r.Target.ID, Join: join, TimeoutMS: ringMS}
+	if r.Target.Kind == destPSTN { // who transfers answers for where the call goes
+		p.DestKind, p.DestID = api.DestTransfer, r.FromUserID+"/"+r.Target.ID
+	}
+	t.dialed(p, vars["record"] == "1")
 }
 
 func (r *refer) input(t *turn, in flow.Input) {

@@ -20,7 +20,7 @@ func ConsultTarget(acct *brain.AccountConfig, from *brain.SIPUser, want api.Tran
 	case api.TransferQueue:
 		return brain.RouteTarget{}, field(brain.EInvalid, "target.kind", "nobody can be asked in a queue: transfer the caller there with mode blind")
 	case api.TransferPSTN:
-		return brain.RouteTarget{}, field(brain.EConflict, "target.kind", "no trunk leads outside")
+		return outside(acct, want.ID)
 	}
 	return TransferTarget(acct, from, want)
 }
@@ -51,7 +51,7 @@ func (t *turn) consultAsked(r *Consult) *Transferred {
 	switch at, _ := t.reached(r.Target); {
 	case at.Kind == brain.DestUser && at.ID == r.FromUserID:
 		return &Transferred{Code: brain.EInvalid, Why: "leads to who transfers"}
-	case at.Kind != brain.DestUser && at.Kind != brain.DestRingGroup:
+	case at.Kind != brain.DestUser && at.Kind != brain.DestRingGroup && at.Kind != destPSTN:
 		return &Transferred{Code: brain.EInvalid, Why: "nobody can be asked there, it leads to no phone now: transfer the caller there with mode blind"}
 	}
 	if a := im.App; a != nil && a.Enqueue != nil {
@@ -83,10 +83,10 @@ func (t *turn) takenOver(data map[string]string) bool {
 	return true
 }
 
-// rings tells whether the account has a target, and it is one of those whose phones ring.
+// rings tells whether the account has a target, and it is one of those whose phones ring; those outside are everybody's.
 func (t *turn) rings(target brain.RouteTarget) bool {
 	switch target.Kind {
-	case brain.DestUser, brain.DestExtension, brain.DestRingGroup:
+	case brain.DestUser, brain.DestExtension, brain.DestRingGroup, destPSTN:
 		return (&dial{Kind: target.Kind, ID: target.ID}).known(t)
 	}
 	return false

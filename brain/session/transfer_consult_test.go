@@ -73,9 +73,11 @@ func TestConsult_TheMusicIsTheQueues(t *testing.T) {
 func TestConsult_OnlyPeopleAreAsked(t *testing.T) {
 	// Proves who can be asked: whoever the number reaches at that hour by phone; and that who is not is refused with what to do.
 	acct := office(t)
+	acct.Trunks = map[string]*brain.SIPTrunk{"trk_1": {ID: "trk_1", Status: brain.StatusActive, Direction: brain.TrunkOutbound}}
 	for _, row := range []struct{ kind, id, want, field string }{
 		{"user", "102", "user/us_2", ""}, {"agent", "us_2", "user/us_2", ""}, {"number", "103", "user/us_3", ""},
-		{"queue", "plain", string(brain.EInvalid), "target.kind"}, {"pstn", "4930123", string(brain.EConflict), "target.kind"},
+		{"queue", "plain", string(brain.EInvalid), "target.kind"}, {"pstn", "+4930123456", "pstn/+4930123456", ""},
+		{"pstn", "+49", string(brain.ENotFound), "target.id"},
 		{"user", "us_1", string(brain.EInvalid), "target.id"}, {"number", "999", string(brain.ENotFound), "target.id"}, {"moon", "1", string(brain.EInvalid), "target.kind"},
 	} {
 		found, err := ConsultTarget(acct, acct.Users["us_1"], api.TransferTarget{Kind: row.kind, ID: row.id})

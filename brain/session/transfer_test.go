@@ -234,6 +234,7 @@ func TestTransferTarget(t *testing.T) {
 	acct := office(t)
 	mayOutside := *acct.Users["us_1"]
 	mayOutside.AllowPSTNBlindTransfer = true
+	ways := map[string]*brain.SIPTrunk{"trk_1": {ID: "trk_1", Status: brain.StatusActive, Direction: brain.TrunkOutbound}}
 	for _, row := range []struct {
 		from     *brain.SIPUser
 		kind, id string
@@ -245,8 +246,13 @@ func TestTransferTarget(t *testing.T) {
 		{nil, "queue", "plain", "queue/q_plain", "", ""}, {nil, "number", "103", "user/us_3", "", ""},
 		{nil, "user", "us_9", "", brain.ENotFound, "target.id"}, {nil, "queue", "us_2", "", brain.ENotFound, "target.id"}, {nil, "number", "999", "", brain.ENotFound, "target.id"},
 		{nil, "user", "us_1", "", brain.EInvalid, "target.id"}, {nil, "number", "101", "", brain.EInvalid, "target.id"}, {nil, "moon", "1", "", brain.EInvalid, "target.kind"},
-		{nil, "pstn", "4930123", "", brain.EForbidden, "target.kind"}, {&mayOutside, "pstn", "4930123", "", brain.EConflict, "target.kind"},
+		{nil, "pstn", "4930123", "", brain.EForbidden, "target.kind"}, {&mayOutside, "pstn", "+4930123456", "", brain.EConflict, "target.kind"},
+		{&mayOutside, "pstn", "4930123", "", brain.ENotFound, "target.id"}, {&mayOutside, "pstn", "112", "", brain.ENotFound, "target.id"},
+		{&mayOutside, "pstn", "0049 (30) 123-456", "pstn/+4930123456", "", ""},
 	} {
+		if acct.Trunks = nil; row.want != "" {
+			acct.Trunks = ways
+		}
 		from := row.from
 		if from == nil {
 			from = acct.Users["us_1"]
@@ -258,6 +264,64 @@ func TestTransferTarget(t *testing.T) {
 		if err != nil && err.(*brain.Error).Fields[0].Path != row.field {
 			t.Errorf("%s %s: %v, want the field %s", row.kind, row.id, err, row.field)
 		}
+	}
+}
+
+func TestTransfer_ToANumberOutside(t *testing.T) {
+	// Proves that the leg says who sends the caller there, that his policy has it recorded, and that he is called back when nobody takes it.
+	for policy, recorded := range map[brain.RecordPolicy]bool{brain.RecordInbound: false, brain.RecordOutbound: true} {
+		s := waiting(t)
+		us1 := *s.env.Account.Users["us_1"]
+		us1.RecordPolicy = policy
+		s.env.Account.Users["us_1"] = &us1
+		s.env.Account.Account.RecordConsent = false
+		s.transfer("us_1", "pstn/+4930123456", true)
+		r := s.outcome(api.OutcomeAnswered, talked)
+		if r.Command != api.CommandDial || r.Params.DestKind != api.DestTransfer || r.Params.DestID != "us_1/+4930123456" || (r.Params.Key != "") != recorded {
+			t.Fatalf("policy %s: %+v", policy, r)
+		}
+		if r = s.outcome(api.OutcomeFailed, map[string]string{"sip_code": "404"}); r.Command != api.CommandDial || r.Params.DestKind != "user" || r.Params.DestID != "us_1" {
+			t.Errorf("policy %s, then: %+v", policy, r)
+		}
+	}
+}
+
+func TestTransfer_OutsideIsAskedFirst(t *testing.T) {
+	// Proves that somebody outside can be asked, that he is connected when he waits, and a number that is none is not.
+	s := waiting(t)
+	if said := s.consult(api.TransferAttended, "us_1", "pstn/+4930123456", true); said.Code != "" || said.Seq != s.last.Seq {
+		t.Fatalf("asked: %+v", said)
+	}
+	data := asked()
+	data[api.DataConsultedKind], data[api.DataConsultedID] = "pstn", "+4930123456"
+	if r := s.outcome(api.OutcomeAnswered, data); r.Command != api.CommandDial || r.Params.Join != "con-1" {
+		t.Errorf("completed: %+v", r)
+	}
+	s.call()
+	s.start("queue/q_plain", nil)
+	data[api.DataConsultedID] = "112"
+	if r := s.outcome(api.OutcomeAnswered, data); r.Command == api.CommandDial {
+		t.Errorf("a number that is none: %+v", r)
+	}
+}
+
+func TestDial_ANumberOutside(t *testing.T) {
+	// Proves what a recorded call to outside does: it dials the number with a recording, and ends as the number does.
+	for outcome, code := range map[string]int{api.OutcomeBusy: 486, api.OutcomeNoAnswer: 480, api.OutcomeFailed: 403} {
+		s := newStage(t)
+		s.env.Account.Account.RecordConsent = false
+		s.start("pstn/+4930123456", map[string]string{"record": "1"})
+		if r := s.last; r.Command != api.CommandDial || r.Params.DestKind != "pstn" || r.Params.DestID != "+4930123456" || r.Params.Key == "" {
+			t.Fatalf("%+v", r)
+		}
+		if r := s.outcome(outcome, map[string]string{"sip_code": "403"}); r.Command != api.CommandHangup || r.Params.SIPCode != code {
+			t.Errorf("%s: %+v, want %d", outcome, r, code)
+		}
+	}
+	s := newStage(t)
+	s.start("pstn/112", nil)
+	if s.last.Command != api.CommandHangup || s.last.Params.SIPCode != 404 {
+		t.Errorf("no number: %+v", s.last)
 	}
 }
 

@@ -81,7 +81,7 @@ func playMutant(t *testing.T, test, file, from, to string) string {
 			t.Fatal(err)
 		}
 	}
-	out, err := exec.Command("go", "test", "-overlay", overlay, "-count=1", "-run", "^"+test+"$", ".", "-seeds", "200").CombinedOutput()
+	out, err := exec.Command("go", "test", "-vet=off", "-ldflags=-s -w", "-overlay", overlay, "-count=1", "-run", "^"+test+"$", ".", "-seeds", "200").CombinedOutput()
 	if err == nil {
 		return "" // every seed passed
 	}

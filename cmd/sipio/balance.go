@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -68,7 +69,10 @@ func newBalanceChange(s *server, path, use, short string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			change := api.BalanceChange{ID: cmp.Or(id, rand.Text()), AskedMS: time.Now().UnixMilli(), Micros: micros, Note: note}
+			change := api.BalanceChange{ID: cmp.Or(id, newChangeID(time.Now())), Micros: micros, Note: note}
+			if change.AskedMS, err = askedAt(change.ID); err != nil {
+				return err
+			}
 			done, err := c.ChangeBalance(cmd.Context(), path, of, change)
 			if err != nil {
 				return fmt.Errorf("change %s: %w", change.ID, err)
@@ -84,8 +88,23 @@ func newBalanceChange(s *server, path, use, short string) *cobra.Command {
 	}
 	addAccountFlag(cmd, &account)
 	cmd.Flags().StringVar(&note, "note", "", "why, for the statement")
-	cmd.Flags().StringVar(&id, "id", "", "of the change, to ask for it again; absent: a new one")
+	cmd.Flags().StringVar(&id, "id", "", "of the change that was printed, to ask for it again; absent: a new one")
 	return cmd
+}
+
+// newChangeID names a change by the time at which it is asked for first: that is a part of it, and stays when it is asked for again.
+func newChangeID(now time.Time) string {
+	return strconv.FormatInt(now.UnixMilli(), 10) + "-" + rand.Text()
+}
+
+// askedAt is the time in the name of a change, epoch milliseconds.
+func askedAt(id string) (int64, error) {
+	text, _, _ := strings.Cut(id, "-")
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || ms <= 0 {
+		return 0, fmt.Errorf("--id %q is not that of a change, such as %s", id, newChangeID(time.Now()))
+	}
+	return ms, nil
 }
 
 // statementPage is how many movements one question gets.

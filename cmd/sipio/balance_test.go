@@ -23,7 +23,7 @@ func fakeMoney(t *testing.T) {
 	})
 	mux.HandleFunc("POST "+api.PathBalanceTopUp, func(w http.ResponseWriter, r *http.Request) {
 		var c api.BalanceChange
-		if err := json.NewDecoder(r.Body).Decode(&c); err != nil || c.ID != "x1" || c.Micros != 12_500_000 || c.AskedMS == 0 || r.URL.Query().Get("account_id") != "acc_1" {
+		if err := json.NewDecoder(r.Body).Decode(&c); err != nil || c.ID != "1790000000000-X" || c.Micros != 12_500_000 || c.AskedMS != 1_790_000_000_000 || r.URL.Query().Get("account_id") != "acc_1" {
 			t.Errorf("asked for %+v of %s, %v", c, r.URL, err)
 		}
 		reply(w, api.BalanceChanged{Repeated: true, BalanceMicros: 24_845_600, AvailableMicros: 29_245_600})
@@ -61,16 +61,17 @@ func TestMoney_WhatTheCommandsPrint(t *testing.T) {
 	}
 	for line, want := range map[string][]string{
 		"sipio balance show": {"12.3456", "0.60", "16.7456", "EUR", "retail"},
-		"sipio balance topup 12.50 --account acc_1 --id x1":    {"balance 24.8456, available 29.2456 (change x1, done before)"},
-		"sipio balance topup 12,50":                            {`"12,50" is not a decimal amount`, "exit status 1"},
-		"sipio balance statement":                              {"20.00", "key_1 cash", "-0.07", "19.93", "7.345s", "60s", "c1"},
-		"sipio balance statement --since yesterday":            {"is no date", "exit status 1"},
-		"sipio rate import -f " + good + " --plan retail":      {"+ 49\n~ 44\nand 1399 more\n1500 rates in plan retail: 1400 added, 1 changed, 0 ended, 0 unchanged"},
-		"sipio rate import --dry-run --plan retail -f " + good: {"1500 rates would be in plan retail"},
-		"sipio rate import --plan retail -f " + bad:            {bad + ":7: prefix: is not 1 to 15 digits", "nothing was changed", "exit status 1"},
-		"sipio rate import --plan retail -f " + good + ".gone": {"read the rates", "exit status 1"},
-		"sipio rate show +4930 --plan retail":                  {"4930", "0.012", "60/1 s", "2026-01-01"},
-		"sipio rate show 4930":                                 {`required flag(s) "plan" not set`},
+		"sipio balance topup 12.50 --account acc_1 --id 1790000000000-X": {"balance 24.8456, available 29.2456 (change 1790000000000-X, done before)"},
+		"sipio balance topup 12.50 --account acc_1 --id x1":              {`--id "x1" is not that of a change`, "exit status 1"},
+		"sipio balance topup 12,50":                                      {`"12,50" is not a decimal amount`, "exit status 1"},
+		"sipio balance statement":                                        {"20.00", "key_1 cash", "-0.07", "19.93", "7.345s", "60s", "c1"},
+		"sipio balance statement --since yesterday":                      {"is no date", "exit status 1"},
+		"sipio rate import -f " + good + " --plan retail":                {"+ 49\n~ 44\nand 1399 more\n1500 rates in plan retail: 1400 added, 1 changed, 0 ended, 0 unchanged"},
+		"sipio rate import --dry-run --plan retail -f " + good:           {"1500 rates would be in plan retail"},
+		"sipio rate import --plan retail -f " + bad:                      {bad + ":7: prefix: is not 1 to 15 digits", "nothing was changed", "exit status 1"},
+		"sipio rate import --plan retail -f " + good + ".gone":           {"read the rates", "exit status 1"},
+		"sipio rate show +4930 --plan retail":                            {"4930", "0.012", "60/1 s", "2026-01-01"},
+		"sipio rate show 4930":                                           {`required flag(s) "plan" not set`},
 	} {
 		out := transcript(line)
 		for _, part := range want {

@@ -31,6 +31,7 @@ func newFakeBrain(t *testing.T) *httptest.Server {
 			{Version: 11, TimeMS: 1767222000000, Actor: "first start", Summary: "create api_key admin"},
 		}})
 	})
+	mux.HandleFunc("GET /v1/audit", fakeAudit)
 	mux.HandleFunc("POST /v1/rollback", func(w http.ResponseWriter, r *http.Request) {
 		var asked struct{ Version int64 }
 		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || asked.Version != 11 {
@@ -86,6 +87,7 @@ func newFakeBrain(t *testing.T) *httptest.Server {
 	})
 	fakeLive(mux)
 	fakeTrunks(mux)
+	fakeBans(mux)
 	fakeQueues(mux)
 	fakeTransfer(mux)
 	fakeSecrets(mux)

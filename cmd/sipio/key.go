@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,23 +18,15 @@ func newKey(s *server) *cobra.Command {
 }
 
 func newKeyCreate(s *server) *cobra.Command {
-	var account string
+	var account, node string
 	var scopes []string
 	cmd := &cobra.Command{
-		Use:   "create NAME --scope SCOPE,...",
+		Use:   "create NAME --scope SCOPE,... | --node NODE",
 		Short: "Make an API key and print it, this once",
 		Long:  "Makes an API key and prints it to standard output; the brain keeps only a hash of it.\nA key never gets a scope that its maker lacks. Scopes: " + scopeNames() + ".",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			want, err := scopesOf(scopes)
-			if err != nil {
-				return err
-			}
-			c, id, err := s.account(cmd.Context(), account)
-			if err != nil {
-				return err
-			}
-			token, key, err := c.NewKey(cmd.Context(), id, args[0], want)
+			token, key, err := makeKey(cmd.Context(), s, account, node, args[0], scopes)
 			if err != nil {
 				return err
 			}
@@ -44,7 +37,29 @@ func newKeyCreate(s *server) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&account, "account", "", "account that the key belongs to, by name or id; for keys of the platform, which else make another such key")
 	cmd.Flags().StringSliceVar(&scopes, "scope", nil, "what the key may do")
+	cmd.Flags().StringVar(&node, "node", "", "the only node that the key speaks for: it has the scope node and no other")
+	cmd.MarkFlagsMutuallyExclusive("node", "scope")
+	cmd.MarkFlagsMutuallyExclusive("node", "account")
 	return cmd
+}
+
+func makeKey(ctx context.Context, s *server, account, node, name string, scopes []string) (string, brain.APIKey, error) {
+	if node != "" {
+		c, err := s.client()
+		if err != nil {
+			return "", brain.APIKey{}, err
+		}
+		return c.NewNodeKey(ctx, name, node)
+	}
+	want, err := scopesOf(scopes)
+	if err != nil {
+		return "", brain.APIKey{}, err
+	}
+	c, id, err := s.account(ctx, account)
+	if err != nil {
+		return "", brain.APIKey{}, err
+	}
+	return c.NewKey(ctx, id, name, want)
 }
 
 func newKeyList(s *server) *cobra.Command {
@@ -62,10 +77,10 @@ func newKeyList(s *server) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := newTable("ID", "ACCOUNT", "NAME", "SCOPES")
+			t := newTable("ID", "ACCOUNT", "NAME", "SCOPES", "NODE")
 			for _, r := range all {
 				key := r.(*brain.APIKey)
-				t.row(key.ID, key.AccountID, key.Name, joinScopes(key.Scopes))
+				t.row(key.ID, key.AccountID, key.Name, joinScopes(key.Scopes), key.Node)
 			}
 			return t.write(cmd.OutOrStdout())
 		},

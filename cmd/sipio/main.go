@@ -88,8 +88,8 @@ func newRoot() *cobra.Command {
 	s := addServerFlags(root)
 	root.AddCommand(
 		newApply(s), newDiff(s), newExport(s), newRevisions(s), newRollback(s),
-		newGet(s), newDelete(s), newKey(s), newCall(s), newCAC(s), newPresence(s), newConference(s), newQueue(s), newAgent(s), newRecording(s), newTrunk(s), newSecret(s), newBalance(s), newRate(s), newJournal(s), newCluster(s),
-		newRoute(), newFlow(s), newStir(), newVersion(), newDocs(),
+		newGet(s), newDelete(s), newKey(s), newAudit(s), newCall(s), newCAC(s), newPresence(s), newConference(s), newQueue(s), newAgent(s), newRecording(s), newTrunk(s), newSecret(s), newBalance(s), newRate(s), newBan(s), newAllow(s), newJournal(s), newCluster(s),
+		newRoute(), newFlow(s), newStir(), newTunnel(), newCA(), newDoctor(s), newVersion(), newDocs(),
 	)
 	showUse(root)
 	return root

@@ -103,6 +103,9 @@ func newRateShow(s *server) *cobra.Command {
 			if asJSON {
 				return writeJSON(cmd.OutOrStdout(), r)
 			}
+			if r.Problem != "" {
+				fmt.Fprintf(cmd.ErrOrStderr(), "the rates of plan %s cannot be read, calls pay by those before: %s\n", r.Plan, r.Problem)
+			}
 			t := newTable("NUMBER", "PREFIX", "PER MINUTE", "TO CONNECT", "CURRENCY", "INTERVALS", "SINCE")
 			t.row(r.Number, r.Prefix, balance.FormatMicros(r.PerMinuteMicros), balance.FormatMicros(r.ConnectMicros), r.Currency,
 				fmt.Sprintf("%d/%d s", r.FirstSec, r.NextSec), time.Unix(r.EffectiveFrom, 0).UTC().Format(time.DateOnly))

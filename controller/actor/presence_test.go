@@ -339,7 +339,8 @@ func TestPresence_Reset(t *testing.T) {
 	}
 }
 
-func (offices) ByDID(string) (*brain.AccountConfig, *brain.DID)              { return nil, nil }
-func (offices) TrunkBySource(string) (*brain.AccountConfig, *brain.SIPTrunk) { return nil, nil }
-func (offices) TrunkSources() []string                                       { return nil }
-func (offices) Nodes() []*brain.Node                                         { return nil }
+func (offices) ByDID(string) (*brain.AccountConfig, *brain.DID)               { return nil, nil }
+func (offices) TrunkBySource(string) (*brain.AccountConfig, *brain.SIPTrunk)  { return nil, nil }
+func (offices) TrunkByTLSName(string) (*brain.AccountConfig, *brain.SIPTrunk) { return nil, nil }
+func (offices) TrunkSources() []string                                        { return nil }
+func (offices) Nodes() []*brain.Node                                          { return nil }

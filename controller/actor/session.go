@@ -10,6 +10,7 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/guard"
 	"github.com/sipio/sipio/brain/pack"
 	"github.com/sipio/sipio/brain/presence"
 	"github.com/sipio/sipio/brain/session"
@@ -212,6 +213,9 @@ func newMachine(id string) Machine {
 	if w, ok := newWallet(id); ok {
 		return w
 	}
+	if id == brain.GuardObject {
+		return guardian{Machine: guard.New()}
+	}
 	return presence.New(id)
 }
 
@@ -226,6 +230,9 @@ func restoreMachine(id string, snapshot []byte) (Machine, error) {
 	}
 	if accountID, ok := brain.IsWalletObject(id); ok {
 		return restoreWallet(accountID, snapshot)
+	}
+	if id == brain.GuardObject {
+		return restoreGuard(snapshot)
 	}
 	return presence.Restore(id, snapshot)
 }

@@ -45,7 +45,7 @@ func (s *shard) hear(o *object, now int64) (changed bool) {
 	for part := range slices.Chunk(p.Words(), maxWords) {
 		words := make([]balance.Word, len(part))
 		for i, v := range part {
-			words[i] = balance.Word{Token: v.Token, CallID: v.CallID, Kind: wordKind(v.Type), TimeMS: v.TimeMS}
+			words[i] = balance.Word{Token: v.Token, CallID: v.CallID, Kind: wordKind(v.Type), TimeMS: v.TimeMS, Attempt: int64(v.Attempt)}
 		}
 		changed = s.force(w, now, balance.AppendWords(nil, words)) || changed
 	}
@@ -61,35 +61,41 @@ func wordKind(event string) string {
 		return balance.WordEnded
 	case api.EventDialogFailed:
 		return balance.WordFailed
+	case presence.TypeLost:
+		return balance.WordUp
 	}
 	return balance.WordGone
 }
 
-// doubt asks the account's presence about the calls of a wallet of which nobody has told for long. One that has no place there is over:
-// admission, too, gives a place up only after reports that do not list its call, or a long silence.
+// doubt asks the account's presence about the calls of a wallet of which nobody has told for long. Only one that reports of its node do not
+// list is over: a place that was lost by silence or by an operator's hand frees no money.
 func (s *shard) doubt(o *object, now int64) {
 	w, ok := o.machine.(wallet)
 	if !ok {
 		return
 	}
-	var gone []balance.Word
-	for _, token := range w.Doubtful(now) {
-		if s.has(w.Wallet().AccountID(), token) {
-			w.Renew(now, token)
-		} else {
-			gone = append(gone, balance.Word{Token: token, Kind: balance.WordGone})
+	var words []balance.Word
+	for _, d := range w.Doubtful(now) {
+		fate, seenMS := s.fate(w.Wallet().AccountID(), &d)
+		switch {
+		case fate == presence.Over:
+			words = append(words, balance.Word{Token: d.Token, Kind: balance.WordGone})
+			continue
+		case seenMS > 0:
+			words = append(words, balance.Word{Token: d.Token, Kind: balance.WordUp, TimeMS: seenMS})
 		}
+		w.Renew(now, d.Token)
 	}
-	for part := range slices.Chunk(gone, maxWords) {
+	for part := range slices.Chunk(words, maxWords) {
 		s.force(o, now, balance.AppendWords(nil, part))
 	}
 }
 
-func (s *shard) has(accountID, token string) bool {
-	o := s.objects[accountID]
-	if o == nil {
-		return false
+func (s *shard) fate(accountID string, d *balance.Doubt) (f presence.Fate, seenMS int64) {
+	if o := s.objects[accountID]; o != nil {
+		if p, ok := o.machine.(*presence.Machine); ok {
+			return p.Fate(d.Token, d.Node, d.AskedMS)
+		}
 	}
-	p, ok := o.machine.(*presence.Machine)
-	return ok && p.Has(token)
+	return presence.Unknown, 0
 }

@@ -28,9 +28,10 @@ func (w *Wallets) Pay(ctx context.Context, accountID string, p *balance.Payment)
 	return paid, brain.Errorf(brain.EUnavailable, "call %s waits for its resellers", p.Token)
 }
 
-// Drop gives back what is held for the number that a call was paid for last: it was not reached, and the call goes on without it.
-func (w *Wallets) Drop(ctx context.Context, accountID, token, callID string) error {
-	word := balance.Word{Token: token, CallID: callID, Kind: balance.WordMissed}
+// Drop gives back what is held for the number that a call was paid for last, before that attempt: it was not reached, and the call goes on without
+// it.
+func (w *Wallets) Drop(ctx context.Context, accountID, token, callID string, attempt int) error {
+	word := balance.Word{Token: token, CallID: callID, Kind: balance.WordMissed, Attempt: int64(attempt)}
 	_, err := w.Live.Do(ctx, brain.WalletObject(accountID), ClassStep, balance.AppendWords(nil, []balance.Word{word}))
 	return err
 }

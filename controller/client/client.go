@@ -102,11 +102,20 @@ func (c *Client) Revisions(ctx context.Context, limit int) ([]brain.Revision, er
 
 // NewKey makes an API key and returns the key itself, which the brain does not show again.
 func (c *Client) NewKey(ctx context.Context, accountID, name string, scopes []brain.Scope) (string, brain.APIKey, error) {
+	return c.newKey(ctx, accountID, map[string]any{"name": name, "scopes": scopes})
+}
+
+// NewNodeKey is NewKey for a key that speaks for one node and no other.
+func (c *Client) NewNodeKey(ctx context.Context, name, node string) (string, brain.APIKey, error) {
+	return c.newKey(ctx, "", map[string]any{"name": name, "scopes": []brain.Scope{brain.ScopeNode}, "node": node})
+}
+
+func (c *Client) newKey(ctx context.Context, accountID string, wanted map[string]any) (string, brain.APIKey, error) {
 	var made struct {
 		Key    string       `json:"key"`
 		APIKey brain.APIKey `json:"api_key"`
 	}
-	body, err := json.Marshal(map[string]any{"name": name, "scopes": scopes})
+	body, err := json.Marshal(wanted)
 	if err != nil {
 		return "", brain.APIKey{}, fmt.Errorf("write the request: %w", err)
 	}

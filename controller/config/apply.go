@@ -11,8 +11,8 @@ import (
 // Apply makes the configuration what the YAML document declares, as one revision, and returns what that
 // changes and the version of the configuration after it. Fields that the document leaves out get their
 // defaults, except the credentials of devices, the PINs, the values of secrets, and what the platform writes, which stay. Resources that it does not name stay, unless
-// Prune is set: then those of the accounts it names are deleted, but never an account, a node or an API
-// key. All mistakes are told at once, each with its line: EInvalid, and nothing is changed. EForbidden: see brain.ApplyOptions.Blind.
+// Prune is set: then those of the accounts it names are deleted, but never an account, a node, an API
+// key or a console user. All mistakes are told at once, each with its line: EInvalid, and nothing is changed. EForbidden: see brain.ApplyOptions.Blind.
 func (s *Store) Apply(ctx context.Context, actor string, doc []byte, opt brain.ApplyOptions) (brain.Plan, int64, error) {
 	var plan brain.Plan
 	parsed := parse(doc) // before the store is locked
@@ -254,7 +254,7 @@ func (p *planner) eachPruned(visit func(ns *namespace, r brain.Resource)) {
 		}
 		for _, k := range declared {
 			for _, r := range p.base.tenants[owner].rows[k] {
-				if k != brain.KindAccount && p.byID[r.ResourceID()] == nil {
+				if k != brain.KindAccount && k != brain.KindConsoleUser && p.byID[r.ResourceID()] == nil {
 					visit(p.owners[owner], r)
 				}
 			}
@@ -279,10 +279,14 @@ func (p *planner) decide(doc *document) {
 		p.seal(doc, before, r)
 	case *brain.Secret:
 		p.sealValue(doc, before, r)
+	case *brain.Node:
+		p.sealNode(doc, before, r)
 	case *brain.CallFlow:
 		brain.ApplyDefaults(r) // ids are in the place of names now
 		old, _ := before.(*brain.CallFlow)
 		r.Publish(old)
+	case *brain.ConsoleUser:
+		p.sealUser(doc, before, r)
 	default:
 		p.sealPINs(doc, before)
 	}
@@ -365,6 +369,19 @@ func (p *planner) sealValue(doc *document, before brain.Resource, r *brain.Secre
 	}
 	for _, fault := range p.sealer.seal(before, r) {
 		p.tell(fault)
+	}
+}
+
+// sealNode seals the secrets of a node. A document alone need not give those that the node's reach wants.
+func (p *planner) sealNode(doc *document, before brain.Resource, r *brain.Node) {
+	if p.twoSecrets(doc) {
+		return
+	}
+	for _, fault := range p.sealer.sealNode(before, r) {
+		p.tell(fault)
+	}
+	if p.offline && r.Reach == brain.ReachCloudflared && r.AccessSecretSealed == "" {
+		r.AccessSecretSealed = "forgotten"
 	}
 }
 

@@ -47,6 +47,7 @@ func check(d *draft, ops []op) []brain.RowError {
 	}
 	if trunks {
 		faults = append(faults, checkSources(d)...)
+		faults = append(faults, checkTLSNames(d)...)
 	}
 	if plans {
 		faults = append(faults, checkPlans(d)...)
@@ -100,7 +101,30 @@ func checkPlatform(d *draft) []brain.RowError {
 	faults = append(faults, checkUnique(d, brain.KindSIPDomain, "domain", brain.NameOf)...)
 	faults = append(faults, checkUnique(d, brain.KindNode, "name", brain.NameOf)...)
 	faults = append(faults, checkUnique(d, brain.KindAPIKey, "name", func(r brain.Resource) string { return r.OwnerID() + "\x00" + brain.NameOf(r) })...)
+	faults = append(faults, checkUnique(d, brain.KindConsoleUser, "email", brain.NameOf)...)
+	faults = append(faults, checkKeys(d)...)
 	return append(faults, checkParents(d)...)
+}
+
+// maxKeys bounds the API keys of an account. The platform's are not bounded: each node may have its own.
+const maxKeys = 100
+
+// checkKeys lets no account have more keys than it may. One that has more already may have fewer, not more.
+func checkKeys(d *draft) []brain.RowError {
+	var faults []brain.RowError
+	for _, owner := range d.owners() {
+		keys, before := d.rows(brain.KindAPIKey, owner), d.baseRows(owner, brain.KindAPIKey)
+		if owner == "" || len(keys) <= maxKeys || len(keys) <= len(before) {
+			continue
+		}
+		for _, r := range keys {
+			if d.base.get(brain.KindAPIKey, owner, r.ResourceID()) == nil {
+				faults = append(faults, brain.RowError{Resource: r, Taken: true,
+					FieldError: brain.FieldError{Path: "account_id", Text: fmt.Sprintf("the account has %d keys, at most %d: delete one first", len(before), maxKeys)}})
+			}
+		}
+	}
+	return faults
 }
 
 // checkUnique wants no two resources of a kind to have one key, whoever owns them. The fault is told of the

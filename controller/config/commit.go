@@ -94,7 +94,9 @@ func (s *Store) commit(ctx context.Context, actor string, p proposal) (int64, er
 	}
 	ctx = context.WithoutCancel(ctx) // a commit that is cut short would be neither done nor undone
 	rev := brain.Revision{Version: base.version + 1, TimeMS: s.now().UnixMilli(), Actor: actor, Summary: p.why + summary(p.draft, p.ops)}
-	publish, err := s.publication(ctx, rev, p.ops, "")
+	message := newEntry(rev, p.ops, "")
+	message.Peer = peerOf(ctx)
+	publish, err := s.publication(ctx, message)
 	if err != nil {
 		return 0, err
 	}

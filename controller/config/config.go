@@ -36,6 +36,14 @@ type Store struct {
 	// further changes: it must not wait. nil = nobody is told. Set before the first change.
 	Changed func(actor string, changes []brain.Change)
 
+	// Bearer reads a token of a console user that is neither forged nor over: whose it is, and his PasswordMark when it was made. nil =
+	// there are no such tokens. Set before the first question.
+	Bearer func(token string) (userID, mark string, ok bool)
+
+	// Audited is the audit log of all brains; nil = this brain keeps its own. Set before the first entry.
+	Audited  AuditLog
+	auditing sync.Mutex // one who takes over entries at a time
+
 	path  string
 	db    *sql.DB
 	turn  pause      // before mu
@@ -79,8 +87,12 @@ func (s *Store) Close() error {
 // Directory returns the newest view of the configuration. It never changes: take it once a decision.
 func (s *Store) Directory() brain.Directory { return s.state.Load() }
 
-// KeyByToken finds the API key that a bearer token is. Only the token's SHA-256 is compared.
+// KeyByToken finds the API key that a bearer token is, of which only the SHA-256 is compared, or the console user that a token of a
+// login is of, as the key that it is as good as.
 func (s *Store) KeyByToken(token string) (brain.APIKey, bool) {
+	if strings.Count(token, ".") == 2 { // three parts, see RFC 7515; no key has a dot
+		return s.userByBearer(token)
+	}
 	if token == "" || len(token) > maxToken {
 		return brain.APIKey{}, false
 	}
@@ -99,12 +111,21 @@ func hashToken(token string) string {
 // NewKey makes an API key of an account, of the platform when accountID is "". The token is told here
 // and nowhere else: only its hash is kept.
 func (s *Store) NewKey(ctx context.Context, actor, accountID, name string, scopes []brain.Scope) (string, brain.APIKey, error) {
+	return s.newKey(ctx, actor, &brain.APIKey{AccountID: accountID, Name: name, Scopes: scopes})
+}
+
+// NewNodeKey is NewKey for a key that speaks for one node and no other.
+func (s *Store) NewNodeKey(ctx context.Context, actor, name, node string) (string, brain.APIKey, error) {
+	return s.newKey(ctx, actor, &brain.APIKey{Name: name, Scopes: []brain.Scope{brain.ScopeNode}, Node: node})
+}
+
+func (s *Store) newKey(ctx context.Context, actor string, key *brain.APIKey) (string, brain.APIKey, error) {
 	random := make([]byte, 32)
 	if _, err := rand.Read(random); err != nil {
 		return "", brain.APIKey{}, fmt.Errorf("make API key: %w", err)
 	}
 	token := "sk_" + hex.EncodeToString(random)
-	key := &brain.APIKey{AccountID: accountID, Name: name, Scopes: scopes, Hash: hashToken(token)}
+	key.Hash = hashToken(token)
 	if _, err := s.Change(ctx, actor, brain.Change{Op: brain.OpCreate, Resource: key}); err != nil {
 		return "", brain.APIKey{}, err
 	}

@@ -41,6 +41,7 @@ type entry struct {
 	TimeMS  int64  `json:"time_ms"` // epoch milliseconds of the writer's clock
 	Actor   string `json:"actor"`
 	Summary string `json:"summary"`
+	Peer    string `json:"peer,omitempty"`   // address that the change was asked for from
 	Digest  string `json:"digest,omitempty"` // of the whole configuration before it, in the first message after an existing file
 	Rows    []row  `json:"rows"`
 }

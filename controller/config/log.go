@@ -128,7 +128,7 @@ func (s *Store) anchor(ctx context.Context) error {
 	}
 	rev := brain.Revision{Version: base.version + 1, TimeMS: s.now().UnixMilli(), Actor: "change log", Summary: "the change log begins"}
 	ctx = context.WithoutCancel(ctx)
-	publish, err := s.publication(ctx, rev, nil, sum)
+	publish, err := s.publication(ctx, newEntry(rev, nil, sum))
 	if err != nil {
 		return err
 	}
@@ -248,7 +248,7 @@ func (s *Store) take(ctx context.Context, version int64, data []byte) error {
 		o.apply(d)
 	}
 	next := d.build(version, nil)
-	if err := writeRevision(context.WithoutCancel(ctx), s.db, e.revision(), ops, nil); err != nil {
+	if err := writeRevision(WithPeer(context.WithoutCancel(ctx), e.Peer), s.db, e.revision(), ops, nil); err != nil {
 		return fmt.Errorf("write version %d of the change log: %w", version, classify(err))
 	}
 	s.state.Store(next)
@@ -256,15 +256,15 @@ func (s *Store) take(ctx context.Context, version int64, data []byte) error {
 }
 
 // publication returns what appends a change set to the log: nil without one.
-func (s *Store) publication(ctx context.Context, rev brain.Revision, ops []op, digest string) (func() error, error) {
+func (s *Store) publication(ctx context.Context, e *entry) (func() error, error) {
 	if s.log == nil {
 		return nil, nil
 	}
-	data, err := writeEntry(newEntry(rev, ops, digest))
+	data, err := writeEntry(e)
 	if err != nil {
 		return nil, err
 	}
-	return func() error { return s.publish(ctx, rev.Version, data) }, nil
+	return func() error { return s.publish(ctx, e.Version, data) }, nil
 }
 
 // publish appends a message. Only the log knows whether an append that failed got in after all, so it is asked.

@@ -234,7 +234,8 @@ func TestSQLite_BoundsCallsToOutsideByItself(t *testing.T) {
 	}{
 		"direction":      {trunk, func(r brain.Resource) { r.(*brain.SIPTrunk).Direction = "up" }},
 		"role":           {trunk, func(r brain.Resource) { r.(*brain.SIPTrunk).Role = "" }},
-		"inbound_auth":   {trunk, func(r brain.Resource) { r.(*brain.SIPTrunk).InboundAuth = "tls" }},
+		"inbound_auth":   {trunk, func(r brain.Resource) { r.(*brain.SIPTrunk).InboundAuth = "key" }},
+		"certificate":    {trunk, func(r brain.Resource) { r.(*brain.SIPTrunk).InboundAuth = "tls" }},
 		"transport":      {trunk, func(r brain.Resource) { r.(*brain.SIPTrunk).Transport = "wss" }},
 		"number shown":   {trunk, func(r brain.Resource) { r.(*brain.SIPTrunk).CIDNumber = "+49" }},
 		"prefix":         {trunk, func(r brain.Resource) { r.(*brain.SIPTrunk).Prefix = "a" }},

@@ -72,6 +72,10 @@ func secretsOf(r brain.Resource) map[string]string {
 		return map[string]string{"password": r.HA1MD5 + r.HA1SHA256}
 	case *brain.Secret:
 		return map[string]string{"value": r.Sealed}
+	case *brain.Node:
+		return map[string]string{"agent_token": r.AgentTokenSealed, "access_client_secret": r.AccessSecretSealed}
+	case *brain.ConsoleUser:
+		return map[string]string{"password": r.PasswordHash}
 	case *brain.Voicemail:
 		return map[string]string{"pin": r.PINHash}
 	case *brain.Conference:
@@ -96,7 +100,7 @@ func named(r brain.Resource, get func(k brain.Kind, owner, id string) brain.Reso
 }
 
 // hidden fields are in no plan and no export; neither are read-only ones.
-var hidden = []string{"id", "account_id", "password", "ha1_md5", "ha1_sha256", "hash", "pin", "pin_hash", "moderator_pin", "moderator_pin_hash", "value", "sealed"}
+var hidden = []string{"id", "account_id", "password", "ha1_md5", "ha1_sha256", "hash", "pin", "pin_hash", "moderator_pin", "moderator_pin_hash", "value", "sealed", "agent_token", "agent_token_sealed", "access_client_secret", "access_secret_sealed", "password_hash"}
 
 func isHidden(k brain.Kind, name string) bool {
 	return slices.Contains(hidden, name) || isReadOnly(k, name)

@@ -7,7 +7,9 @@ import (
 )
 
 // maybePlatform tells whether resources of a kind may belong to the platform as well as to an account.
-func maybePlatform(k brain.Kind) bool { return k == brain.KindAPIKey || k == brain.KindRatePlan }
+func maybePlatform(k brain.Kind) bool {
+	return k == brain.KindAPIKey || k == brain.KindRatePlan || k == brain.KindConsoleUser
+}
 
 // RatePlan returns a plan of an account, or of the platform (""), by its name; nil when there is none. Nobody may change it.
 func (s *Store) RatePlan(ownerID, name string) *brain.RatePlan {

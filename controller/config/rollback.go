@@ -9,9 +9,9 @@ import (
 )
 
 // Rollback returns the configuration to what it was after revision rev, as a revision of its own. API
-// keys are left as they are: a key that was revoked stays revoked; only those of accounts that did not
+// keys and console users are left as they are: a key that was revoked stays revoked; only those of accounts that did not
 // exist then go with them. So are the passwords of devices that still have their identity: a password that was
-// changed because it had leaked does not come back. PINs and the values of secrets stay likewise, and so do messages of mailboxes, which are no
+// changed because it had leaked does not come back. PINs, the values of secrets and the secrets of nodes stay likewise, and so do messages of mailboxes, which are no
 // configuration, and what is known of uploaded files. It returns what changes and the version after it; with dryRun nothing is
 // changed. ENotFound: no such revision.
 func (s *Store) Rollback(ctx context.Context, actor string, rev int64, dryRun bool) (brain.Plan, int64, error) {
@@ -61,6 +61,9 @@ func keep(now, past brain.Resource) brain.Resource {
 		if is := now.(*brain.Secret); is.Name == kept.Name {
 			kept.Sealed = is.Sealed // it is sealed under the name
 		}
+	case *brain.Node:
+		is := now.(*brain.Node)
+		kept.AgentTokenSealed, kept.AccessSecretSealed = is.AgentTokenSealed, is.AccessSecretSealed
 	case *brain.CallFlow:
 		if was := past.(*brain.CallFlow).LiveGraph; !was.Equal(kept.LiveGraph) {
 			kept.LiveGraph = was.Clone()
@@ -84,8 +87,8 @@ func opsBack(base *state, past []pastRow) []op {
 		default:
 			deletes = append(deletes, opOf(now, nil))
 			if p.kind == brain.KindAccount {
-				for _, key := range base.tenants[p.id].rows[brain.KindAPIKey] {
-					deletes = append(deletes, opOf(key, nil))
+				for _, gone := range slices.Concat(base.tenants[p.id].rows[brain.KindAPIKey], base.tenants[p.id].rows[brain.KindConsoleUser]) {
+					deletes = append(deletes, opOf(gone, nil))
 				}
 			}
 		}

@@ -34,7 +34,7 @@ var fields = func() map[brain.Kind][]field {
 }()
 
 // unstored fields have no column: secrets as they were given, and the members, which have a table of their own.
-var unstored = []string{"password", "pin", "moderator_pin", "value", "members"}
+var unstored = []string{"password", "pin", "moderator_pin", "value", "members", "agent_token", "access_client_secret"}
 
 // columns lists the fields of a kind that are columns of its table.
 func columns(k brain.Kind) []field {
@@ -184,6 +184,8 @@ func setName(r brain.Resource, name string) {
 		r.Name = name
 	case *brain.RatePlan:
 		r.Name = name
+	case *brain.ConsoleUser:
+		r.Email = name
 	case *brain.Node:
 		r.Name = name
 	case *brain.CallLimit:
@@ -245,6 +247,8 @@ func isName(k brain.Kind, field string) bool {
 		return field == "auth_username" || field == "realm"
 	case brain.KindExtension:
 		return field == "digits"
+	case brain.KindConsoleUser:
+		return field == "email"
 	case brain.KindDID:
 		return field == "e164"
 	case brain.KindAgentQueueAssignment:
@@ -261,11 +265,13 @@ func repeatsName(k brain.Kind, field string) bool {
 	return isName(k, field) && (field == "queue_id" || field == "user_id")
 }
 
-// nameKey is the form under which two spellings of one name are the same: domains have no case.
+// nameKey is the form under which two spellings of one name are the same: domains and addresses of mail have no case.
 func nameKey(k brain.Kind, name string) string {
 	switch k {
 	case brain.KindSIPDomain:
 		return strings.ToLower(name)
+	case brain.KindConsoleUser:
+		return brain.NormalEmail(name)
 	case brain.KindSIPDevice:
 		at := max(strings.LastIndexByte(name, '@'), 0)
 		return name[:at] + strings.ToLower(name[at:])

@@ -6,7 +6,7 @@ import (
 	"github.com/sipio/sipio/brain"
 )
 
-// PINs turns PINs into what is kept of them. Without Seal, a change that gives a PIN is refused.
+// PINs turns PINs, and the passwords of console users, into what is kept of them. Without Seal, a change that gives one is refused.
 type PINs struct {
 	Seal  func(pin string) (hash string)
 	Check func(hash, pin string) bool // says whether the hash is that of the PIN
@@ -27,6 +27,8 @@ func (p *preparation) secrets(before, r brain.Resource) {
 		}
 	case *brain.Secret:
 		p.faults = append(p.faults, p.sealer.seal(before, r)...)
+	case *brain.Node:
+		p.faults = append(p.faults, p.sealer.sealNode(before, r)...)
 	default:
 		p.faults = append(p.faults, p.pins.seal(before, r)...)
 	}
@@ -64,9 +66,12 @@ func seal(old, d *brain.SIPDevice) []brain.RowError {
 	return nil
 }
 
-// seal gives a mailbox or a conference the hashes of its PINs: of the PINs, as given, or those that it had.
+// seal gives a mailbox or a conference the hashes of its PINs, a console user that of its password: as given, or those that it had.
 func (p PINs) seal(before, r brain.Resource) []brain.RowError {
 	switch r := r.(type) {
+	case *brain.ConsoleUser:
+		old, _ := before.(*brain.ConsoleUser)
+		return p.user(old, r)
 	case *brain.Voicemail:
 		old, _ := before.(*brain.Voicemail)
 		if old == nil {

@@ -162,7 +162,7 @@ func loadVersions(ctx context.Context, tx *sql.Tx) (map[string]int64, int64, err
 	return versions, newest, rows.Err()
 }
 
-// writeRevision writes a change set and its rows in one transaction. All old rows go before the new
+// writeRevision writes a change set, its rows and its entries of the audit log in one transaction. All old rows go before the new
 // ones come, so that two resources may swap their names in one change set. With publish, it is called
 // when nothing but the commit itself can fail any more; its error undoes everything.
 func writeRevision(ctx context.Context, db *sql.DB, rev brain.Revision, ops []op, publish func() error) error {
@@ -175,6 +175,9 @@ func writeRevision(ctx context.Context, db *sql.DB, rev brain.Revision, ops []op
 	w.exec("INSERT INTO change_set (version, time_ms, actor, summary) VALUES (?, ?, ?, ?)", rev.Version, rev.TimeMS, rev.Actor, rev.Summary)
 	for i, o := range ops {
 		w.history(rev.Version, i, o)
+	}
+	for _, m := range changeAudit(rev, ops, peerOf(ctx)) {
+		w.audit(m)
 	}
 	for _, o := range ops {
 		if o.before != nil {
@@ -309,11 +312,11 @@ func revisions(ctx context.Context, db *sql.DB, limit int) ([]brain.Revision, er
 }
 
 // rowsAfter returns each resource that changed after a revision as it was at that revision: nil when
-// it did not exist. API keys are left out: going back must not bring a revoked key to life. So are messages of
+// it did not exist. API keys and console users are left out: going back must not bring one to life that was taken away. So are messages of
 // mailboxes: what people said is no configuration.
 func rowsAfter(ctx context.Context, db *sql.DB, rev int64) ([]pastRow, error) {
 	rows, err := db.QueryContext(ctx, `SELECT kind, resource_id, account_id, before FROM change_row
-		WHERE version > ? AND kind NOT IN ('api_key', 'voicemail_message') ORDER BY version, seq`, rev)
+		WHERE version > ? AND kind NOT IN ('api_key', 'console_user', 'voicemail_message') ORDER BY version, seq`, rev)
 	if err != nil {
 		return nil, err
 	}

@@ -15,10 +15,12 @@ type state struct {
 	tenants   map[string]*tenant // by account id; "" holds what belongs to the platform
 	domains   map[string]*brain.AccountConfig
 	keyByHash map[string]*brain.APIKey
-	nodes     map[string]*brain.Node // by name
-	active    int                    // of nodes
-	numbers   map[string]string      // account id by E.164 number
+	users     map[string]*brain.ConsoleUser // by email and by id
+	nodes     map[string]*brain.Node        // by name
+	active    int                           // of nodes
+	numbers   map[string]string             // account id by E.164 number
 	trunks    sources
+	tlsNames  map[string]source // by name in a certificate
 }
 
 // tenant is everything of one account, or of the platform.
@@ -57,6 +59,15 @@ func (s *state) ByDID(e164 string) (*brain.AccountConfig, *brain.DID) {
 
 func (s *state) TrunkBySource(ip string) (*brain.AccountConfig, *brain.SIPTrunk) {
 	found := s.trunks.find(ip)
+	c := s.ByAccount(found.owner)
+	if c == nil {
+		return nil, nil
+	}
+	return c, c.Trunks[found.trunk]
+}
+
+func (s *state) TrunkByTLSName(name string) (*brain.AccountConfig, *brain.SIPTrunk) {
+	found := s.tlsNames[strings.ToLower(name)]
 	c := s.ByAccount(found.owner)
 	if c == nil {
 		return nil, nil
@@ -324,7 +335,7 @@ func (d *draft) build(version int64, versions map[string]int64) *state {
 		next.indexNumbers()
 	}
 	if d.writes(brain.KindSIPTrunk) {
-		next.trunks = sourcesOf(next)
+		next.trunks, next.tlsNames = sourcesOf(next), tlsNamesOf(next)
 	}
 	return next
 }
@@ -342,6 +353,7 @@ func (d *draft) writes(k brain.Kind) bool {
 func (s *state) index() {
 	s.domains = make(map[string]*brain.AccountConfig, len(s.tenants))
 	s.keyByHash = make(map[string]*brain.APIKey)
+	s.users = make(map[string]*brain.ConsoleUser)
 	s.indexNodes()
 	for _, t := range s.tenants {
 		if t.config != nil {
@@ -352,6 +364,10 @@ func (s *state) index() {
 		for _, r := range t.rows[brain.KindAPIKey] {
 			k := r.(*brain.APIKey)
 			s.keyByHash[k.Hash] = k
+		}
+		for _, r := range t.rows[brain.KindConsoleUser] {
+			u := r.(*brain.ConsoleUser)
+			s.users[u.Email], s.users[u.ID] = u, u // an address of mail has an @, an id has none
 		}
 	}
 }

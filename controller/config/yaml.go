@@ -28,7 +28,7 @@ const (
 
 // declared is the kinds that a document may declare. API keys are not: their secret is shown once. Messages of
 // mailboxes are not: the platform makes them.
-var declared = []brain.Kind{brain.KindAccount, brain.KindSIPDomain, brain.KindNode, brain.KindRatePlan, brain.KindTimeSchedule, brain.KindMediaFile,
+var declared = []brain.Kind{brain.KindAccount, brain.KindSIPDomain, brain.KindNode, brain.KindRatePlan, brain.KindConsoleUser, brain.KindTimeSchedule, brain.KindMediaFile,
 	brain.KindMediaPlaylist, brain.KindVoicemail, brain.KindConference, brain.KindSIPUser, brain.KindSIPDevice, brain.KindRingGroup,
 	brain.KindQueue, brain.KindAgentQueueAssignment, brain.KindInQueueOption, brain.KindCallFlow, brain.KindExtension, brain.KindDID, brain.KindSecret,
 	brain.KindSIPTrunk, brain.KindOutboundRoute, brain.KindForward, brain.KindCallLimit}
@@ -36,8 +36,8 @@ var declared = []brain.Kind{brain.KindAccount, brain.KindSIPDomain, brain.KindNo
 // document is one resource as a file declares it:
 //
 //	kind: sip_device
-//	account: acme            # absent for account and node, and for a rate_plan of the platform
-//	name: 1001@acme.test     # the name people use: domain, username, auth_username@realm, digits, e164, queue/username, queue/digit, name
+//	account: acme            # absent for account and node, and for a rate_plan or console_user of the platform
+//	name: 1001@acme.test     # the name people use: domain, username, auth_username@realm, digits, e164, email, queue/username, queue/digit, name
 //	spec:                    # the other fields, named as in JSON; what is left out has its default
 //	  user_id: "1001"        # a reference is the name of the resource, in the same account
 //	  password: secret

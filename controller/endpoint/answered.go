@@ -57,7 +57,7 @@ func (s *Server) findRoom(ctx context.Context, c *brain.Conference) (*api.Confer
 	state := &api.ConferenceState{ConferenceID: c.ID, Name: c.Name, Members: []api.ConferenceMember{}}
 	var silent error
 	for _, n := range s.Config.Directory().Nodes() {
-		if n.AgentURL == "" {
+		if !n.TakesOrders() {
 			continue
 		}
 		reply, err := s.Nodes.Push(ctx, n, api.Op{ID: opID(), Kind: api.OpConference, Action: "list", Room: c.Room()})

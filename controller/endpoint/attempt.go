@@ -47,16 +47,21 @@ func (s *Server) answer(acct *brain.AccountConfig, t *brain.SIPTrunk, req *api.R
 }
 
 // outside does what a directive that goes over a trunk needs beside its place: it is paid for, unless it is a call for help, and
-// signed. One that comes back from a trunk gives its money back.
+// signed. One that comes back from a trunk gives its money back. The events of the call say which directive they are of, so that
+// nobody pays for a number when somebody else has answered.
 func (s *Server) outside(ctx context.Context, dir brain.Directory, caller *route.Caller, req *api.RouteRequest, d api.Directive) (api.Directive, error) {
+	attempt := route.Attempt(caller, req, &d)
+	if d.Call != nil && attempt > 1 {
+		d.Call.Attempt = attempt
+	}
 	if route.Leaving(caller.Account, &d) == nil {
 		if req.Trunk != "" {
-			s.drop(ctx, caller.Account, req)
+			s.drop(ctx, caller.Account, req, attempt)
 		}
 		return d, nil
 	}
 	if !route.Emergency(caller, req) {
-		if refusal := s.hold(ctx, caller.Account, &d, req); refusal != nil {
+		if refusal := s.hold(ctx, caller.Account, &d, req, attempt); refusal != nil {
 			return s.instead(ctx, dir, caller, req, &d, refusal)
 		}
 	}

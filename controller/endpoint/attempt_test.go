@@ -322,8 +322,8 @@ func TestRoute_ACallerFromOutsideHearsNothingOfMoney(t *testing.T) {
 	}
 }
 
-// Proves that money of a forward that failed is given back as its overflow rings, so that its answer is not charged; not while there
-// is another trunk for the number, nor when the call ends.
+// Proves that money of a forward that failed is given back as its overflow rings, under the attempt that the events of the call tell again, so that its
+// answer is not charged; not while there is another trunk for the number, nor when the call ends.
 func TestRoute_AFailedForwardGivesItsMoneyBack(t *testing.T) {
 	b := newWayOut(t, overflows)
 	p := &purse{paid: balance.Paid{State: balance.Granted, HeldSec: 60, MoneySec: 99999}}
@@ -337,7 +337,7 @@ func TestRoute_AFailedForwardGivesItsMoneyBack(t *testing.T) {
 	}
 	failed(v, &d, 404)
 	d = b.directive(t, v)
-	if why := b.inside(&d); why != "" || len(p.asked) != 3 || p.asked[2] != "drop acc_1 "+d.Call.Token+" one" {
+	if why := b.inside(&d); why != "" || len(p.asked) != 3 || p.asked[2] != fmt.Sprintf("drop acc_1 %s one %d", d.Call.Token, d.Call.Attempt) || d.Call.Attempt < 3 {
 		t.Errorf("%s %+v, asked %v", why, d, p.asked)
 	}
 	v = dials("two", "0405551234")

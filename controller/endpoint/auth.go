@@ -16,10 +16,13 @@ const MaxContacts = 10
 const trunkContacts = 1
 
 // auth answers POST /auth: does this REGISTER come from the device, or the trunk, that it names.
-func (s *Server) auth(r *http.Request, _ brain.APIKey) (any, error) {
+func (s *Server) auth(r *http.Request, key brain.APIKey) (any, error) {
 	began := time.Now()
 	var req api.AuthRequest
 	if err := decode(r, &authFields, &req); err != nil {
+		return nil, err
+	}
+	if err := s.speaksFor(r, key, &req.Node); err != nil {
 		return nil, err
 	}
 	reply := s.register(s.Config.Directory(), &req)
@@ -62,10 +65,23 @@ func (s *Server) registerTrunk(dir brain.Directory, req *api.AuthRequest, noDevi
 }
 
 func refusedRegister(dir brain.Directory, why string) api.AuthReply {
-	return api.AuthReply{Action: api.ActionReject, ConfigVersion: dir.Version(), Refusal: forbidden(why)}
+	return api.AuthReply{Action: api.ActionReject, ConfigVersion: dir.Version(), Refusal: disbelieved(why)}
 }
 
 // forbidden is the one refusal of whoever is not known to be allowed: no oracle for what exists.
 func forbidden(why string) api.Refusal {
 	return api.Refusal{SIPCode: 403, Reason: "Forbidden", Why: why}
+}
+
+// challenged has the edge ask for credentials, as it asks anybody whom it does not know.
+func challenged(why string) api.Refusal {
+	return api.Refusal{SIPCode: 407, Reason: "Proxy Authentication Required", Why: why}
+}
+
+// disbelieved is forbidden for credentials that were not believed. The edge's guard counts them alike, whether the account they name
+// exists or not: what it then does is no oracle either.
+func disbelieved(why string) api.Refusal {
+	refusal := forbidden(why)
+	refusal.Guard = api.OffenceAuthFail
+	return refusal
 }

@@ -62,7 +62,7 @@ func TestAuth_RefusesATrunkLikeAnybodyUnknown(t *testing.T) {
 	} {
 		b := withTrunks(t)
 		got := reading[api.AuthReply](t, b.form(api.PathAuth, row.question))
-		if want := (api.AuthReply{Action: "reject", ConfigVersion: 7, Refusal: api.Refusal{SIPCode: 403, Reason: "Forbidden", Why: row.why}}); got != want {
+		if want := (api.AuthReply{Action: "reject", ConfigVersion: 7, Refusal: api.Refusal{SIPCode: 403, Reason: "Forbidden", Why: row.why, Guard: "authfail"}}); got != want {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}
 		onlyCounted(t, b, "auth_refused")

@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -17,8 +18,9 @@ import (
 type Wallet interface {
 	// Pay holds money for a call of an account and of its resellers. charged is false when nobody pays for its calls.
 	Pay(ctx context.Context, acct *brain.AccountConfig, p *balance.Payment) (paid balance.Paid, charged bool, err error)
-	// Drop gives back what is held for the number that a call was paid for last, which was not reached: the call goes on without it.
-	Drop(ctx context.Context, acct *brain.AccountConfig, token, callID string) error
+	// Drop gives back what is held for the number that a call was paid for last, which was not reached: the call goes on without it. attempt is
+	// that of the directive which goes on: what was paid for by a later one stays.
+	Drop(ctx context.Context, acct *brain.AccountConfig, token, callID string, attempt int) error
 	// Do changes a balance or a limit by hand, once for each id of the op.
 	Do(ctx context.Context, accountID string, op *balance.Op) (balance.Reply, error)
 	// Balance tells what an account has, Statement lists its movements behind a number, or from a time on when that is not 0.
@@ -31,14 +33,12 @@ const (
 	holdTime = 500 * time.Millisecond
 	// holdRetrySec is what a caller is told whose wallet nobody serves at the moment.
 	holdRetrySec = 5
-	// maxTried is more than the trunks that are tried for one number, see api.RouteRequest.Hops.
-	maxTried = 32
 )
 
 // hold pays for a call that is about to go out over a trunk, or says why it may not: not for emergency calls, which cost nobody anything. The
 // directive's longest time becomes what the money is enough for when that is all there is; otherwise more is held while the call is
 // up. A question of the same call for the same number again finds the same hold.
-func (s *Server) hold(ctx context.Context, acct *brain.AccountConfig, d *api.Directive, req *api.RouteRequest) *api.Directive {
+func (s *Server) hold(ctx context.Context, acct *brain.AccountConfig, d *api.Directive, req *api.RouteRequest, attempt int) *api.Directive {
 	if s.Wallet == nil || d.Call == nil {
 		return nil
 	}
@@ -46,7 +46,7 @@ func (s *Server) hold(ctx context.Context, acct *brain.AccountConfig, d *api.Dir
 	defer cancel()
 	most := int64(d.Call.MaxDurationSec)
 	p := &balance.Payment{Token: d.Call.Token, CallID: req.CallID, Node: req.Node, To: strings.TrimPrefix(d.Call.To, "+"), AskedMS: req.TimeMS,
-		Attempt: attempt(req), Sec: int64(acct.Account.HoldSec), MostSec: most + 1} // an edge ends a call some part of a second late
+		Attempt: int64(attempt), Sec: int64(acct.Account.HoldSec), MostSec: most + 1} // an edge ends a call some part of a second late
 	paid, charged, err := s.Wallet.Pay(asked, acct, p)
 	switch {
 	case err != nil:
@@ -64,26 +64,17 @@ func (s *Server) hold(ctx context.Context, acct *brain.AccountConfig, d *api.Dir
 	return nil
 }
 
-// drop gives back the money of a number that was not reached, of a call that goes on with nobody outside: whoever answers now is not
-// paid for.
-func (s *Server) drop(ctx context.Context, acct *brain.AccountConfig, req *api.RouteRequest) {
+// drop gives back the money of a number that was not reached, of a call that goes on with nobody outside. When nobody can do it now, the event
+// of the answer says that it was of another attempt, or the call's end gives it back.
+func (s *Server) drop(ctx context.Context, acct *brain.AccountConfig, req *api.RouteRequest, attempt int) {
 	if s.Wallet == nil {
 		return
 	}
 	asked, cancel := context.WithTimeout(ctx, holdTime)
 	defer cancel()
-	if err := s.Wallet.Drop(asked, acct, req.Token(), req.CallID); err != nil {
-		s.Log.Warn("money of a number that was not reached may be charged when the call is answered", "account", acct.Account.ID, "call_id", req.CallID, "err", err)
+	if err := s.Wallet.Drop(asked, acct, req.Token(), req.CallID, attempt); err != nil {
+		s.Log.Warn("money of a number that was not reached stays held until its call is answered or over", "account", acct.Account.ID, "call_id", req.CallID, "err", err)
 	}
-}
-
-// attempt numbers the questions of a call, as admission does.
-func attempt(req *api.RouteRequest) int64 {
-	tried := 0
-	if req.Tried != "" {
-		tried = min(maxTried-2, 1+strings.Count(req.Tried, ","))
-	}
-	return int64(req.Hops*maxTried + tried + 1)
 }
 
 // unpaid is the directive for a call without money. 402 is reserved (RFC 3261 section 21.4.3), and phones do not know it.
@@ -104,13 +95,26 @@ func whyReason(why string) string {
 	return ""
 }
 
+// whyNot says why a change by hand was not made.
+func whyNot(why string) string {
+	switch why {
+	case balance.WhyStale:
+		return "stale: nobody can tell any more whether it was done before, so it is not done; look at the statement, and ask for a new one"
+	case balance.WhyConflict:
+		return "conflict: this id was of another change"
+	case balance.WhyClock:
+		return "clock: asked_ms lies in the future"
+	}
+	return why
+}
+
 var (
 	forBalance      = right{brain.ScopeCallsRead, brain.ScopePlatform}
 	forBalanceWrite = right{brain.ScopeConfigWrite, brain.ScopePlatform}
 )
 
 // registerBalance puts the endpoints of money on a mux.
-func (s *Server) registerBalance(mux *http.ServeMux) {
+func (s *Server) registerBalance(mux Mux) {
 	mux.Handle(api.PathBalance, s.gate(http.MethodGet, forBalance, s.balance))
 	mux.Handle(api.PathBalanceStatement, s.gate(http.MethodGet, forBalance, s.statement))
 	for path, kind := range map[string]string{api.PathBalanceTopUp: balance.TopUp, api.PathBalanceAdjust: balance.Adjust, api.PathBalanceLimit: balance.Limit} {
@@ -196,8 +200,8 @@ func (s *Server) changeBalance(kind string) answer {
 		if err := checkText("id", req.ID, maxID); err != nil {
 			return nil, err
 		}
-		if req.AskedMS == 0 {
-			req.AskedMS = s.Now().UnixMilli()
+		if req.AskedMS <= 0 {
+			return nil, badField(countBadType, "asked_ms", "is missing: when the change was asked for first, epoch milliseconds; without it one that comes again late could be done twice")
 		}
 		note := strings.TrimSpace(key.ID + " " + req.Note)
 		y, err := s.Wallet.Do(r.Context(), acct.Account.ID, &balance.Op{Kind: kind, ID: req.ID, AskedMS: req.AskedMS, Micros: req.Micros, Text: note})
@@ -207,10 +211,31 @@ func (s *Server) changeBalance(kind string) answer {
 		case err != nil:
 			return nil, err
 		case !y.Done:
-			return nil, badBody(http.StatusConflict, countBadType, "%s: %s", kind, y.Why)
+			return nil, badBody(http.StatusConflict, countBadType, "%s: %s", kind, whyNot(y.Why))
 		}
 		s.Log.Info("balance changed by hand", "account", acct.Account.ID, "kind", kind, "micros", req.Micros, "id", req.ID, "key", key.ID, "key_name", key.Name,
 			"note", req.Note, "repeated", y.Repeated, "balance_micros", y.BalanceMicros)
+		if !y.Repeated {
+			s.auditBalance(r, key, acct, kind, &req)
+		}
 		return &api.BalanceChanged{Repeated: y.Repeated, BalanceMicros: y.BalanceMicros, AvailableMicros: y.AvailableMicros}, nil
 	}
 }
+
+// auditBalance writes into the audit log who changed a balance. The change is done, and stands in the account's statement, also when the
+// log does not have it.
+func (s *Server) auditBalance(r *http.Request, key brain.APIKey, acct *brain.AccountConfig, kind string, req *api.BalanceChange) {
+	if s.Audit == nil {
+		return
+	}
+	e := brain.AuditEntry{Actor: key.ID, Peer: peer(r).String(), Action: brain.AuditBalance + kind, Object: "account " + acct.Account.Name, AccountID: acct.Account.ID,
+		Detail: fmt.Sprintf("%d micros %s, id %s: %s", req.Micros, acct.Account.Currency, req.ID, req.Note)}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), auditTime)
+	defer cancel()
+	if err := s.Audit.Audit(ctx, e.Bounded()); err != nil {
+		s.Log.Error("a change of a balance is not in the audit log", "account", acct.Account.ID, "kind", kind, "id", req.ID, "key", key.ID, "err", err)
+	}
+}
+
+// auditTime bounds how long an operator waits for the entry.
+const auditTime = 2 * time.Second

@@ -26,8 +26,8 @@ func (p *purse) Pay(_ context.Context, acct *brain.AccountConfig, o *balance.Pay
 	return p.paid, !p.free, p.fail
 }
 
-func (p *purse) Drop(_ context.Context, acct *brain.AccountConfig, token, callID string) error {
-	p.asked = append(p.asked, fmt.Sprintf("drop %s %s %s", acct.Account.ID, token, callID))
+func (p *purse) Drop(_ context.Context, acct *brain.AccountConfig, token, callID string, attempt int) error {
+	p.asked = append(p.asked, fmt.Sprintf("drop %s %s %s %d", acct.Account.ID, token, callID, attempt))
 	return p.fail
 }
 
@@ -97,7 +97,7 @@ func TestHold_WhatAWalletsAnswerMakesOfACall(t *testing.T) {
 		acct.Account.HoldSec = 600
 		d := api.Directive{Action: api.ActionProxy, AccountID: "acc_1", Call: &api.CallInfo{Token: "tok", To: "+4930", MaxDurationSec: most}}
 		req := &api.RouteRequest{Origin: api.Origin{CallID: "c1", Node: "edge1"}, Hops: 1, Tried: "tr_1,tr_2"}
-		refusal := b.hold(t.Context(), acct, &d, req)
+		refusal := b.hold(t.Context(), acct, &d, req, 35)
 		if d.Call.MaxDurationSec != c.max || strings.Join(p.asked, "; ") != "pay acc_1 tok 4930 edge1 35 600 14401" {
 			t.Errorf("%s: at most %d s, want %d; asked %v", name, d.Call.MaxDurationSec, c.max, p.asked)
 		}
@@ -117,7 +117,7 @@ func TestBalance_WhoMayLookAndWhoMayChange(t *testing.T) {
 	keys["sk_reseller"] = brain.APIKey{ID: "key_9", AccountID: "acc_0", Scopes: []brain.Scope{brain.ScopeConfigWrite, brain.ScopeCallsRead}}
 	keys["sk_other"] = brain.APIKey{ID: "key_10", AccountID: "acc_9", Scopes: []brain.Scope{brain.ScopeConfigWrite, brain.ScopeCallsRead}}
 	reseller := "acc_0"
-	const change = `{"id":"x","micros":5,"note":"cash"}`
+	const change = `{"id":"x","asked_ms":1,"micros":5,"note":"cash"}`
 	for _, c := range []struct {
 		token, method, path string
 		status              int
@@ -147,13 +147,16 @@ func TestBalance_ChangesAreNotedAndRefused(t *testing.T) {
 		status     int
 		asked      string
 	}{
-		{"topup", `{"id":"x","micros":5,"note":"cash"}`, balance.Reply{Done: true}, nil, 200, "topup acc_1 x 5 key_2 cash"},
-		{"adjust", `{"id":"x","micros":-5}`, balance.Reply{Done: true, Repeated: true}, nil, 200, "adjust acc_1 x -5 key_2"},
-		{"limit", `{"id":"x","micros":0}`, balance.Reply{Done: true}, nil, 200, "limit acc_1 x 0 key_2"},
-		{"topup", `{"id":"x","micros":0}`, balance.Reply{}, nil, 400, "topup acc_1 x 0 key_2"},
-		{"topup", `{"micros":5}`, balance.Reply{}, nil, 400, ""},
-		{"topup", `{"id":"x","micros":5}`, balance.Reply{Why: balance.WhyConflict}, nil, 409, "topup acc_1 x 5 key_2"},
-		{"topup", `{"id":"x","micros":5}`, balance.Reply{}, brain.Errorf(brain.EUnavailable, "no owner"), 503, "topup acc_1 x 5 key_2"},
+		{"topup", `{"id":"x","asked_ms":1,"micros":5,"note":"cash"}`, balance.Reply{Done: true}, nil, 200, "topup acc_1 x 5 key_2 cash"},
+		{"adjust", `{"id":"x","asked_ms":1,"micros":-5}`, balance.Reply{Done: true, Repeated: true}, nil, 200, "adjust acc_1 x -5 key_2"},
+		{"limit", `{"id":"x","asked_ms":1,"micros":0}`, balance.Reply{Done: true}, nil, 200, "limit acc_1 x 0 key_2"},
+		{"topup", `{"id":"x","asked_ms":1,"micros":0}`, balance.Reply{}, nil, 400, "topup acc_1 x 0 key_2"},
+		{"topup", `{"asked_ms":1,"micros":5}`, balance.Reply{}, nil, 400, ""},
+		{"topup", `{"id":"x","micros":5}`, balance.Reply{}, nil, 400, ""},
+		{"topup", `{"id":"x","asked_ms":-1,"micros":5}`, balance.Reply{}, nil, 400, ""},
+		{"topup", `{"id":"x","asked_ms":1,"micros":5}`, balance.Reply{Why: balance.WhyConflict}, nil, 409, "topup acc_1 x 5 key_2"},
+		{"topup", `{"id":"x","asked_ms":1,"micros":5}`, balance.Reply{Why: balance.WhyStale}, nil, 409, "topup acc_1 x 5 key_2"},
+		{"topup", `{"id":"x","asked_ms":1,"micros":5}`, balance.Reply{}, brain.Errorf(brain.EUnavailable, "no owner"), 503, "topup acc_1 x 5 key_2"},
 	} {
 		b, p, _ := newTill(t)
 		p.reply, p.fail = c.reply, c.fail

@@ -31,7 +31,7 @@ var (
 )
 
 // RegisterContent puts the upload of media files, and the reading of an account's objects, on a mux.
-func (s *Server) RegisterContent(mux *http.ServeMux, c Content) {
+func (s *Server) RegisterContent(mux Mux, c Content) {
 	upload := s.gate(http.MethodPut, forConfigWrite, func(r *http.Request, key brain.APIKey) (any, error) {
 		id, err := s.account(r, key)
 		if err != nil {

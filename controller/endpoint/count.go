@@ -31,6 +31,7 @@ const (
 	countFaults
 	countSurvivalAccepted
 	countSurvivalRefused
+	countRefusedNode
 	countersEnd
 )
 
@@ -57,6 +58,7 @@ var counterNames = [countersEnd]string{
 	countRefusedAddress:  "refused_address",
 	countRefusedNoKey:    "refused_no_key",
 	countRefusedScope:    "refused_scope",
+	countRefusedNode:     "refused_node",
 	countUnavailable:     "unavailable",
 	countFaults:          "faults",
 

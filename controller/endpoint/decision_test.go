@@ -45,7 +45,7 @@ func TestAuth_RefusesUnknownUserLikeABadPassword(t *testing.T) {
 		}
 		whys[got.Why] = true
 		got.Why = ""
-		if want := (api.AuthReply{Action: "reject", ConfigVersion: 7, Refusal: api.Refusal{SIPCode: 403, Reason: "Forbidden"}}); w.Code != 200 || got != want {
+		if want := (api.AuthReply{Action: "reject", ConfigVersion: 7, Refusal: api.Refusal{SIPCode: 403, Reason: "Forbidden", Guard: "authfail"}}); w.Code != 200 || got != want {
 			t.Errorf("%v got %d %+v", v, w.Code, got)
 		}
 		onlyCounted(t, b, "auth_refused")
@@ -72,7 +72,7 @@ func TestRoute_RefusesAnUnknownCallerAlikeWhateverWasDialed(t *testing.T) {
 		w := b.form(api.PathRoute, inviteQuestion("1001", "wrong", dialed))
 		got := reading[api.RouteReply](t, w).RTJSON
 		got.Why = ""
-		want := api.Directive{Action: "reject", Version: api.Version, ConfigVersion: 7, Refusal: api.Refusal{SIPCode: 403, Reason: "Forbidden"}}
+		want := api.Directive{Action: "reject", Version: api.Version, ConfigVersion: 7, Refusal: api.Refusal{SIPCode: 403, Reason: "Forbidden", Guard: "authfail"}}
 		if w.Code != 200 || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %d %+v", dialed, w.Code, got)
 		}
@@ -240,7 +240,7 @@ func TestCalls_PagesMeetEveryCallOnce(t *testing.T) {
 			t.Errorf("%s: %d", query, w.Code)
 		}
 	}
-	if w := newBench(t).ask("GET", api.PathCalls, "", "", withToken(tokenCalls)); w.Body.String() != "{\"calls\":[]}\n" {
+	if w := newBench(t).ask("GET", api.PathCalls, "", "", withToken(tokenViewer)); w.Body.String() != "{\"calls\":[]}\n" {
 		t.Errorf("no calls: %s", w.Body)
 	}
 }

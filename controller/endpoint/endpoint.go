@@ -6,6 +6,7 @@ package endpoint
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -63,6 +64,11 @@ type Operator interface {
 	Dump(ctx context.Context, shard int, fn func(api.JournalRecord) error) error
 }
 
+// Identities says whom the certificate of a connection is of at a time; false when it is nobody's.
+type Identities interface {
+	Of(conn *tls.ConnectionState, now time.Time) (api.Identity, bool)
+}
+
 // Server answers the decision endpoints. Set the exported fields before Register.
 type Server struct {
 	Config   Config
@@ -71,6 +77,7 @@ type Server struct {
 	Nodes    Nodes    // nil: conferences and recordings cannot be changed
 	Stir     Stir     // nil: no call is signed, and no caller is verified
 	Wallet   Wallet   // nil until RegisterBalance: all calls are free of charge
+	Audit    Audit    // nil: what is done to balances by hand is in no audit log
 
 	// Password opens a secret of an account by its name; nil: no trunk is known by a digest, and no challenge is answered.
 	Password func(acct *brain.AccountConfig, ref string) (string, error)
@@ -79,20 +86,22 @@ type Server struct {
 	Delivered func(*api.EventBatch)
 
 	Allow        []netip.Prefix // peers that may ask at all; nobody else, whatever their credential
+	Identities   Identities     // nil: a certificate says nothing
 	Version      string         // of this build, shown by /health
 	LogDecisions bool           // decisions are logged at info instead of debug
 	Log          *slog.Logger
 	Now          func() time.Time
 	Done         <-chan struct{} // closed when the process ends: streams end then; nil = never
 
-	queues   Queues // nil until RegisterQueues
-	counts   counts
-	refusals refusals
-	nodes    nodes
-	streams  atomic.Int64
-	survived survivalSeen
-	attempts attempts
-	trunks   trunks // of is nil until RegisterTrunks
+	queues    Queues // nil until RegisterQueues
+	counts    counts
+	refusals  refusals
+	nodes     nodes
+	streams   atomic.Int64
+	survived  survivalSeen
+	helplines helplines
+	attempts  attempts
+	trunks    trunks // of is nil until RegisterTrunks
 }
 
 // Loopback is the default of Server.Allow: this machine only.
@@ -106,8 +115,14 @@ func New(config Config, presence Presence) *Server {
 		Log: slog.Default(), Now: time.Now}
 }
 
+// Mux is where endpoints are registered: http.ServeMux, or who wants to know all there are.
+type Mux interface {
+	Handle(pattern string, h http.Handler)
+	HandleFunc(pattern string, h func(http.ResponseWriter, *http.Request))
+}
+
 // Register puts the endpoints on a mux.
-func (s *Server) Register(mux *http.ServeMux) {
+func (s *Server) Register(mux Mux) {
 	mux.Handle(api.PathAuth, s.gate(http.MethodPost, forNodes, s.auth))
 	mux.Handle(api.PathRoute, s.gate(http.MethodPost, forNodes, s.route))
 	mux.Handle(api.PathPresenceEvent, s.gate(http.MethodPost, forNodes, s.presenceEvent))

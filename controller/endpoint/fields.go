@@ -26,6 +26,7 @@ var (
 			text("ruri_user", func(r *api.RouteRequest) *string { return &r.RURIUser }),
 			text("ruri_domain", func(r *api.RouteRequest) *string { return &r.RURIDomain }),
 			id("peer", func(r *api.RouteRequest) *string { return &r.Peer }),
+			text("tls_name", func(r *api.RouteRequest) *string { return &r.TLSName }),
 			text("asserted", func(r *api.RouteRequest) *string { return &r.Asserted }),
 			id("account_id", func(r *api.RouteRequest) *string { return &r.AccountID }),
 			id("dial", func(r *api.RouteRequest) *string { return &r.Dial }),

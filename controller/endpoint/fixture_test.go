@@ -27,6 +27,7 @@ const (
 	tokenAccount  = "sk_account"      // calls:read of acc_1
 	tokenCalls    = "sk_calls"        // calls:read of the platform
 	tokenConfig   = "sk_config"       // config:read of the platform
+	tokenViewer   = "sk_viewer"       // console user of the platform who reads
 	tokenForged   = "sk_account_node" // an account's key that claims node and platform
 	tokenWrite    = "sk_account_write"
 )
@@ -88,6 +89,7 @@ var keys = map[string]brain.APIKey{
 	tokenAccount:  {ID: "key_3", AccountID: "acc_1", Scopes: []brain.Scope{brain.ScopeCallsRead}},
 	tokenCalls:    {ID: "key_4", Scopes: []brain.Scope{brain.ScopeCallsRead}},
 	tokenConfig:   {ID: "key_5", Scopes: []brain.Scope{brain.ScopeConfigRead}},
+	tokenViewer:   {ID: "cu_1", Scopes: brain.RoleViewer.Scopes("")},
 	tokenWrite:    {ID: "key_7", AccountID: "acc_1", Scopes: []brain.Scope{brain.ScopeCallsWrite}},
 	tokenForged:   {ID: "key_6", AccountID: "acc_1", Scopes: []brain.Scope{brain.ScopeNode, brain.ScopePlatform}},
 }
@@ -291,6 +293,15 @@ func (*configuration) ByDID(string) (*brain.AccountConfig, *brain.DID) { return 
 func (c *configuration) TrunkBySource(ip string) (*brain.AccountConfig, *brain.SIPTrunk) {
 	for _, t := range c.account.Trunks {
 		if slices.Contains(t.InboundACL, ip) {
+			return c.account, t
+		}
+	}
+	return nil, nil
+}
+
+func (c *configuration) TrunkByTLSName(name string) (*brain.AccountConfig, *brain.SIPTrunk) {
+	for _, t := range c.account.Trunks {
+		if t.TLSName != "" && t.TLSName == name {
 			return c.account, t
 		}
 	}

@@ -29,18 +29,21 @@ const (
 )
 
 // RegisterFlow puts /flow and /flow/alive on a mux.
-func (s *Server) RegisterFlow(mux *http.ServeMux, calls Answering) {
-	mux.Handle(api.PathFlow, s.gate(http.MethodPost, forNodes, func(r *http.Request, _ brain.APIKey) (any, error) { return s.flow(r, calls) }))
-	mux.Handle(api.PathFlowAlive, s.gate(http.MethodPost, forNodes, func(r *http.Request, _ brain.APIKey) (any, error) { return s.flowAlive(r, calls) }))
+func (s *Server) RegisterFlow(mux Mux, calls Answering) {
+	mux.Handle(api.PathFlow, s.gate(http.MethodPost, forNodes, func(r *http.Request, key brain.APIKey) (any, error) { return s.flow(r, key, calls) }))
+	mux.Handle(api.PathFlowAlive, s.gate(http.MethodPost, forNodes, func(r *http.Request, key brain.APIKey) (any, error) { return s.flowAlive(r, key, calls) }))
 }
 
 // flow answers POST /flow: what shall the node agent do next with a call.
-func (s *Server) flow(r *http.Request, calls Answering) (any, error) {
+func (s *Server) flow(r *http.Request, key brain.APIKey, calls Answering) (any, error) {
 	var req api.FlowRequest
 	if err := readLarge(r, maxFlow, &req); err != nil {
 		return nil, err
 	}
 	if err := s.checkFlow(&req); err != nil {
+		return nil, err
+	}
+	if err := s.speaksFor(r, key, &req.Node); err != nil {
 		return nil, err
 	}
 	reply, err := calls.Flow(r.Context(), &req)
@@ -108,7 +111,7 @@ type FlowAliveReply struct {
 }
 
 // flowAlive answers POST /flow/alive. Calls of accounts that do not exist renew nothing.
-func (s *Server) flowAlive(r *http.Request, calls Answering) (any, error) {
+func (s *Server) flowAlive(r *http.Request, key brain.APIKey, calls Answering) (any, error) {
 	var alive api.FlowAlive
 	if err := readLarge(r, maxAlive, &alive); err != nil {
 		return nil, err
@@ -117,6 +120,9 @@ func (s *Server) flowAlive(r *http.Request, calls Answering) (any, error) {
 		return nil, badField(countBadType, "node", "is missing")
 	}
 	if err := checkText("node", alive.Node, maxID); err != nil {
+		return nil, err
+	}
+	if err := s.speaksFor(r, key, &alive.Node); err != nil {
 		return nil, err
 	}
 	if len(alive.Calls) > maxAliveCalls {

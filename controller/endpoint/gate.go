@@ -26,11 +26,12 @@ var (
 )
 
 // has reports whether a key has the right. The scopes node and platform are worth nothing in a key
-// that belongs to an account, however it came by them.
+// that belongs to an account, however it came by them; the others are worth nothing in one that belongs to none, which
+// reaches every account by platform alone. A console user of the platform without it reads them all, as in /v1.
 func (need right) has(key brain.APIKey) bool {
 	return slices.ContainsFunc(need, func(s brain.Scope) bool {
-		platform := s == brain.ScopeNode || s == brain.ScopePlatform
-		return slices.Contains(key.Scopes, s) && !(platform && key.AccountID != "")
+		ofPlatform := s == brain.ScopeNode || s == brain.ScopePlatform
+		return slices.Contains(key.Scopes, s) && (ofPlatform == (key.AccountID == "") || !ofPlatform && key.IsUser())
 	})
 }
 
@@ -45,8 +46,8 @@ func (need right) String() string {
 // answer is an endpoint behind the gate: it returns what to encode, or why not.
 type answer func(r *http.Request, key brain.APIKey) (any, error)
 
-// gate lets only a known address with a sufficient key through to an endpoint, and encodes what
-// comes back. The address is the real peer's: X-Forwarded-For is anybody's word and is not read.
+// gate lets only a known address with a sufficient key or certificate through to an endpoint, and encodes what
+// comes back. The address is the real peer's: X-Forwarded-For is anybody's word, see Unproxied.
 func (s *Server) gate(method string, need right, ask answer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer s.survive(w, r)
@@ -80,47 +81,21 @@ func (s *Server) survive(w http.ResponseWriter, r *http.Request) {
 
 // admit checks address and credential of a question.
 func (s *Server) admit(r *http.Request, need right) (brain.APIKey, error) {
-	if addr := peer(r); !s.allowed(addr) {
+	addr := peer(r)
+	if !s.allowed(addr) {
 		s.logRefusal(r.Context(), addr, r.URL.Path, "address not allowed")
 		return brain.APIKey{}, badBody(http.StatusForbidden, countRefusedAddress, "this address may not ask here")
 	}
-	key, ok := s.key(r)
+	key, ok := s.Credential(r)
 	if !ok {
-		s.logRefusal(r.Context(), peer(r), r.URL.Path, "no known key")
+		s.logRefusal(r.Context(), addr, r.URL.Path, "neither a known key nor a good certificate")
 		return key, badBody(http.StatusUnauthorized, countRefusedNoKey, "an API key is needed: Authorization: Bearer sk_…")
 	}
 	if !need.has(key) {
-		s.logRefusal(r.Context(), peer(r), r.URL.Path, "key lacks scope")
+		s.logRefusal(r.Context(), addr, r.URL.Path, "key lacks scope")
 		return key, badBody(http.StatusForbidden, countRefusedScope, "the key lacks the scope %s", need)
 	}
 	return key, nil
-}
-
-// key returns the key whose token a question carries.
-func (s *Server) key(r *http.Request) (brain.APIKey, bool) {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return brain.APIKey{}, false
-	}
-	return s.Config.KeyByToken(token)
-}
-
-// peer is the address at the other end of the connection, the zero Addr when it has none.
-func peer(r *http.Request) netip.Addr {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return ap.Addr().Unmap().WithZone("")
-}
-
-func (s *Server) allowed(addr netip.Addr) bool {
-	for _, p := range s.Allow {
-		if p.Contains(addr) {
-			return true
-		}
-	}
-	return false
 }
 
 const (

@@ -13,7 +13,8 @@ import (
 )
 
 // Every endpoint against every kind of credential, from an allowed address: what a key may not do is
-// 403, no key or an unknown one is 401, and the forged scopes of an account's key are worth nothing.
+// 403, no key or an unknown one is 401, the forged scopes of an account's key are worth nothing, and so are those of an
+// account in a key of none; a viewer of the platform reads.
 func TestGate_CredentialTable(t *testing.T) {
 	const of = "?account_id=acc_1" // what a key of the platform must say; a key of that account may
 	good := map[string]struct{ method, kind, body string }{
@@ -35,25 +36,25 @@ func TestGate_CredentialTable(t *testing.T) {
 		api.PathAgentMiss:     {"POST", typeJSON, `{"account_id":"acc_1","reservation_id":"r1","fence":1,"cause":"busy"}`},
 		api.PathHealth:        {"GET", "", ""},
 	}
-	tokens := []string{"", "sk_unknown", tokenNode, tokenPlatform, tokenAccount, tokenCalls, tokenConfig, tokenForged, tokenWrite}
+	tokens := []string{"", "sk_unknown", tokenNode, tokenPlatform, tokenAccount, tokenCalls, tokenConfig, tokenForged, tokenWrite, tokenViewer}
 	want := map[string][]int{
-		api.PathAuth:          {401, 401, 200, 200, 403, 403, 403, 403, 403},
-		api.PathRoute:         {401, 401, 200, 200, 403, 403, 403, 403, 403},
-		api.PathPresenceEvent: {401, 401, 200, 200, 403, 403, 403, 403, 403},
-		api.PathHeartbeat:     {401, 401, 200, 200, 403, 403, 403, 403, 403},
-		api.PathDialogs:       {401, 401, 200, 200, 403, 403, 403, 403, 403},
-		api.PathCAC + of:      {401, 401, 403, 200, 200, 200, 403, 403, 403},
-		api.PathPresence + of: {401, 401, 403, 200, 200, 200, 403, 403, 403},
-		api.PathCACReset + of: {401, 401, 403, 200, 403, 403, 403, 403, 200},
-		api.PathAgent + of:    {401, 401, 403, 200, 403, 403, 403, 403, 200},
-		api.PathAgents + of:   {401, 401, 403, 200, 200, 200, 403, 403, 403},
-		api.PathQueues + of:   {401, 401, 403, 200, 200, 200, 403, 403, 403},
-		api.PathAgentClaim:    {401, 401, 200, 200, 403, 403, 403, 403, 403},
-		api.PathAgentConfirm:  {401, 401, 200, 200, 403, 403, 403, 403, 403},
-		api.PathAgentMiss:     {401, 401, 200, 200, 403, 403, 403, 403, 403},
-		PathNodes:             {401, 401, 403, 200, 403, 403, 403, 403, 403},
-		api.PathCalls:         {401, 401, 403, 200, 200, 200, 403, 403, 403},
-		api.PathHealth:        {200, 200, 200, 200, 200, 200, 200, 200, 200},
+		api.PathAuth:          {401, 401, 200, 200, 403, 403, 403, 403, 403, 403},
+		api.PathRoute:         {401, 401, 200, 200, 403, 403, 403, 403, 403, 403},
+		api.PathPresenceEvent: {401, 401, 200, 200, 403, 403, 403, 403, 403, 403},
+		api.PathHeartbeat:     {401, 401, 200, 200, 403, 403, 403, 403, 403, 403},
+		api.PathDialogs:       {401, 401, 200, 200, 403, 403, 403, 403, 403, 403},
+		api.PathCAC + of:      {401, 401, 403, 200, 200, 403, 403, 403, 403, 200},
+		api.PathPresence + of: {401, 401, 403, 200, 200, 403, 403, 403, 403, 200},
+		api.PathCACReset + of: {401, 401, 403, 200, 403, 403, 403, 403, 200, 403},
+		api.PathAgent + of:    {401, 401, 403, 200, 403, 403, 403, 403, 200, 403},
+		api.PathAgents + of:   {401, 401, 403, 200, 200, 403, 403, 403, 403, 200},
+		api.PathQueues + of:   {401, 401, 403, 200, 200, 403, 403, 403, 403, 200},
+		api.PathAgentClaim:    {401, 401, 200, 200, 403, 403, 403, 403, 403, 403},
+		api.PathAgentConfirm:  {401, 401, 200, 200, 403, 403, 403, 403, 403, 403},
+		api.PathAgentMiss:     {401, 401, 200, 200, 403, 403, 403, 403, 403, 403},
+		PathNodes:             {401, 401, 403, 200, 403, 403, 403, 403, 403, 403},
+		api.PathCalls:         {401, 401, 403, 200, 200, 403, 403, 403, 403, 200},
+		api.PathHealth:        {200, 200, 200, 200, 200, 200, 200, 200, 200, 200},
 	}
 	for path, q := range good {
 		for i, token := range tokens {

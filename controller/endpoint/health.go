@@ -29,7 +29,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	}
 	h := &Health{Status: "ok", Version: s.Version, Protocol: api.Version, ConfigVersion: s.Config.Directory().Version()}
 	if s.allowed(peer(r)) {
-		if key, ok := s.key(r); ok && forPlatform.has(key) {
+		if key, ok := s.Credential(r); ok && forPlatform.has(key) {
 			h.Counts, h.Nodes, h.Trunks = s.counts.all(), s.nodes.list(s.Now().UnixMilli()), s.attempts.all()
 			maps.Copy(h.Counts, s.Presence.Counts())
 			if s.queues != nil {

@@ -13,7 +13,7 @@ import (
 
 // dialogs answers POST /node/dialogs. Whatever is not a complete report is refused whole: what a report does
 // not list is taken as absent.
-func (s *Server) dialogs(r *http.Request, _ brain.APIKey) (any, error) {
+func (s *Server) dialogs(r *http.Request, key brain.APIKey) (any, error) {
 	if err := onlyJSON(r); err != nil {
 		return nil, err
 	}
@@ -33,6 +33,9 @@ func (s *Server) dialogs(r *http.Request, _ brain.APIKey) (any, error) {
 		return nil, badBody(http.StatusBadRequest, countBadSyntax, "there is something after the JSON document")
 	}
 	if err := checkReport(&report); err != nil {
+		return nil, err
+	}
+	if err := s.speaksFor(r, key, &report.Node); err != nil {
 		return nil, err
 	}
 	if err := s.Presence.Report(s.Config.Directory(), &report); err != nil {

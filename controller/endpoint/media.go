@@ -39,7 +39,7 @@ const (
 )
 
 // RegisterMedia puts /media/ on a mux.
-func (s *Server) RegisterMedia(mux *http.ServeMux, m Media) {
+func (s *Server) RegisterMedia(mux Mux, m Media) {
 	mux.Handle(api.PathMedia, &mediaServer{server: s, media: m, limit: maxMediaBytes})
 }
 

@@ -35,9 +35,12 @@ type nodes struct {
 }
 
 // heartbeat answers POST /node/heartbeat.
-func (s *Server) heartbeat(r *http.Request, _ brain.APIKey) (any, error) {
+func (s *Server) heartbeat(r *http.Request, key brain.APIKey) (any, error) {
 	var beat api.Heartbeat
 	if err := decodeHeartbeat(r, &beat); err != nil {
+		return nil, err
+	}
+	if err := s.speaksFor(r, key, &beat.Node); err != nil {
 		return nil, err
 	}
 	if !s.nodes.keep(NodeSeen{Heartbeat: beat, SeenMS: s.Now().UnixMilli()}) {

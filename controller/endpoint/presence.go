@@ -11,9 +11,12 @@ import (
 // presenceEvent answers POST /presence/event once the events are applied. A batch that cannot be
 // read is refused whole. One bad event in a readable batch is dropped and counted: refusing the
 // batch for it would hold up every event spooled behind it.
-func (s *Server) presenceEvent(r *http.Request, _ brain.APIKey) (any, error) {
+func (s *Server) presenceEvent(r *http.Request, key brain.APIKey) (any, error) {
 	var batch api.EventBatch
 	if err := decodeBatch(r, &batch); err != nil {
+		return nil, err
+	}
+	if err := s.speaksFor(r, key, &batch.Node); err != nil {
 		return nil, err
 	}
 	last := int64(0)

@@ -33,7 +33,7 @@ type Queues interface {
 }
 
 // RegisterQueues puts the endpoints of queues and agents on a mux.
-func (s *Server) RegisterQueues(mux *http.ServeMux, queues Queues) {
+func (s *Server) RegisterQueues(mux Mux, queues Queues) {
 	s.queues = queues
 	mux.Handle(api.PathAgent, s.gate(http.MethodPost, forCallsWrite, s.agent))
 	mux.Handle(api.PathAgents, s.gate(http.MethodGet, forCalls, s.listAgents))

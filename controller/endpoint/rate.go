@@ -23,7 +23,7 @@ type Rates interface {
 }
 
 // RegisterBalance puts the endpoints of money on a mux.
-func (s *Server) RegisterBalance(mux *http.ServeMux, w Wallet, rates Rates) {
+func (s *Server) RegisterBalance(mux Mux, w Wallet, rates Rates) {
 	s.Wallet = w
 	s.registerBalance(mux)
 	imports := s.gate(http.MethodPost, forConfigWrite, func(r *http.Request, key brain.APIKey) (any, error) { return s.importRates(r, key, rates) })

@@ -17,10 +17,13 @@ import (
 )
 
 // route answers POST /route: who calls, and where does the call go.
-func (s *Server) route(r *http.Request, _ brain.APIKey) (any, error) {
+func (s *Server) route(r *http.Request, key brain.APIKey) (any, error) {
 	began := time.Now()
 	var req api.RouteRequest
 	if err := decode(r, &routeFields, &req); err != nil {
+		return nil, err
+	}
+	if err := s.speaksFor(r, key, &req.Node); err != nil {
 		return nil, err
 	}
 	d, err := s.direct(r.Context(), s.Config.Directory(), &req)
@@ -38,8 +41,14 @@ func (s *Server) route(r *http.Request, _ brain.APIKey) (any, error) {
 func (s *Server) direct(ctx context.Context, dir brain.Directory, req *api.RouteRequest) (api.Directive, error) {
 	caller, why := s.caller(dir, req)
 	if why != "" {
-		return api.Directive{Action: api.ActionReject, Version: api.Version, ConfigVersion: dir.Version(),
-			Refusal: forbidden(why)}, nil
+		refusal := disbelieved(why)
+		switch {
+		case req.Peer == api.PeerTrunkTLS && req.At == "":
+			refusal = challenged(why)
+		case req.Peer != "":
+			refusal = forbidden(why)
+		}
+		return api.Directive{Action: api.ActionReject, Version: api.Version, ConfigVersion: dir.Version(), Refusal: refusal}, nil
 	}
 	if refusal := s.verify(ctx, &caller, req); refusal != nil {
 		return api.Directive{Action: api.ActionReject, Version: api.Version, AccountID: caller.Account.Account.ID,
@@ -134,8 +143,8 @@ func without(caller *route.Caller, callee *brain.SIPUser, v cac.Verdict, d *api.
 	return false
 }
 
-// caller finds out who calls: by the digest, or, for what the edge knows by its address, by that. why is set when
-// nobody is known.
+// caller finds out who calls: by the digest, or, for what the edge knows by its address or its certificate, by that. why
+// is set when nobody is known.
 func (s *Server) caller(dir brain.Directory, req *api.RouteRequest) (caller route.Caller, why string) {
 	caller.NowMS = s.Now().UnixMilli()
 	switch req.Peer {
@@ -152,6 +161,12 @@ func (s *Server) caller(dir brain.Directory, req *api.RouteRequest) (caller rout
 			return caller, "no trunk has the address " + req.SourceIP
 		case !caller.Trunk.In():
 			return caller, "trunk " + caller.Trunk.Name + " is for calls to outside only"
+		}
+		return caller, ""
+	case api.PeerTrunkTLS:
+		caller.Account, caller.Trunk = dir.TrunkByTLSName(req.TLSName)
+		if caller.Trunk == nil {
+			return caller, "no trunk has the certificate's name " + strconv.QuoteToASCII(req.TLSName)
 		}
 		return caller, ""
 	}

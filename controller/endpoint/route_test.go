@@ -102,6 +102,38 @@ func TestRoute_RefusesAnUnknownTrunkAndAnUnknownLegAlike(t *testing.T) {
 	}
 }
 
+// A trunk that is known by its certificate calls without a password from any address. A name that is no trunk's, an empty one
+// and one that comes with a phone's digest are to be challenged, each alike; later in a call, where nothing can be asked of
+// the caller any more, they are refused.
+func TestRoute_KnowsATrunkByItsCertificate(t *testing.T) {
+	b := newShop(t, func(rows *brain.AccountRows) {
+		rows.Trunks[0].InboundACL, rows.Trunks[0].InboundAuth, rows.Trunks[0].TLSName = nil, brain.InboundTLS, "sbc.carrier.test"
+	})
+	named := func(v url.Values, name string) url.Values {
+		v.Set("peer", api.PeerTrunkTLS)
+		v.Set("tls_name", name)
+		return v
+	}
+	got := b.directive(t, named(trunkQuestion("c", "4930100"), "sbc.carrier.test"))
+	if got.Action != api.ActionProxy || got.AccountID != "acc_1" || got.Call.Caller != api.CallerTrunk || got.Call.Trunk != "trk_1" {
+		t.Errorf("the trunk's call: %+v", got)
+	}
+	for _, v := range []url.Values{named(trunkQuestion("c", "4930100"), "other.carrier.test"), named(trunkQuestion("c", "4930999"), ""),
+		named(inviteQuestion("1001", "secret1001", "4930100"), "other.carrier.test")} {
+		got := b.directive(t, v)
+		got.Why = ""
+		want := api.Directive{Action: "reject", Version: api.Version, ConfigVersion: 7, Refusal: api.Refusal{SIPCode: 407, Reason: "Proxy Authentication Required"}}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%v: %+v", v, got)
+		}
+	}
+	later := named(trunkQuestion("c", "4930100"), "other.carrier.test")
+	later.Set("at", "user/us_1002")
+	if got := b.directive(t, later); got.SIPCode != 403 || got.Guard != "" {
+		t.Errorf("later in a call: %+v", got)
+	}
+}
+
 // Each dimension that a call from outside takes refuses the next one with a code of its own, and why says which is
 // full: the account's incoming calls, the number, the trunk, the node. A user without a free line is busy: the call
 // goes on where that leads.

@@ -16,7 +16,7 @@ type Secrets interface {
 }
 
 // RegisterSecrets puts the rotation of secrets on a mux.
-func (s *Server) RegisterSecrets(mux *http.ServeMux, secrets Secrets) {
+func (s *Server) RegisterSecrets(mux Mux, secrets Secrets) {
 	rotate := s.gate(http.MethodPost, forPlatform, func(r *http.Request, key brain.APIKey) (any, error) {
 		return secrets.Rotate(r.Context(), key.ID)
 	})

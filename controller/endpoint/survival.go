@@ -13,6 +13,7 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/number"
 	"github.com/sipio/sipio/brain/route"
 )
 
@@ -25,12 +26,15 @@ type survivalPage struct {
 
 // survival answers POST /survival: what a node needs to go on answering for the accounts of its phones
 // while no brain can be asked. Only what the node does not have yet is sent.
-func (s *Server) survival(r *http.Request, _ brain.APIKey) (any, error) {
+func (s *Server) survival(r *http.Request, key brain.APIKey) (any, error) {
 	var req api.SurvivalRequest
 	if err := decodeSurvival(r, &req); err != nil {
 		return nil, err
 	}
-	page, tooLong, err := survivalOf(s.Config.Directory(), s.Version, &req)
+	if err := s.speaksFor(r, key, &req.Node); err != nil {
+		return nil, err
+	}
+	page, tooLong, err := survivalOf(s.Config.Directory(), s.Version, &s.helplines, &req)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +67,7 @@ func decodeSurvival(r *http.Request, req *api.SurvivalRequest) error {
 
 // survivalOf collects the accounts that own the realms, each once, up to a page; tooLong are those that no
 // node can keep.
-func survivalOf(dir brain.Directory, build string, req *api.SurvivalRequest) (page *survivalPage, tooLong []string, err error) {
+func survivalOf(dir brain.Directory, build string, help *helplines, req *api.SurvivalRequest) (page *survivalPage, tooLong []string, err error) {
 	page, size := &survivalPage{}, 0
 	seen := map[string]bool{}
 	for _, realm := range req.Realms {
@@ -83,7 +87,7 @@ func survivalOf(dir brain.Directory, build string, req *api.SurvivalRequest) (pa
 		if page.More = page.More || size >= api.MaxSurvivalPage; page.More {
 			continue // what is kept is still told
 		}
-		raw, err := survivalAccount(acct, tag)
+		raw, err := survivalAccount(acct, tag, help.in(acct.Account.Country))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -103,14 +107,35 @@ func survivalTag(build string, acct *brain.AccountConfig) string {
 	return hex.EncodeToString(sum[:10])
 }
 
-func survivalAccount(acct *brain.AccountConfig, tag string) (json.RawMessage, error) {
-	kept, _ := route.Survival(acct)
+func survivalAccount(acct *brain.AccountConfig, tag string, help []string) (json.RawMessage, error) {
+	kept, _ := route.Survival(acct, help)
 	kept.Tag, kept.MaxContacts = tag, MaxContacts
 	raw, err := json.Marshal(&kept)
 	if err != nil {
 		return nil, fmt.Errorf("encode account %s for a node: %w", acct.Account.ID, err)
 	}
 	return raw, nil
+}
+
+// helplines keeps the emergency numbers of countries.
+type helplines struct {
+	mu sync.Mutex
+	of map[string][]string
+}
+
+// in lists the emergency numbers of a country.
+func (h *helplines) in(country string) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list, known := h.of[country]
+	if !known {
+		if h.of == nil {
+			h.of = map[string][]string{}
+		}
+		list = number.Emergencies(country)
+		h.of[country] = list
+	}
+	return list
 }
 
 // survivalSeen is how far each node's reports of survival answers were taken, so that one that is delivered

@@ -111,7 +111,7 @@ func TestSurvival_ComesInPages(t *testing.T) {
 	}
 	pages := 0
 	for more := true; more; pages++ {
-		page, tooLong, err := survivalOf(dir, "build", &req)
+		page, tooLong, err := survivalOf(dir, "build", &helplines{}, &req)
 		if err != nil || pages > 24 {
 			t.Fatalf("page %d: %v", pages, err)
 		}
@@ -169,7 +169,8 @@ func TestSurvival_ReportsAreCountedOnce(t *testing.T) {
 func (offices) NodeByName(string) *brain.Node { return nil }
 func (offices) ActiveNodes() int              { return 0 }
 
-func (offices) ByDID(string) (*brain.AccountConfig, *brain.DID)              { return nil, nil }
-func (offices) TrunkBySource(string) (*brain.AccountConfig, *brain.SIPTrunk) { return nil, nil }
-func (offices) TrunkSources() []string                                       { return nil }
-func (offices) Nodes() []*brain.Node                                         { return nil }
+func (offices) ByDID(string) (*brain.AccountConfig, *brain.DID)               { return nil, nil }
+func (offices) TrunkBySource(string) (*brain.AccountConfig, *brain.SIPTrunk)  { return nil, nil }
+func (offices) TrunkByTLSName(string) (*brain.AccountConfig, *brain.SIPTrunk) { return nil, nil }
+func (offices) TrunkSources() []string                                        { return nil }
+func (offices) Nodes() []*brain.Node                                          { return nil }

@@ -21,12 +21,12 @@ type Transfers interface {
 }
 
 // RegisterTransfers puts POST /transfer and /refer on a mux.
-func (s *Server) RegisterTransfers(mux *http.ServeMux, transfers Transfers) {
+func (s *Server) RegisterTransfers(mux Mux, transfers Transfers) {
 	mux.Handle(api.PathTransfer, s.gate(http.MethodPost, forCallsWrite, func(r *http.Request, key brain.APIKey) (any, error) {
 		return s.transfer(r, key, transfers)
 	}))
-	mux.Handle(api.PathRefer, s.gate(http.MethodPost, forNodes, func(r *http.Request, _ brain.APIKey) (any, error) {
-		return s.refer(r, transfers)
+	mux.Handle(api.PathRefer, s.gate(http.MethodPost, forNodes, func(r *http.Request, key brain.APIKey) (any, error) {
+		return s.refer(r, key, transfers)
 	}))
 }
 

@@ -16,10 +16,13 @@ const partWithin = 200 * time.Millisecond
 
 // refer answers POST /refer: may a phone send the other side of its call elsewhere? Where the media server has the call, it is
 // done here.
-func (s *Server) refer(r *http.Request, transfers Transfers) (any, error) {
+func (s *Server) refer(r *http.Request, key brain.APIKey, transfers Transfers) (any, error) {
 	began := time.Now()
 	var req api.ReferRequest
 	if err := decode(r, &referFields, &req); err != nil {
+		return nil, err
+	}
+	if err := s.speaksFor(r, key, &req.Node); err != nil {
 		return nil, err
 	}
 	dir := s.Config.Directory()
@@ -88,6 +91,7 @@ var referFields = newFieldSet(
 		id("token", func(r *api.ReferRequest) *string { return &r.Token }),
 		text("refer_to", func(r *api.ReferRequest) *string { return &r.ReferTo }),
 		id("side", func(r *api.ReferRequest) *string { return &r.Side }),
+		id("sender", func(r *api.ReferRequest) *string { return &r.Sender }),
 		id("call", func(r *api.ReferRequest) *string { return &r.Call }),
 		id("dial", func(r *api.ReferRequest) *string { return &r.Dial }),
 		text("aor", func(r *api.ReferRequest) *string { return &r.AOR }),

@@ -28,7 +28,7 @@ type Trunks interface {
 }
 
 // RegisterTrunks puts the endpoints of trunks on a mux.
-func (s *Server) RegisterTrunks(mux *http.ServeMux, t Trunks) {
+func (s *Server) RegisterTrunks(mux Mux, t Trunks) {
 	s.trunks.of = t
 	mux.Handle(api.PathNodeTrunks, s.gate(http.MethodPost, forNodes, s.nodeTrunks))
 	mux.Handle(api.PathTrunkLease, s.gate(http.MethodPost, forNodes, s.trunkLease))
@@ -53,12 +53,15 @@ type nodeTrunks struct {
 }
 
 // nodeTrunks answers POST /node/trunks.
-func (s *Server) nodeTrunks(r *http.Request, _ brain.APIKey) (any, error) {
+func (s *Server) nodeTrunks(r *http.Request, key brain.APIKey) (any, error) {
 	var told api.NodeTrunks
 	if err := readLong(r, &told); err != nil {
 		return nil, err
 	}
 	if err := checkSeen(&told); err != nil {
+		return nil, err
+	}
+	if err := s.speaksFor(r, key, &told.Node); err != nil {
 		return nil, err
 	}
 	dir := s.Config.Directory()
@@ -84,14 +87,17 @@ func sipAddress(dir brain.Directory, node string) string {
 }
 
 // readLong reads a JSON body of a node that may have api.MaxNodeBody bytes.
-func readLong(r *http.Request, into any) error {
+func readLong(r *http.Request, into any) error { return readUpTo(r, api.MaxNodeBody, into) }
+
+// readUpTo reads a JSON body of at most so many bytes.
+func readUpTo(r *http.Request, most int64, into any) error {
 	if err := onlyJSON(r); err != nil {
 		return err
 	}
-	if r.ContentLength > api.MaxNodeBody {
-		return badBody(http.StatusRequestEntityTooLarge, countBadTooLarge, "at most %d bytes", api.MaxNodeBody)
+	if r.ContentLength > most {
+		return badBody(http.StatusRequestEntityTooLarge, countBadTooLarge, "at most %d bytes", most)
 	}
-	d := json.NewDecoder(io.LimitReader(r.Body, api.MaxNodeBody))
+	d := json.NewDecoder(io.LimitReader(r.Body, most))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
@@ -170,9 +176,12 @@ func (t *trunks) nodes(nowMS int64, id string) []api.TrunkNode {
 // trunkAnswer answers POST /trunk/answer: the password stays here. What is signed is the REGISTER of this trunk alone,
 // for the holder of a lease that is not over. A trunk that was disabled, or is no longer registered at, is answered for
 // as long as its last lease lasts: its holder removes what he has registered.
-func (s *Server) trunkAnswer(r *http.Request, _ brain.APIKey) (any, error) {
+func (s *Server) trunkAnswer(r *http.Request, key brain.APIKey) (any, error) {
 	var req api.TrunkAnswerRequest
 	if err := readJSON(r, &req); err != nil {
+		return nil, err
+	}
+	if err := s.speaksFor(r, key, &req.Node); err != nil {
 		return nil, err
 	}
 	acct, t, err := s.registered(req.AccountID, req.TrunkID)

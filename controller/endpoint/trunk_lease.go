@@ -33,12 +33,15 @@ const (
 
 // trunkLease answers POST /trunk/lease. The trunks of an account whose live state does not answer in time are left out:
 // what they have they keep by their node's own clock.
-func (s *Server) trunkLease(r *http.Request, _ brain.APIKey) (any, error) {
+func (s *Server) trunkLease(r *http.Request, key brain.APIKey) (any, error) {
 	var req api.TrunkLeaseRequest
 	if err := readLong(r, &req); err != nil {
 		return nil, err
 	}
 	if err := checkAsks(&req); err != nil {
+		return nil, err
+	}
+	if err := s.speaksFor(r, key, &req.Node); err != nil {
 		return nil, err
 	}
 	reply := &api.TrunkLeaseReply{Leases: []api.TrunkLease{}}
@@ -144,14 +147,17 @@ func checkAsks(req *api.TrunkLeaseRequest) error {
 }
 
 // clipped is what is kept of a text that only people read: a carrier's words, that must not cost the node its request.
-func clipped(text string) string {
+func clipped(text string) string { return clippedTo(text, maxTrunkText) }
+
+// clippedTo is a text without control characters, of at most so many bytes.
+func clippedTo(text string, most int) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r
 	}, strings.ToValidUTF8(text, ""))
-	n := min(len(text), maxTrunkText)
+	n := min(len(text), most)
 	for n > 0 && n < len(text) && !utf8.RuneStart(text[n]) {
 		n--
 	}
@@ -294,7 +300,7 @@ const maxPinged = 64
 
 // pingAll has nodes ping a trunk, all at the same time.
 func (s *Server) pingAll(ctx context.Context, nodes []*brain.Node, id string) []api.TrunkPonged {
-	nodes = slices.DeleteFunc(slices.Clone(nodes), func(n *brain.Node) bool { return n.AgentURL == "" })
+	nodes = slices.DeleteFunc(slices.Clone(nodes), func(n *brain.Node) bool { return !n.TakesOrders() })
 	nodes = nodes[:min(len(nodes), maxPinged)]
 	found := make([]api.TrunkPonged, len(nodes))
 	var all sync.WaitGroup

@@ -6,6 +6,7 @@ package journal
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -52,6 +53,8 @@ type Config struct {
 	Streams    int      // how many streams share the 64 shards, set when the store is made; 0 = 4
 	AcceptLoss bool     // go on past damage, after a warning that says what is lost
 	LeafURLs   []string // of the cluster's leafnode port, for Migrate only: nats-leaf://host:7422
+	NodeListen string   // host:port where nodes connect to the server inside the process, see AdmitNodes; "" = nowhere
+	NodeTLS    *tls.Config
 	Log        *slog.Logger
 }
 
@@ -65,6 +68,9 @@ func (c Config) withDefaults() (Config, error) {
 		if len(c.URLs) > 0 {
 			c.Replicas = 3
 		}
+	}
+	if c.Dir == "" && c.NodeListen != "" {
+		return c, errors.New("journal: nodes connect to the server inside a process, not to a cluster")
 	}
 	if c.Dir != "" && c.Replicas != 1 {
 		return c, fmt.Errorf("journal: %d replicas need a cluster; inside the process there is one", c.Replicas)
@@ -92,6 +98,7 @@ type Bus struct {
 	js      jetstream.JetStream
 	streams []jetstream.Stream // JOURNAL_0 …
 	config  configStream
+	nodes   nodeDoor
 	posts
 	stop    context.CancelFunc
 	closing sync.Once
@@ -107,6 +114,7 @@ func Open(ctx context.Context, cfg Config) (*Bus, error) {
 	}
 	life, stop := context.WithCancel(context.Background())
 	b := &Bus{cfg: cfg, log: cfg.Log, stop: stop}
+	b.nodes.log = cfg.Log
 	if err := b.open(ctx); err != nil {
 		_ = b.Close()
 		return nil, fmt.Errorf("open journal: %w", err)

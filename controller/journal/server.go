@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,7 +25,7 @@ func baseOptions(dir string) *server.Options {
 	}
 }
 
-// embed opens the folder and starts the server inside the process. It listens on no port.
+// embed opens the folder and starts the server inside the process. It listens on no port but the one for nodes, if there is one.
 func (b *Bus) embed() (err error) {
 	if b.folder, err = openFolder(b.cfg.Dir, modeSolo); err != nil {
 		return err
@@ -34,6 +35,11 @@ func (b *Bus) embed() (err error) {
 	}
 	opts := baseOptions(b.cfg.Dir)
 	opts.ServerName, opts.DontListen = "sipio", true
+	if b.cfg.NodeListen != "" {
+		if err := b.nodes.listenForNodes(opts, b.cfg.NodeListen, b.cfg.NodeTLS); err != nil {
+			return err
+		}
+	}
 	b.srv, err = startServer(opts, b.log)
 	return err
 }
@@ -44,7 +50,7 @@ func startServer(opts *server.Options, log *slog.Logger) (*server.Server, error)
 	if err != nil {
 		return nil, fmt.Errorf("make the NATS server: %w", err)
 	}
-	fatal := &serverLog{log: log, fatal: make(chan string, 1)}
+	fatal := &serverLog{log: log, fatal: make(chan string, 1), port: opts.CustomClientAuthentication != nil}
 	srv.SetLoggerV2(fatal, false, false, false)
 	srv.Start()
 	ready := srv.ReadyForConnections(readyTimeout)
@@ -65,6 +71,7 @@ func startServer(opts *server.Options, log *slog.Logger) (*server.Server, error)
 type serverLog struct {
 	log   *slog.Logger
 	fatal chan string
+	port  bool // that nodes connect to
 }
 
 func (s *serverLog) text(format string, v []any) string { return fmt.Sprintf(format, v...) }
@@ -73,8 +80,14 @@ func (s *serverLog) text(format string, v []any) string { return fmt.Sprintf(for
 func (s *serverLog) Noticef(format string, v ...any) {
 	s.log.Debug("nats", "text", s.text(format, v))
 }
-func (s *serverLog) Warnf(format string, v ...any)  { s.log.Warn("nats", "text", s.text(format, v)) }
-func (s *serverLog) Errorf(format string, v ...any) { s.log.Error("nats", "text", s.text(format, v)) }
+func (s *serverLog) Warnf(format string, v ...any) { s.log.Warn("nats", "text", s.text(format, v)) }
+func (s *serverLog) Errorf(format string, v ...any) {
+	text, level := s.text(format, v), slog.LevelError
+	if s.port && ofNode(text) {
+		level = slog.LevelDebug
+	}
+	s.log.Log(context.Background(), level, "nats", "text", text)
+}
 func (s *serverLog) Fatalf(format string, v ...any) {
 	text := s.text(format, v)
 	s.log.Error("nats", "text", text)

@@ -13,25 +13,23 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/argon2"
+
+	"github.com/sipio/sipio/brain"
 )
 
 // What a hash costs: the smallest setting that OWASP's password storage cheat sheet names, 19 MiB and a few
 // tens of milliseconds, because callers wait for it on the phone.
 const (
-	memoryKiB = 19 * 1024
-	passes    = 2
-	lanes     = 1
+	memoryKiB = brain.MaxHashKiB
+	passes    = brain.MaxHashPasses
+	lanes     = brain.MaxHashLanes
 	saltBytes = 16
 	hashBytes = 32
 )
 
-// Bounds of a hash that Check computes: one of other parameters may be read, never one that takes the brain down.
-const (
-	maxMemoryKiB = 64 * 1024
-	maxPasses    = 10
-	maxLanes     = 4
-	maxBytes     = 64 // of salt and of hash
-)
+// maxBytes bounds the salt and the hash that Check takes. A hash of smaller parameters than Seal's is read, none of larger ones:
+// places are few, and whoever gives a hash must not hold them longer than anybody else does.
+const maxBytes = 64
 
 // parallel bounds how many hashes are computed at once, so that a burst of PINs costs time and not memory.
 const parallel = 2
@@ -85,9 +83,9 @@ func parse(text string) (h sealed, ok bool) {
 	if len(cost) != 3 {
 		return h, false
 	}
-	memory, ok1 := number(cost[0], "m=", maxMemoryKiB)
-	rounds, ok2 := number(cost[1], "t=", maxPasses)
-	width, ok3 := number(cost[2], "p=", maxLanes)
+	memory, ok1 := number(cost[0], "m=", memoryKiB)
+	rounds, ok2 := number(cost[1], "t=", passes)
+	width, ok3 := number(cost[2], "p=", lanes)
 	salt, err1 := base.DecodeString(part[4])
 	hash, err2 := base.DecodeString(part[5])
 	h = sealed{uint32(memory), uint32(rounds), uint8(width), salt, hash}
@@ -102,3 +100,10 @@ func number(text, prefix string, highest int) (int, bool) {
 }
 
 func within(b []byte, least int) bool { return len(b) >= least && len(b) <= maxBytes }
+
+// Decoy is the hash of what nobody knows: to check against, at the same cost, for whoever must not learn that there is no hash.
+func Decoy() string {
+	random := make([]byte, hashBytes)
+	_, _ = rand.Read(random) // never fails: crypto/rand ends the program instead
+	return Seal(base.EncodeToString(random))
+}

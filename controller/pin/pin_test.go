@@ -25,7 +25,10 @@ func TestSeal_IsCheckedByItsPINAlone(t *testing.T) {
 
 // reference is a hash of "password" in src/test.c of the algorithm's reference implementation
 // (github.com/P-H-C/phc-winner-argon2).
-const reference = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
+const reference = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
+
+// dear is another of its hashes, of "password" too: right, and dearer than Seal's.
+const dear = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
 
 // Proves that hashes of other makers are read, with one of the reference implementation's own tests.
 func TestCheck_ReadsAHashOfTheReferenceImplementation(t *testing.T) {
@@ -45,10 +48,11 @@ func TestCheck_RefusesWhatIsNoHash(t *testing.T) {
 		return strings.Join(p, "$")
 	}
 	for _, hash := range []string{"", "1234", "$", "$$$$$", good + "$", good + "=", " " + good, good[:len(good)-1],
-		spoil(1, "argon2i"), spoil(2, "v=16"), spoil(3, "m=4294967295,t=2,p=1"), spoil(3, "m=19456,t=4000000,p=1"), spoil(3, "m=19456,t=2,p=0"),
+		spoil(1, "argon2i"), spoil(2, "v=16"), dear, spoil(3, "m=4294967295,t=2,p=1"), spoil(3, "m=19457,t=2,p=1"), spoil(3, "m=19456,t=3,p=1"), spoil(3, "m=19456,t=2,p=2"),
+		spoil(3, "m=19456,t=4000000,p=1"), spoil(3, "m=19456,t=2,p=0"),
 		spoil(3, "m=19456,t=2,p=257"), spoil(3, "t=2,m=19456,p=1"), spoil(3, "m=019456,t=2,p=1"), spoil(3, "m=19456,t=2"), spoil(4, ""), spoil(4, "****"),
 		spoil(5, ""), spoil(5, "AAAA"), spoil(5, strings.Repeat("A", 400))} {
-		if Check(hash, "1234") {
+		if _, read := parse(hash); read || Check(hash, "1234") || Check(hash, "password") {
 			t.Errorf("%q passes", hash)
 		}
 	}
@@ -74,7 +78,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("$argon2id$v=19$m=1,t=1,p=1$AAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA")
 	f.Fuzz(func(t *testing.T, text string) {
 		h, ok := parse(text)
-		if ok && (h.String() != text || h.memory > maxMemoryKiB || h.passes > maxPasses || h.lanes > maxLanes || len(h.salt) > maxBytes || len(h.hash) > maxBytes) {
+		if ok && (h.String() != text || h.memory > memoryKiB || h.passes > passes || h.lanes > lanes || len(h.salt) > maxBytes || len(h.hash) > maxBytes) {
 			t.Errorf("%q was read as %+v", text, h)
 		}
 	})

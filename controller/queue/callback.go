@@ -47,11 +47,11 @@ func (q *Queues) callBack(ctx context.Context, e *errand) {
 
 // callFrom lists the nodes that may make a call, first the one that is wanted.
 func callFrom(dir brain.Directory, wanted string) (names []string) {
-	if n := dir.NodeByName(wanted); n != nil && n.AgentURL != "" && (n.State == "" || n.State == "active" || n.State == "draining") {
+	if n := dir.NodeByName(wanted); n != nil && n.TakesOrders() && (n.State == "" || n.State == "active" || n.State == "draining") {
 		names = append(names, wanted)
 	}
 	for _, n := range dir.Nodes() {
-		if len(names) < maxAsked && n.Name != wanted && n.AgentURL != "" && (n.State == "" || n.State == "active") {
+		if len(names) < maxAsked && n.Name != wanted && n.TakesOrders() && (n.State == "" || n.State == "active") {
 			names = append(names, n.Name)
 		}
 	}

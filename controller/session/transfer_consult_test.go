@@ -144,7 +144,7 @@ func TestTransfers_AStepThatIsRefusedOrdersNothing(t *testing.T) {
 		"no such user":     {api.TransferRequest{Token: "t", FromUserID: "us_9", Mode: "attended"}, "t-1", brain.ENotFound, "from_user_id"},
 		"no such target":   {api.TransferRequest{Token: "t", Mode: "attended", Target: api.TransferTarget{Kind: "user", ID: "us_9"}}, "t-1", brain.ENotFound, "target.id"},
 		"a queue":          {api.TransferRequest{Token: "t", Mode: "attended", Target: api.TransferTarget{Kind: "queue", ID: "sales"}}, "t-1", brain.EInvalid, "nobody can be asked in a queue"},
-		"outside":          {api.TransferRequest{Token: "t", Mode: "attended", Target: api.TransferTarget{Kind: "pstn", ID: "4930"}}, "t-1", brain.EConflict, "no trunk"},
+		"outside":          {api.TransferRequest{Token: "t", Mode: "attended", Target: api.TransferTarget{Kind: "pstn", ID: "4930"}}, "t-1", brain.ENotFound, "names no country"},
 		"no such call":     {api.TransferRequest{Token: "x", Mode: "cancel"}, "t-1", brain.ENotFound, "GET /calls"},
 		"two phones":       {api.TransferRequest{Token: "direct", Mode: "3way"}, "t-1", brain.EConflict, "transfer by the phone"},
 		"he serves others": {api.TransferRequest{Token: "t", Mode: "complete"}, "t-7", brain.EForbidden, "other side"},

@@ -24,16 +24,20 @@ func (c caller) actor() string { return c.key.ID }
 
 func (c caller) has(scope brain.Scope) bool { return slices.Contains(c.key.Scopes, scope) }
 
-// isPlatform reports whether the caller may reach every account. A key that belongs to an account
-// never may, whatever scopes it carries.
-func (c caller) isPlatform() bool { return c.key.AccountID == "" && c.has(brain.ScopePlatform) }
+// isPlatform reports whether the caller may reach every account: to do there what its other scopes say. A key that belongs to an
+// account never may, whatever scopes it carries; a console user of the platform may, which is all that its viewers have of it.
+func (c caller) isPlatform() bool {
+	return c.key.AccountID == "" && (c.has(brain.ScopePlatform) || c.key.IsUser())
+}
 
 // need refuses, naming the scope that is missing.
 func (c caller) need(scope brain.Scope) error {
-	if scope == brain.ScopePlatform && !c.isPlatform() {
+	switch {
+	case scope == brain.ScopePlatform && c.isPlatform():
+		return nil
+	case scope == brain.ScopePlatform:
 		return brain.Errorf(brain.EForbidden, "this needs a key of the platform with the scope %s", scope)
-	}
-	if !c.has(scope) {
+	case !c.has(scope):
 		return brain.Errorf(brain.EForbidden, "the key lacks the scope %s", scope)
 	}
 	return nil
@@ -89,6 +93,7 @@ func (c caller) grant(accountID string, had, want []brain.Scope) []brain.FieldEr
 			add(i, "no such scope: "+string(scope))
 		case accountID != "" && (scope == brain.ScopePlatform || scope == brain.ScopeNode):
 			add(i, string(scope)+" is for keys of the platform only")
+		case scope == brain.ScopeAuditRead && c.isPlatform(): // reads all of it
 		case !c.has(scope) && !slices.Contains(had, scope):
 			add(i, "a key cannot be given the scope "+string(scope)+", which its maker lacks")
 		}

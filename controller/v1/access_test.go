@@ -116,3 +116,20 @@ func TestKeys_KeepTheirHashWhenChanged(t *testing.T) {
 		t.Errorf("after PUT: %+v", key)
 	}
 }
+
+// A key that speaks for one node speaks for it as long as it is: neither by another name nor for any.
+func TestKeys_StayWithTheirNode(t *testing.T) {
+	b := newBench(t)
+	one := b.want(201, tokenPlatform, "POST", "/v1/api_keys", `{"name":"edge1","scopes":["node"],"node":"edge-1"}`).header.Get("Location")
+	for method, bodies := range map[string][]string{"PATCH": {`{"node":null}`, `{"node":""}`, `{"node":"edge-2"}`}, "PUT": {`{"name":"edge1","scopes":["node"],"node":"edge-2"}`}} {
+		for _, body := range bodies {
+			if got := b.want(422, tokenPlatform, method, one, body).mistakes(); !slices.Equal(got, []string{"node: is read-only"}) {
+				t.Errorf("%s %s: mistakes %v", method, body, got)
+			}
+		}
+	}
+	b.want(200, tokenPlatform, "PUT", one, `{"name":"edge one","scopes":["node"]}`)
+	if key := b.rows[one[strings.LastIndex(one, "/")+1:]].(*brain.APIKey); key.Node != "edge-1" || key.Name != "edge one" {
+		t.Errorf("after PUT: %+v", key)
+	}
+}

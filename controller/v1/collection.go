@@ -170,7 +170,7 @@ func (c *collection[T, P]) create(ctx context.Context, in *createRequest) (*chan
 	}
 	made, err := c.shape.overlay(fresh, in.RawBody)
 	if err == nil {
-		err = invalid(twoSecrets(P(&made))...)
+		err = invalid(append(who.regrant(nil, newUser(P(&made))), twoSecrets(P(&made))...)...)
 	}
 	if err != nil {
 		return nil, refuse(c.doing("create"), err)
@@ -190,6 +190,9 @@ func setOwner(r brain.Resource, accountID string) error {
 	case *brain.Account, *brain.Node:
 		return nil
 	case *brain.RatePlan: // of the platform without an account
+		r.AccountID = accountID
+		return nil
+	case *brain.ConsoleUser: // likewise
 		r.AccountID = accountID
 		return nil
 	case *brain.SIPDomain:
@@ -320,6 +323,11 @@ func (c *collection[T, P]) delete(ctx context.Context, in *oneRequest) (*deleteR
 	r, err := c.store.Get(ctx, c.kind, accountID, in.ID)
 	if err != nil {
 		return nil, refuse(c.doing("delete"), err)
+	}
+	if user, ok := r.(*brain.ConsoleUser); ok {
+		if err := invalid(who.regrant(user, nil)...); err != nil {
+			return nil, refuse(c.doing("delete"), err)
+		}
 	}
 	version, err := c.store.Change(ctx, who.actor(), brain.Change{Op: brain.OpDelete, Resource: r})
 	if err != nil {

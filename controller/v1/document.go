@@ -76,7 +76,7 @@ func (a *API) apply(ctx context.Context, in *applyRequest) (*planReply, error) {
 	if err != nil {
 		return nil, refuse("apply", err)
 	}
-	opt := brain.ApplyOptions{AccountID: accountID, DryRun: in.DryRun, Prune: in.Prune, Blind: !who.has(brain.ScopeConfigWrite)}
+	opt := brain.ApplyOptions{AccountID: accountID, DryRun: in.DryRun, Prune: in.Prune, Blind: !who.has(brain.ScopeConfigWrite), Users: who.users()}
 	a.write.Lock()
 	defer a.write.Unlock()
 	if !who.isPlatform() {

@@ -15,6 +15,7 @@ type keyRequest struct {
 	Body      struct {
 		Name   string        `json:"name" minLength:"1" maxLength:"128"`
 		Scopes []brain.Scope `json:"scopes" minItems:"1" nullable:"false"`
+		Node   string        `json:"node,omitempty" maxLength:"64" doc:"name of the only node that the key speaks for: with the scope node alone, and for a key of the platform"`
 	}
 }
 
@@ -37,12 +38,18 @@ func (a *API) registerKeyCreation() {
 func (a *API) createKey(ctx context.Context, in *keyRequest) (*keyReply, error) {
 	who, accountID, err := rights{write: brain.ScopeKeys}.enter(ctx, in.AccountID, true)
 	if err == nil {
-		err = invalid(who.grant(accountID, nil, in.Body.Scopes)...)
+		err = invalid(append(who.grant(accountID, nil, in.Body.Scopes), bound(accountID, in)...)...)
 	}
 	if err != nil {
 		return nil, refuse("create api_key", err)
 	}
-	token, key, err := a.store.NewKey(ctx, who.actor(), accountID, in.Body.Name, in.Body.Scopes)
+	var token string
+	var key brain.APIKey
+	if in.Body.Node != "" {
+		token, key, err = a.store.NewNodeKey(ctx, who.actor(), in.Body.Name, in.Body.Node)
+	} else {
+		token, key, err = a.store.NewKey(ctx, who.actor(), accountID, in.Body.Name, in.Body.Scopes)
+	}
 	if err != nil {
 		return nil, refuse("create api_key", err)
 	}
@@ -51,11 +58,38 @@ func (a *API) createKey(ctx context.Context, in *keyRequest) (*keyReply, error) 
 	return out, nil
 }
 
-// regrant holds a change of a key to what its maker may grant.
-func (c caller) regrant(before, after brain.Resource) []brain.FieldError {
-	key, ok := after.(*brain.APIKey)
-	if !ok {
+// bound refuses what a key that speaks for one node cannot be besides.
+func bound(accountID string, in *keyRequest) []brain.FieldError {
+	if in.Body.Node == "" || accountID == "" && len(in.Body.Scopes) == 1 && in.Body.Scopes[0] == brain.ScopeNode {
 		return nil
 	}
-	return c.grant(key.AccountID, before.(*brain.APIKey).Scopes, key.Scopes)
+	return []brain.FieldError{{Path: "node", Text: "a key that speaks for one node is one of the platform and has the scope node and no other"}}
+}
+
+// regrant holds a change of a key or a console user to what its maker may grant. before is nil for a new one, after for one that goes.
+func (c caller) regrant(before, after brain.Resource) []brain.FieldError {
+	if key, ok := after.(*brain.APIKey); ok {
+		return c.grant(key.AccountID, before.(*brain.APIKey).Scopes, key.Scopes)
+	}
+	for _, r := range []brain.Resource{before, after} {
+		if u, ok := r.(*brain.ConsoleUser); ok {
+			if text := c.users().Refuse(u.AccountID, u.Role); text != "" {
+				return []brain.FieldError{{Path: "role", Text: text}}
+			}
+		}
+	}
+	return nil
+}
+
+// users is the caller as one who makes and changes console users.
+func (c caller) users() *brain.UserGrant {
+	return &brain.UserGrant{AccountID: c.key.AccountID, Scopes: c.key.Scopes}
+}
+
+// newUser is a resource that is to be made, if it is a console user: only those are bounded by who makes them, here.
+func newUser(r brain.Resource) brain.Resource {
+	if u, ok := r.(*brain.ConsoleUser); ok {
+		return u
+	}
+	return nil
 }

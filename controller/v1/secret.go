@@ -12,6 +12,8 @@ func hideSecrets(r brain.Resource) {
 		*r = *r.Redacted()
 	case *brain.Secret:
 		*r = *r.Redacted()
+	case *brain.ConsoleUser:
+		*r = *r.Redacted()
 	case *brain.Conference:
 		*r = *r.Redacted()
 	}

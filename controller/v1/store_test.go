@@ -28,6 +28,10 @@ type memory struct {
 
 	meanwhile func() // when set, what another brain does before a change
 
+	audit    []brain.AuditRow // newest last
+	auditOff bool             // nothing is written
+	asked    brain.AuditQuery // of the last question
+
 	meet chan struct{} // when set, a Get waits a moment for another one under way before it returns
 }
 
@@ -40,6 +44,13 @@ func (m *memory) KeyByToken(token string) (brain.APIKey, bool) {
 	defer m.mu.Unlock()
 	key, ok := m.tokens[token]
 	return key, ok
+}
+
+func (m *memory) NewNodeKey(ctx context.Context, actor, name, node string) (string, brain.APIKey, error) {
+	token, key, err := m.NewKey(ctx, actor, "", name, []brain.Scope{brain.ScopeNode})
+	key.Node = node
+	m.tokens[token], m.rows[key.ID] = key, &key
+	return token, key, err
 }
 
 func (m *memory) NewKey(_ context.Context, actor, accountID, name string, scopes []brain.Scope) (string, brain.APIKey, error) {
@@ -155,12 +166,48 @@ func (m *memory) fill(r brain.Resource) error {
 		m.sealPIN(r)
 	case *brain.Secret:
 		m.sealValue(r)
+	case *brain.ConsoleUser:
+		m.sealUser(r)
 	case *brain.CallFlow:
 		old, _ := m.rows[r.ID].(*brain.CallFlow)
 		brain.ApplyDefaults(r)
 		r.Publish(old)
 	}
 	return nil
+}
+
+func (m *memory) sealUser(u *brain.ConsoleUser) {
+	old, _ := m.rows[u.ID].(*brain.ConsoleUser)
+	brain.ApplyDefaults(u)
+	switch {
+	case u.Password != "":
+		u.PasswordHash, u.Password = "hash-of-"+u.Password, ""
+	case old != nil && u.PasswordHash == "":
+		u.PasswordHash = old.PasswordHash
+	}
+}
+
+func (m *memory) Audit(_ context.Context, e brain.AuditEntry) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.auditOff {
+		return brain.Errorf(brain.EUnavailable, "off")
+	}
+	m.audit = append(m.audit, brain.AuditRow{ID: fmt.Sprintf("aud_%06d", len(m.audit)+1), AuditEntry: e})
+	return nil
+}
+
+func (m *memory) AuditPage(_ context.Context, q brain.AuditQuery, after string, limit int) ([]brain.AuditRow, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asked = q
+	var out []brain.AuditRow
+	for _, r := range slices.Backward(m.audit) {
+		if (after == "" || r.ID < after) && (q.AccountID == "" || q.AccountID == r.AccountID) && len(out) < limit {
+			out = append(out, r)
+		}
+	}
+	return out, nil
 }
 
 func (m *memory) sealPIN(v *brain.Voicemail) {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -23,10 +24,10 @@ const Prefix = "/v1"
 // VersionHeader carries the configuration version that a write made.
 const VersionHeader = "X-Sipio-Config-Version"
 
-// Default limits of one API key, in requests a second.
+// Default limits of one API key, and of one address without a key, in requests a second.
 const (
-	DefaultRate  = 100
-	DefaultBurst = 200
+	DefaultRate  = 50
+	DefaultBurst = 100
 )
 
 // Bounds of a request body in bytes; longer is refused with 413.
@@ -39,6 +40,7 @@ const (
 type Keys interface {
 	KeyByToken(token string) (brain.APIKey, bool)
 	NewKey(ctx context.Context, actor, accountID, name string, scopes []brain.Scope) (token string, key brain.APIKey, err error)
+	NewNodeKey(ctx context.Context, actor, name, node string) (token string, key brain.APIKey, err error)
 }
 
 // Resources reads and changes single resources. An empty accountID means every account. List goes
@@ -66,25 +68,32 @@ type Store interface {
 	Keys
 	Resources
 	Documents
+	Audits
 }
 
-// API serves /v1. Rate and Burst bound each key and must be set before the first request.
+// API serves /v1. Rate and Burst bound each key, and each address that shows none; set them, and Logins, before the first request.
 type API struct {
-	Rate  rate.Limit
-	Burst int
+	Rate   rate.Limit
+	Burst  int
+	Logins Logins // nil: nobody logs in
+	// Credential says who asks; nil = whose key, or login, the request carries.
+	Credential func(*http.Request) (brain.APIKey, bool)
 
-	store Store
-	mux   *http.ServeMux
-	huma  huma.API
-	limit limiters
-	write sync.Mutex // held from reading a resource to changing it, so that no write is lost between the two
+	store   Store
+	mux     *http.ServeMux
+	huma    huma.API
+	limit   limiters // by key
+	account limiters
+	unknown limiters // by address
+	login   loginGate
+	write   sync.Mutex // held from reading a resource to changing it, so that no write is lost between the two
 }
 
 // New makes the API of a store. The OpenAPI document is made from the Go types once, here.
 func New(store Store) *API {
-	a := &API{Rate: DefaultRate, Burst: DefaultBurst, store: store, mux: http.NewServeMux()}
+	a := &API{Rate: DefaultRate, Burst: DefaultBurst, store: store, mux: http.NewServeMux(), login: loginGate{place: make(chan struct{}, 1)}}
 	config := huma.DefaultConfig("sipio", "1.0")
-	config.Info.Description = "Configuration of sipio. Every request but the one for this document needs an API key as bearer token."
+	config.Info.Description = "Configuration of sipio. Every request but the login and the one for this document needs a bearer token: an API key, or the token of a login."
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
 	config.CreateHooks = nil // no $schema member in bodies
 	config.Formats = map[string]huma.Format{"application/json": strictJSON, "json": strictJSON}
@@ -96,10 +105,15 @@ func New(store Store) *API {
 	a.registerResources()
 	a.registerKeyCreation()
 	a.registerDocuments()
+	a.registerLogin()
+	a.registerAudit()
 	a.serveOpenAPI()
 	a.mux.HandleFunc("/", a.notFound)
 	return a
 }
+
+// Limit sets Rate, and Burst to what comes in two seconds of it.
+func (a *API) Limit(perSecond int) { a.Rate, a.Burst = rate.Limit(perSecond), 2*perSecond }
 
 // registerResources says who may read and write which kind.
 func (a *API) registerResources() {
@@ -131,31 +145,60 @@ func (a *API) registerResources() {
 	registerMessages(a, rights{read: brain.ScopeCallsRead, write: brain.ScopeCallsWrite})
 	registerCollection[brain.Node](a, brain.KindNode, rights{read: tenant.read, write: tenant.write, platformReads: true, platformWrites: true})
 	registerCollection[brain.RatePlan](a, brain.KindRatePlan, tenant)
+	registerCollection[brain.ConsoleUser](a, brain.KindConsoleUser, rights{read: tenant.read, write: brain.ScopeKeys})
 	registerCollection[brain.APIKey](a, brain.KindAPIKey, rights{read: brain.ScopeKeys, write: brain.ScopeKeys})
 }
 
-// ServeHTTP lets a request through that has a known key within its rate.
+// ServeHTTP lets a request through that has a known key within its rate, and what has none within the rate of its address, which
+// holds a certificate too.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	if strings.HasPrefix(r.URL.Path, Prefix+"/openapi.") {
-		a.mux.ServeHTTP(w, r)
+	if strings.HasPrefix(r.URL.Path, Prefix+"/openapi.") || r.URL.Path == loginPath {
+		if a.within(w, &a.unknown, source(r), "from this address") {
+			a.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), sourceKey{}, source(r))))
+		}
 		return
+	}
+	bare := r.Header.Get("Authorization") == ""
+	if bare && !a.within(w, &a.unknown, source(r), "without a known key") {
+		return // before its certificate is judged, which is work
 	}
 	key, ok := a.authenticate(r)
-	if !ok {
+	switch {
+	case !ok && (bare || a.within(w, &a.unknown, source(r), "without a known key")):
 		w.Header().Set("WWW-Authenticate", `Bearer realm="sipio"`)
-		writeProblem(w, http.StatusUnauthorized, "no API key, or an unknown one: send it as Authorization: Bearer sk_…")
-		return
+		writeProblem(w, http.StatusUnauthorized, "no API key, or an unknown one, or a login that is over: send it as Authorization: Bearer sk_…")
+	case ok && a.within(w, &a.limit, key.ID, "with this key") && a.withinAccount(w, key.AccountID):
+		a.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller{key})))
 	}
-	if wait := a.limit.take(key.ID, a.Rate, a.Burst); wait > 0 {
+}
+
+// accountTimes is how many keys' rates all keys and logins of an account have together.
+const accountTimes = 10
+
+// withinAccount is within for all credentials of an account together; the platform's have their own rates alone.
+func (a *API) withinAccount(w http.ResponseWriter, id string) bool {
+	return id == "" || told(w, a.account.take(id, a.Rate*accountTimes, a.Burst*accountTimes), "with the keys of this account")
+}
+
+// within says whether a request is within the rate of whoever asks; it answers one that is not.
+func (a *API) within(w http.ResponseWriter, of *limiters, who, by string) bool {
+	return told(w, of.take(who, a.Rate, a.Burst), by)
+}
+
+// told answers a request that has to wait, and says whether it need not.
+func told(w http.ResponseWriter, wait time.Duration, by string) bool {
+	if wait > 0 {
 		w.Header().Set("Retry-After", seconds(wait))
-		writeProblem(w, http.StatusTooManyRequests, "too many requests with this key")
-		return
+		writeProblem(w, http.StatusTooManyRequests, "too many requests "+by)
 	}
-	a.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller{key})))
+	return wait == 0
 }
 
 func (a *API) authenticate(r *http.Request) (brain.APIKey, bool) {
+	if a.Credential != nil {
+		return a.Credential(r)
+	}
 	scheme, token, found := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !found || !strings.EqualFold(scheme, "Bearer") {
 		return brain.APIKey{}, false

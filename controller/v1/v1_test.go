@@ -115,6 +115,7 @@ func TestCollections_CarryAResourceThroughItsLife(t *testing.T) {
 		{"outbound_route", `{"name":"all","trunks":[{"trunk_id":"tr_1","cost_micros":4000000000000}]}`, `{"strategy":"least_cost"}`, "strategy", "least_cost"},
 		{"forward", `{"name":"mobile","number":"0171 1"}`, `{"number":"+49 171"}`, "number", "+49 171"},
 		{"secret", `{"name":"api","value":"x"}`, `{"name":"key"}`, "name", "key"},
+		{"console_user", `{"email":"ann@acme.test","role":"viewer","password":"correct horse battery"}`, `{"role":"operator"}`, "role", "operator"},
 		{"node", `{"name":"edge1"}`, `{"region":"eu"}`, "region", "eu"},
 	}
 	for _, c := range cases {
@@ -310,6 +311,49 @@ func TestServe_LimitsEachKeyByItself(t *testing.T) {
 	b.want(200, tokenOther, "GET", "/v1/sip_users", "")
 }
 
+// Who shows no key spends the rate of his address before anybody looks at his certificate, a good one too; keys are not slowed by it.
+func TestServe_SpendsTheAddressBeforeACertificateIsJudged(t *testing.T) {
+	b := newBench(t)
+	b.api.Rate, b.api.Burst = 0.01, 2
+	judged := 0
+	b.api.Credential = func(r *http.Request) (brain.APIKey, bool) {
+		if r.Header.Get("Authorization") == "" {
+			judged++
+			return b.tokens[tokenPlatform], judged == 1
+		}
+		return b.tokens[tokenAcme], true
+	}
+	for _, status := range []int{200, 401, 429, 429} {
+		b.want(status, "", "GET", "/v1/accounts", "")
+	}
+	if judged != 2 {
+		t.Errorf("%d certificates judged", judged)
+	}
+	b.want(200, tokenAcme, "GET", "/v1/sip_users", "")
+}
+
+// All keys of an account share a rate of ten keys; another account, and the platform, are not slowed by it.
+func TestServe_LimitsAnAccountByAllItsKeys(t *testing.T) {
+	b := newBench(t)
+	b.api.Rate, b.api.Burst = 0.01, 2
+	asker := ""
+	b.api.Credential = func(*http.Request) (brain.APIKey, bool) {
+		owner, _, _ := strings.Cut(asker, "/")
+		return brain.APIKey{ID: asker, AccountID: owner, Scopes: []brain.Scope{brain.ScopeConfigRead, brain.ScopePlatform}}, true
+	}
+	for i := range 20 {
+		asker = fmt.Sprintf("acc_1/%d", i)
+		b.want(200, "x", "GET", "/v1/sip_users", "")
+	}
+	asker = "acc_1/20"
+	if got := b.want(429, "x", "GET", "/v1/sip_users", ""); !strings.Contains(got.text, "keys of this account") {
+		t.Errorf("told %s", got.text)
+	}
+	for _, asker = range []string{"acc_2/1", "/1"} {
+		b.want(200, "x", "GET", "/v1/sip_users", "")
+	}
+}
+
 // Bodies past their bound are refused, and the document may be larger than a resource.
 func TestBodies_AreBounded(t *testing.T) {
 	b := newBench(t)
@@ -323,6 +367,10 @@ func TestBodies_AreBounded(t *testing.T) {
 func TestDocuments_AreAppliedForTheCredentialsAccount(t *testing.T) {
 	b := newBench(t)
 	got := b.want(200, tokenAcme, "POST", "/v1/apply?prune=true", "kind: sip_user\n")
+	if users := b.applied.Users; users == nil || users.AccountID != "acc_acme" || !slices.Equal(users.Scopes, b.tokens[tokenAcme].Scopes) {
+		t.Errorf("console users are bounded by %+v", users)
+	}
+	b.applied.Users = nil
 	if b.applied != (brain.ApplyOptions{AccountID: "acc_acme", Prune: true}) || b.doc != "kind: sip_user\n" || b.actor != "key_acme" {
 		t.Errorf("applied %+v %q by %s", b.applied, b.doc, b.actor)
 	}

@@ -257,7 +257,7 @@ func (b *Boxes) light(ctx context.Context, acct *brain.AccountConfig, j job) err
 // push sends one phone's lamp to its node.
 func (b *Boxes) push(ctx context.Context, node, aor string, op api.Op) error {
 	n := b.Config.Directory().NodeByName(node)
-	if n == nil || n.AgentURL == "" {
+	if n == nil || !n.TakesOrders() {
 		return nil // a node that takes no orders
 	}
 	op.ID, op.AOR = "op_"+strings.ToLower(rand.Text()), aor

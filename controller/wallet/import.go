@@ -39,7 +39,11 @@ func (r *Rates) Import(ctx context.Context, actor, ownerID, name string, csv []b
 		return nil, err
 	}
 	before, err := r.plan(ctx, ownerID, name, false)
-	if err != nil {
+	lost := err != nil && ctx.Err() == nil // it cannot be read any more, and is replaced: the last one that could counts, or an empty one
+	if lost {
+		before, err = r.Plan(ctx, ownerID, name)
+	}
+	if err != nil && !lost {
 		return nil, err
 	}
 	in, err := balance.PlanImport(before, row.Currency, rates, r.Now())
@@ -50,7 +54,7 @@ func (r *Rates) Import(ctx context.Context, actor, ownerID, name string, csv []b
 	for _, c := range in.Changes[:min(len(in.Changes), maxShown)] {
 		reply.Changes = append(reply.Changes, c.String())
 	}
-	if dryRun || len(in.Changes) == 0 {
+	if dryRun || len(in.Changes) == 0 && !lost {
 		return reply, nil
 	}
 	return reply, r.put(ctx, actor, row, in.Plan)
@@ -80,13 +84,19 @@ func objectKey(row *brain.RatePlan, sum string) string {
 	return owner + "/rates/" + row.ID + "/" + sum + ".csv"
 }
 
-// Show gives the rate of a number in a plan now. brain.ENotFound: it has none, or there is no such plan.
+// Show gives the rate of a number in a plan now, by which its calls pay; it says so when that is not the one that the row names. brain.ENotFound: it
+// has none, or there is no such plan.
 func (r *Rates) Show(ctx context.Context, ownerID, name, number string) (*api.RateShown, error) {
 	row := r.Row(ownerID, name)
 	if row == nil {
 		return nil, brain.Errorf(brain.ENotFound, "there is no rate plan %s", name)
 	}
+	problem := ""
 	plan, err := r.plan(ctx, ownerID, name, false)
+	if brain.CodeOf(err) == brain.EUnavailable {
+		problem = err.Error()
+		plan, err = r.Plan(ctx, ownerID, name)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -95,5 +105,5 @@ func (r *Rates) Show(ctx context.Context, ownerID, name, number string) (*api.Ra
 		return nil, brain.Errorf(brain.ENotFound, "plan %s has no rate for %s: calls to it are refused", name, number)
 	}
 	return &api.RateShown{Plan: name, Currency: row.Currency, Number: number, Prefix: rate.Prefix, ConnectMicros: rate.ConnectMicros, PerMinuteMicros: rate.PerMinuteMicros,
-		FirstSec: int(rate.FirstSec), NextSec: int(rate.NextSec), EffectiveFrom: rate.EffectiveFrom}, nil
+		FirstSec: int(rate.FirstSec), NextSec: int(rate.NextSec), EffectiveFrom: rate.EffectiveFrom, Problem: problem}, nil
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -20,10 +22,12 @@ type Objects interface {
 	Get(ctx context.Context, key string) (io.ReadSeekCloser, api.MediaRef, error)
 }
 
-// Plans keeps the price lists of this brain. A list is read once for each content, and shared by all calls.
+// Plans keeps the price lists of this brain. A list is read once for each content, and shared by all calls. While the one that its row
+// names cannot be read, calls pay by the last that could.
 type Plans struct {
 	Row     func(ownerID, name string) *brain.RatePlan // nil = there is none
 	Objects Objects
+	Log     *slog.Logger
 
 	mu     sync.Mutex
 	loaded map[string]*load // by id of the row
@@ -31,8 +35,10 @@ type Plans struct {
 
 // load is a price list that is there, or on its way.
 type load struct {
+	owner, name   string // as the row was asked for last
 	sum, currency string
-	old           *balance.Plan // what calls pay by until it is done; nil = they wait
+	old           *balance.Plan // what calls pay by until it can be read; nil = they wait
+	told          bool          // that it cannot be read
 	done          chan struct{}
 	plan          *balance.Plan // when done
 	err           error
@@ -44,8 +50,8 @@ const (
 	retryPause = 5 * time.Second // until one that could not be read is tried again
 )
 
-// Plan gives a price list for a call. While a new one is being read, a second at most, that is the one before; a call waits for the
-// first until ctx ends. brain.EUnavailable: it cannot be read.
+// Plan gives a price list for a call. Until a new one can be read, mostly a second at most, that is the one before; a call waits for the
+// first until ctx ends. brain.EUnavailable: it cannot be read, and there is none before it.
 func (p *Plans) Plan(ctx context.Context, ownerID, name string) (*balance.Plan, error) {
 	return p.plan(ctx, ownerID, name, true)
 }
@@ -57,7 +63,7 @@ func (p *Plans) plan(ctx context.Context, ownerID, name string, before bool) (*b
 		return nil, brain.Errorf(brain.EUnavailable, "there is no rate plan %s", name)
 	}
 	l := p.load(row)
-	if before && l.old != nil && !l.ready() {
+	if before && l.old != nil && (!l.ready() || l.err != nil) {
 		return l.old, nil
 	}
 	select {
@@ -77,25 +83,54 @@ func (p *Plans) load(row *brain.RatePlan) *load {
 	defer p.mu.Unlock()
 	l := p.loaded[row.ID]
 	if l != nil && l.sum == row.SHA256 && l.currency == row.Currency && !l.again() {
+		l.owner, l.name = row.AccountID, row.Name
 		return l
 	}
 	if p.loaded == nil {
 		p.loaded = map[string]*load{}
 	}
-	next := &load{sum: row.SHA256, currency: row.Currency, done: make(chan struct{})}
-	if l != nil && l.ready() && l.currency == row.Currency && l.plan != nil && l.plan.Len() > 0 {
-		next.old = l.plan
+	next := &load{owner: row.AccountID, name: row.Name, sum: row.SHA256, currency: row.Currency, done: make(chan struct{})}
+	if l != nil && l.currency == row.Currency {
+		next.old = l.good()
+		next.told = l.told && l.sum == row.SHA256
 	}
-	l = next
-	p.loaded[row.ID] = l
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), loadTime)
-		defer cancel()
-		l.plan, l.err = p.read(ctx, row)
-		l.failedAt = time.Now()
-		close(l.done)
-	}()
-	return l
+	p.loaded[row.ID] = next
+	go p.fetch(next, row)
+	return next
+}
+
+// fetch reads a price list, and tells once when it cannot be read.
+func (p *Plans) fetch(l *load, row *brain.RatePlan) {
+	ctx, cancel := context.WithTimeout(context.Background(), loadTime)
+	defer cancel()
+	l.plan, l.err = p.read(ctx, row)
+	l.failedAt = time.Now()
+	switch log := p.Log.With("plan", row.Name, "owner", row.AccountID, "object", row.ObjectKey); {
+	case l.err != nil && !l.told:
+		l.told = true
+		log.Error("the rates of a plan cannot be read", "calls_pay_by_those_before", l.old != nil, "err", l.err)
+	case l.err == nil && l.told:
+		log.Info("the rates of a plan can be read again")
+	}
+	close(l.done)
+}
+
+// good is the last price list that could be read, nil when there is none or it has no rate.
+func (l *load) good() *balance.Plan {
+	if l.ready() && l.err == nil && l.plan.Len() > 0 {
+		return l.plan
+	}
+	return l.old
+}
+
+// Prune forgets the price lists of rows that are there no more.
+func (p *Plans) Prune() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.loaded, func(id string, l *load) bool {
+		row := p.Row(l.owner, l.name)
+		return row == nil || row.ID != id
+	})
 }
 
 // again tells whether a price list could not be read, some time ago.

@@ -2,6 +2,7 @@ package wallet
 
 import (
 	"context"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -12,7 +13,7 @@ import (
 )
 
 const (
-	// maxCarried bounds the tasks on their way at once. What finds no room is dropped: it comes again in two seconds.
+	// maxCarried bounds the tasks on their way at once. What finds no room is dropped: it comes again.
 	maxCarried = 256
 	// taskTime bounds one of them.
 	taskTime = 5 * time.Second
@@ -27,6 +28,11 @@ func newSlots() slots { return make(slots, maxCarried) }
 func (w *Wallets) Tasks(id string, tasks []balance.Task) {
 	accountID, _ := brain.IsWalletObject(id)
 	for _, task := range tasks {
+		if task.Kind == balance.TaskUnpaid { // it does not come again
+			w.log(accountID, &task).Error("accounts could not be charged for a call: their wallets know another one by its token, or have forgotten too much",
+				"unpaid", strings.Join(task.Unpaid, " "))
+			continue
+		}
 		select {
 		case w.carried <- struct{}{}:
 			go func() {
@@ -41,28 +47,39 @@ func (w *Wallets) Tasks(id string, tasks []balance.Task) {
 	}
 }
 
+func (w *Wallets) log(accountID string, task *balance.Task) *slog.Logger {
+	return w.Log.With("account", accountID, "token", task.Token, "call_id", task.CallID)
+}
+
 func (w *Wallets) do(ctx context.Context, accountID string, task *balance.Task) {
-	log := w.Log.With("account", accountID, "token", task.Token, "call_id", task.CallID)
+	log := w.log(accountID, task)
 	switch task.Kind {
 	case balance.TaskOrder:
 		if _, err := w.Carry(ctx, accountID, task.Chain, task.Order); err != nil {
 			log.Debug("a reseller's wallet does not answer yet", "kind", task.Order.Kind, "of", task.Order.AccountID, "err", err)
 		}
 	case balance.TaskEnd:
-		node := w.Directory().NodeByName(task.Node)
-		if node == nil {
-			log.Error("a call without money goes on: its node is not registered", "node", task.Node)
-			return
-		}
-		// Each try has an id of its own: the node would answer the same one without doing anything.
-		op := api.Op{ID: "end-" + task.Token + "-" + strconv.FormatInt(w.Now().UnixMilli(), 36), Kind: api.OpEnd, Token: task.Token, CallID: task.CallID}
-		reply, err := w.Nodes.Push(ctx, node, op)
-		if err != nil || !reply.OK {
-			log.Error("a call without money goes on: its node does not end it", "node", task.Node, "answer", reply.Error, "err", err)
-			return
-		}
-		log.Info("call ended: its money is over", "node", task.Node)
-	case balance.TaskUnpaid:
-		log.Error("accounts could not be charged for a call: their wallets know another one by its token, or have forgotten too much", "unpaid", strings.Join(task.Unpaid, " "))
+		w.end(ctx, log, task)
 	}
+}
+
+// end has a node end a call whose money is over. That it does not is told once, however often it is tried.
+func (w *Wallets) end(ctx context.Context, log *slog.Logger, task *balance.Task) {
+	level := slog.LevelError
+	if task.Again {
+		level = slog.LevelDebug
+	}
+	node := w.Directory().NodeByName(task.Node)
+	if node == nil {
+		log.Log(ctx, level, "a call without money goes on: its node is not registered", "node", task.Node)
+		return
+	}
+	// Each try has an id of its own: the node would answer the same one without doing anything.
+	op := api.Op{ID: "end-" + task.Token + "-" + strconv.FormatInt(w.Now().UnixMilli(), 36), Kind: api.OpEnd, Token: task.Token, CallID: task.CallID}
+	reply, err := w.Nodes.Push(ctx, node, op)
+	if err != nil || !reply.OK {
+		log.Log(ctx, level, "a call without money goes on: its node does not end it", "node", task.Node, "answer", reply.Error, "err", err)
+		return
+	}
+	log.Info("call ended: its money is over", "node", task.Node)
 }

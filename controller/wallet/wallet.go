@@ -16,7 +16,7 @@ import (
 // Owner reaches the wallets of accounts, wherever they are served.
 type Owner interface {
 	Pay(ctx context.Context, accountID string, p *balance.Payment) (balance.Paid, error)
-	Drop(ctx context.Context, accountID, token, callID string) error
+	Drop(ctx context.Context, accountID, token, callID string, attempt int) error
 	Carry(ctx context.Context, accountID, chain string, o balance.Order) (balance.Paid, error)
 	Do(ctx context.Context, accountID string, op *balance.Op) (balance.Reply, error)
 	Balance(ctx context.Context, accountID string) (balance.Balance, error)
@@ -67,13 +67,13 @@ func (w *Wallets) Pay(ctx context.Context, acct *brain.AccountConfig, p *balance
 	return paid, true, err
 }
 
-// Drop gives back what is held for the number that a call was paid for last: it was not reached, and the call goes on without it. When
-// there is none nothing happens. brain.EUnavailable: nobody can say now.
-func (w *Wallets) Drop(ctx context.Context, acct *brain.AccountConfig, token, callID string) error {
+// Drop gives back what is held for the number that a call was paid for last, before that attempt: it was not reached, and the call goes on without
+// it. When there is none nothing happens. brain.EUnavailable: nobody can say now.
+func (w *Wallets) Drop(ctx context.Context, acct *brain.AccountConfig, token, callID string, attempt int) error {
 	if acct.Account.RatePlan == "" && acct.Account.ParentID == nil {
 		return nil // nobody pays
 	}
-	return w.Owner.Drop(ctx, acct.Account.ID, token, callID)
+	return w.Owner.Drop(ctx, acct.Account.ID, token, callID, attempt)
 }
 
 // levels lists who pays for a call to a number: the account first, then its resellers up to the platform, without those that have no

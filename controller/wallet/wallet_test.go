@@ -57,7 +57,7 @@ func (s *shelf) Change(_ context.Context, _ string, changes ...brain.Change) (in
 func newRates() (*shelf, *Rates) {
 	s := &shelf{objects: map[string][]byte{}, rows: map[string]*brain.RatePlan{"/retail": {ID: "rate_1", Name: "retail", Currency: "EUR"},
 		"acc_0/own": {ID: "rate_2", AccountID: "acc_0", Name: "own", Currency: "EUR"}}}
-	plans := &Plans{Objects: s, Row: func(owner, name string) *brain.RatePlan { return s.rows[owner+"/"+name] }}
+	plans := &Plans{Objects: s, Log: slog.New(slog.DiscardHandler), Row: func(owner, name string) *brain.RatePlan { return s.rows[owner+"/"+name] }}
 	return s, &Rates{Plans: plans, Config: s, Now: func() int64 { return 1_800_000_000 }}
 }
 
@@ -263,5 +263,97 @@ func TestWallets_CarryTasks(t *testing.T) {
 	w.Tasks("acc_1/wallet", []balance.Task{end})
 	if second := <-m.pushed; second.ID == first.ID {
 		t.Errorf("the node has answered %s before", second.ID)
+	}
+}
+
+// Proves that operators hear once of a call that its node does not end, and of one that could not be charged, however many tasks are on their way.
+func TestWallets_TellOperatorsOnce(t *testing.T) {
+	var log bytes.Buffer
+	w := New(nil, func() brain.Directory { return office{} }, nil, nil, slog.New(slog.NewTextHandler(&log, nil)))
+	end := balance.Task{Kind: balance.TaskEnd, Token: "tok", CallID: "c1", Node: "gone"}
+	for i := range 5 {
+		end.Again = i > 0
+		w.do(t.Context(), "acc_1", &end)
+	}
+	if n := lines(&log, "level=ERROR"); n != 1 || !strings.Contains(log.String(), "call_id=c1") {
+		t.Errorf("told %d times: %s", n, &log)
+	}
+	log.Reset()
+	for range cap(w.carried) {
+		w.carried <- struct{}{}
+	}
+	w.Tasks("acc_1/wallet", []balance.Task{{Kind: balance.TaskUnpaid, Token: "tok", Unpaid: []string{"acc_0"}}})
+	if n := lines(&log, "level=ERROR"); n != 1 || !strings.Contains(log.String(), "unpaid=acc_0") {
+		t.Errorf("told %d times: %s", n, &log)
+	}
+}
+
+// lines counts the lines of a log that say something.
+func lines(log *bytes.Buffer, text string) int { return strings.Count(log.String(), text) }
+
+// Proves that calls pay by the last price list that could be read when its successor cannot, however often that is tried, that operators hear of it
+// once and see it with the rate, that a new file mends it, and that the plan of a row that is gone leaves memory.
+func TestPlans_TheLastOneThatCouldBeReadStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := newRates()
+		var log bytes.Buffer
+		r.Log = slog.New(slog.NewTextHandler(&log, nil))
+		for _, prefix := range []string{"49", "44"} {
+			if _, err := r.Import(t.Context(), "me", "", "retail", file(prefix), false); err != nil {
+				t.Fatal(err)
+			}
+			if prefix == "44" {
+				delete(s.objects, s.rows["/retail"].ObjectKey)
+			}
+			r.Preload(s.rows["/retail"])
+			synctest.Wait()
+		}
+		for range 4 {
+			plan, err := r.Plan(t.Context(), "", "retail")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, ok := plan.Lookup("49", 1_800_000_000); !ok {
+				t.Fatal("the call does not pay by the last one")
+			}
+			time.Sleep(retryPause + time.Second)
+		}
+		if n := lines(&log, "cannot be read"); n != 1 || !strings.Contains(log.String(), "plan=retail") {
+			t.Errorf("told %d times: %s", n, &log)
+		}
+		shown, err := r.Show(t.Context(), "", "retail", "4930")
+		if err != nil || shown.Prefix != "49" || !strings.Contains(shown.Problem, "is not the object") {
+			t.Errorf("%+v %v", shown, err)
+		}
+		if in, err := r.Import(t.Context(), "me", "", "retail", file("44"), false); err != nil || in.Added != 1 || in.Ended != 1 {
+			t.Fatalf("%+v %v", in, err)
+		}
+		time.Sleep(retryPause + time.Second)
+		if shown, err := r.Show(t.Context(), "", "retail", "4430"); err != nil || shown.Prefix != "44" || shown.Problem != "" {
+			t.Errorf("mended: %+v %v", shown, err)
+		}
+		if n := lines(&log, "can be read again"); n != 1 {
+			t.Errorf("%d times: %s", n, &log)
+		}
+		r.Prune()
+		if len(r.loaded) != 1 {
+			t.Error("a plan that is there was forgotten")
+		}
+		delete(s.rows, "/retail")
+		if r.Prune(); len(r.loaded) != 0 {
+			t.Errorf("%d plans are kept", len(r.loaded))
+		}
+	})
+}
+
+// Proves that a plan whose rates were never read by this brain, and cannot be, is mended by a new file.
+func TestRates_AFileMendsAPlanThatCannotBeRead(t *testing.T) {
+	s, r := newRates()
+	s.rows["/retail"].ObjectKey, s.rows["/retail"].SHA256 = "gone", "x"
+	if in, err := r.Import(t.Context(), "me", "", "retail", file("49"), false); err != nil || in.Added != 1 {
+		t.Fatalf("%+v %v", in, err)
+	}
+	if shown, err := r.Show(t.Context(), "", "retail", "4930"); err != nil || shown.Prefix != "49" {
+		t.Errorf("%+v %v", shown, err)
 	}
 }

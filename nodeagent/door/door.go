@@ -37,6 +37,7 @@ type Config struct {
 	Spool         Spool         // takes events; nil refuses them with 503
 	Survival      Survival      // what is answered without a brain; the zero value is nothing
 	OnEvents      func([]api.Event)
+	Guard         func(lines []byte) error // takes what Kamailio's guard tells, and never waits; nil = this node has none
 	Trunks        Trunks
 	Log           *slog.Logger
 }
@@ -156,6 +157,7 @@ func (d *Door) endpoints() []endpoint {
 		{api.PathRoute, http.MethodPost, api.MaxBody, d.decision},
 		{api.PathRefer, http.MethodPost, api.MaxBody, d.decision},
 		{api.PathPresenceEvent, http.MethodPost, maxEventBody, d.presenceEvent},
+		{pathGuard, http.MethodPost, maxGuardBody, d.guard},
 		{api.PathHealth, http.MethodGet, 0, d.health},
 	}
 }

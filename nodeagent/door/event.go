@@ -113,6 +113,7 @@ func parseEvent(line []byte) (api.Event, error) {
 	ev.TimeMS = numbers.read("time_ms", 63)
 	ev.ExpiresS = int(numbers.read("expires_sec", 31))
 	ev.SIPCode = int(numbers.read("sip_code", 10))
+	ev.Attempt = int(numbers.read("attempt", 20))
 	switch {
 	case numbers.err != nil:
 		return api.Event{}, numbers.err

@@ -64,8 +64,8 @@ func readQuestion(q *question) (*api.RouteRequest, bool) {
 	if err != nil {
 		return nil, false
 	}
-	for _, v := range values {
-		if len(v) != 1 || strings.ContainsFunc(v[0], func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	for name, v := range values {
+		if len(v) != 1 || name != "challenge" && strings.ContainsFunc(v[0], func(r rune) bool { return r < ' ' || r == 0x7f }) {
 			return nil, false
 		}
 	}
@@ -77,6 +77,7 @@ func readQuestion(q *question) (*api.RouteRequest, bool) {
 			Response: get("auth_response"), Algorithm: get("auth_algorithm"), CNonce: get("auth_cnonce"), NC: get("auth_nc"), QOP: get("auth_qop")},
 		FromUser: get("from_user"), FromDomain: get("from_domain"), FromName: get("from_name"),
 		ToUser: get("to_user"), ToDomain: get("to_domain"), RURIUser: get("ruri_user"), RURIDomain: get("ruri_domain"),
+		At: get("at"), Tried: get("tried"), Down: get("down"), Via: get("via"),
 	}, true
 }
 
@@ -96,7 +97,7 @@ func (b *bundle) caller(q *api.RouteRequest) (acct *keptAccount, caller *api.Sur
 
 // forbidden is the one refusal of whoever is not known to be allowed.
 func forbidden() api.Refusal {
-	return api.Refusal{SIPCode: 403, Reason: "Forbidden", Why: whySurvival}
+	return api.Refusal{SIPCode: 403, Reason: "Forbidden", Why: whySurvival, Guard: api.OffenceAuthFail}
 }
 
 // register decides a registration.
@@ -119,7 +120,7 @@ func triedAOR(q *api.RouteRequest) string {
 	return "sip:" + q.Username + "@" + strings.ToLower(q.Realm)
 }
 
-// route decides a call to a number of the caller's own account.
+// route decides a call to a number of the caller's own account, or one for help.
 func (b *bundle) route(q *api.RouteRequest) (api.RouteReply, decided, bool) {
 	acct, caller := b.caller(q)
 	if acct == nil {
@@ -130,8 +131,12 @@ func (b *bundle) route(q *api.RouteRequest) (api.RouteReply, decided, bool) {
 		d.Action, d.Refusal = api.ActionReject, forbidden()
 		return api.RouteReply{RTJSON: d}, decided{account: acct.AccountID, aor: triedAOR(q), code: d.SIPCode}, true
 	}
+	if help := acct.calledForHelp(q); help != nil {
+		said, done := acct.help(help, q, caller, d)
+		return said, done, true
+	}
 	number := acct.numbers[q.RURIUser]
-	if number == nil || b.domains[strings.ToLower(q.RURIDomain)] != acct {
+	if number == nil || q.At != "" || b.domains[strings.ToLower(q.RURIDomain)] != acct {
 		return api.RouteReply{}, decided{}, false
 	}
 	d.AccountID = acct.AccountID

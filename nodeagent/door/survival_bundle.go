@@ -80,6 +80,11 @@ func readAccount(raw json.RawMessage) (*keptAccount, error) {
 	if a.Tag == "" || a.AccountID == "" || a.Media == nil {
 		return nil, errors.New("survival answers of one account are not whole")
 	}
+	for i := range a.Help {
+		if !wholeHelp(&a.Help[i]) {
+			return nil, errors.New("survival answers of one account hold calls for help that lead nowhere")
+		}
+	}
 	for i := range a.Callers {
 		c := &a.Callers[i]
 		a.callers[c.AOR] = c

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
 )
 
@@ -164,6 +165,9 @@ func (k *call) dialString(p api.CommandParams, more ...string) string {
 		if known := plain(k.start.Vars[of.name]); known != "" {
 			vars = append(vars, "sip_h_"+of.header+"="+known)
 		}
+	}
+	if k.start.Vars[brain.VarWithheld] != "" { // From is for the account's own phones
+		vars = append(vars, "sip_h_Privacy=id")
 	}
 	vars = append(vars, more...)
 	return "{" + strings.Join(vars, ",") + "}sofia/sipio/sip:" + userPart(p) + "@" + k.of.cfg.Proxy

@@ -30,7 +30,9 @@ loadmodule "textops.so"
 loadmodule "usrloc.so"
 loadmodule "registrar.so"
 loadmodule "dialog.so"
+loadmodule "htable.so"
 loadmodule "jsonrpcs.so"
+modparam("htable", "htable", "shared=>size=4;autoexpire=7200;")
 modparam("jsonrpcs", "transport", 4)
 modparam("jsonrpcs", "dgram_socket", "%s")
 request_route {

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/sipio/sipio/brain/api"
 )
@@ -21,8 +22,16 @@ func newHandler(t *testing.T, kinds map[string]Func) *Handler {
 	return New(Config{Key: "secret", Kinds: kinds, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 }
 
-// post gives an order as the brain would; key "" leaves the header out.
+// post gives an order as the brain would, sent now; key "" leaves the header out.
 func post(h *Handler, key, body string) (int, api.OpReply) {
+	return postAt(h, key, body, time.Now())
+}
+
+// postAt gives an order that was sent at a time.
+func postAt(h *Handler, key, body string, at time.Time) (int, api.OpReply) {
+	if rest, ok := strings.CutPrefix(body, "{"); ok {
+		body = fmt.Sprintf(`{"time_ms":%d,%s`, at.UnixMilli(), rest)
+	}
 	r := httptest.NewRequest(http.MethodPost, api.PathOp, strings.NewReader(body))
 	if key != "" {
 		r.Header.Set("Authorization", "Bearer "+key)
@@ -163,6 +172,7 @@ func TestHandler_IsBounded(t *testing.T) {
 		close(release)
 		all.Wait()
 		for i := range 2 * maxAnswers {
+			time.Sleep(time.Millisecond)
 			if code, _ := post(h, "secret", fmt.Sprintf(`{"id":"f%d","kind":"fast"}`, i)); code != 200 {
 				t.Fatalf("order %d: %d", i, code)
 			}
@@ -173,13 +183,111 @@ func TestHandler_IsBounded(t *testing.T) {
 	})
 }
 
+func TestHandler_WhoMayOrder(t *testing.T) {
+	// Proves, for a node with and without a tunnel's token: nothing is done for who has no credentials, the platform's or another
+	// node's token, half or none of the tunnel's, and all of them hear the same; only the right ones are obeyed.
+	const own, access, secret = "token-of-this-node", "id.access", "secret.access"
+	for _, row := range []struct {
+		name              string
+		key, id, pass     string
+		direct, tunnelled int
+	}{
+		{"nobody", "", "", "", 401, 401},
+		{"the platform's key", "key-of-all-nodes", access, secret, 401, 401},
+		{"another node's token", "token-of-edge-2", access, secret, 401, 401},
+		{"the token and more", own + "x", access, secret, 401, 401},
+		{"a part of it", own[:5], access, secret, 401, 401},
+		{"the token alone", own, "", "", 200, 401},
+		{"no access secret", own, access, "", 200, 401},
+		{"no access id", own, "", secret, 200, 401},
+		{"another access id", own, "id.other", secret, 200, 401},
+		{"another access secret", own, access, "secret.other", 200, 401},
+		{"the access token alone", "", access, secret, 401, 401},
+		{"all of it", own, access, secret, 200, 200},
+	} {
+		for _, tunnel := range []Access{{}, {access, secret}} {
+			done, words := 0, ""
+			h := New(Config{Key: own, Access: tunnel, Kinds: map[string]Func{"x": func(context.Context, api.Op) (api.OpReply, error) {
+				done++
+				return api.OpReply{}, nil
+			}}})
+			r := httptest.NewRequest(http.MethodPost, api.PathOp, strings.NewReader(fmt.Sprintf(`{"id":"1","kind":"x","time_ms":%d}`, time.Now().UnixMilli())))
+			for name, value := range map[string]string{"Authorization": "Bearer " + row.key, api.HeaderAccessID: row.id, api.HeaderAccessSecret: row.pass} {
+				if value != "" && value != "Bearer " {
+					r.Header.Set(name, value)
+				}
+			}
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			want := row.direct
+			if tunnel != (Access{}) {
+				want = row.tunnelled
+			}
+			words = strings.TrimSpace(w.Body.String())
+			if w.Code != want || (done == 1) != (want == 200) || want == 401 && words != "no valid key" {
+				t.Errorf("%s, tunnel %v: %d %q, done %d times, want %d", row.name, tunnel != (Access{}), w.Code, words, done, want)
+			}
+		}
+	}
+}
+
+func TestHandler_TakesNothingOld(t *testing.T) {
+	// Proves that an order is refused that was sent longer ago, or later, than clocks may differ, before this process began, or before
+	// what was forgotten; that a copy of one that is remembered is answered and not done again, however old; and that the brain's
+	// next try, sent now, is taken.
+	synctest.Test(t, func(t *testing.T) {
+		done := map[string]int{}
+		h := newHandler(t, map[string]Func{"x": func(_ context.Context, op api.Op) (api.OpReply, error) {
+			done[op.ID]++
+			return api.OpReply{}, nil
+		}})
+		began := time.Now()
+		order := func(id string) string { return fmt.Sprintf(`{"id":%q,"kind":"x"}`, id) }
+		if code, _ := postAt(h, "secret", order("before"), began.Add(-time.Second)); code != http.StatusConflict {
+			t.Errorf("sent before the process began: %d", code)
+		}
+		if code, _ := post(h, "secret", order("copied")); code != 200 {
+			t.Errorf("sent now: %d", code)
+		}
+		time.Sleep(time.Hour)
+		now := time.Now()
+		for name, row := range map[string]struct {
+			at   time.Time
+			want int
+		}{
+			"old": {now.Add(-window - time.Millisecond), 409}, "just": {now.Add(-window), 200}, "ahead": {now.Add(window), 200},
+			"future": {now.Add(window + time.Millisecond), 409}, "copied": {began, 200}, "": {now, 400},
+		} {
+			if code, _ := postAt(h, "secret", order(name), row.at); code != row.want {
+				t.Errorf("%q: %d, want %d", name, code, row.want)
+			}
+		}
+		if code, _ := post(h, "secret", order("old")); code != 200 {
+			t.Error("another try was refused")
+		}
+		for i := range maxAnswers { // what was done before is forgotten
+			time.Sleep(time.Millisecond)
+			post(h, "secret", order(fmt.Sprint("more", i)))
+		}
+		if code, _ := postAt(h, "secret", order("just"), now.Add(-window)); code != 409 {
+			t.Errorf("a copy of a forgotten order: %d", code)
+		}
+		if done["copied"] != 1 || done["just"] != 1 || done["before"] != 0 || done["future"] != 0 {
+			t.Errorf("done: %v", done)
+		}
+		if code, _ := post(h, "secret", `{"id":"timeless","kind":"x","time_ms":0}`); code != 400 {
+			t.Errorf("an order without a time: %d", code)
+		}
+	})
+}
+
 func FuzzRead(f *testing.F) {
 	// Proves that no body makes the handler panic, and that what it takes has an id and a kind.
-	f.Add([]byte(`{"id":"1","kind":"mwi","aor":"a@b","new":1}`))
+	f.Add([]byte(`{"id":"1","kind":"mwi","time_ms":1,"aor":"a@b","new":1}`))
 	f.Add([]byte(`{"id":1}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		op, err := read(body)
-		if err == nil && (op.ID == "" || op.Kind == "" || len(op.ID) > maxID) {
+		if err == nil && (op.ID == "" || op.Kind == "" || op.TimeMS <= 0 || len(op.ID) > maxID) {
 			t.Errorf("%q became %+v", body, op)
 		}
 	})

@@ -339,7 +339,8 @@ func median(rounds []round) round {
 		time.Duration(pick(func(r round) float64 { return float64(r.p99) }))}
 }
 
-func (*directory) ByDID(string) (*brain.AccountConfig, *brain.DID)              { return nil, nil }
-func (*directory) TrunkBySource(string) (*brain.AccountConfig, *brain.SIPTrunk) { return nil, nil }
-func (*directory) TrunkSources() []string                                       { return nil }
-func (*directory) Nodes() []*brain.Node                                         { return nil }
+func (*directory) ByDID(string) (*brain.AccountConfig, *brain.DID)               { return nil, nil }
+func (*directory) TrunkBySource(string) (*brain.AccountConfig, *brain.SIPTrunk)  { return nil, nil }
+func (*directory) TrunkByTLSName(string) (*brain.AccountConfig, *brain.SIPTrunk) { return nil, nil }
+func (*directory) TrunkSources() []string                                        { return nil }
+func (*directory) Nodes() []*brain.Node                                          { return nil }

@@ -120,7 +120,7 @@ func (c *Cluster) addBrain(bin string, i int, names, buses []string, port int) {
 		b.Dir = filepath.Join(c.Dir, b.Name)
 	}
 	b.Proc = edge.NewProc(c.Dir, b.Name, append([]string{bin + "/sipio-brain", "--name=" + b.Name, "--peers=" + strings.Join(names, ","),
-		"--data-dir=" + b.Dir, "--listen=" + strings.TrimPrefix(b.URL, "http://"), "--bus-urls=" + strings.Join(buses, ",")}, c.opt.BrainFlags...)...)
+		"--data-dir=" + b.Dir, "--listen=" + strings.TrimPrefix(b.URL, "http://"), "--bus-urls=" + strings.Join(buses, ","), "--v1-rate=10000"}, c.opt.BrainFlags...)...)
 	c.Brains = append(c.Brains, b)
 }
 

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -12,7 +13,7 @@ import (
 
 // A change made at one brain is seen at the others at once; a brain that was down when changes were made has them when
 // it is back; and changes made at all brains at the same time are all made, in one order: the configuration has the
-// same digest everywhere.
+// same digest everywhere. So is the audit log.
 func TestConfig_IsTheSameAtEveryBrain(t *testing.T) {
 	ctx, run := within(t, 2*time.Minute), thisRun()
 	c, _ := brains(t, ctx)
@@ -68,6 +69,7 @@ func TestConfig_IsTheSameAtEveryBrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	sameAudit(t, ctx, c, 4+each*len(c.Brains))
 	names := map[string]bool{}
 	for _, r := range list {
 		names[r.(*brain.Account).Name] = true
@@ -78,6 +80,36 @@ func TestConfig_IsTheSameAtEveryBrain(t *testing.T) {
 				t.Errorf("%s is missing", name)
 			}
 		}
+	}
+}
+
+// sameAudit has a login fail at each brain and compares the audit logs: every change and every login is in all of them, once.
+func sameAudit(t *testing.T, ctx context.Context, c *Cluster, changes int) {
+	t.Helper()
+	for _, b := range c.Brains {
+		if _, err := post(ctx, c, b, "/v1/login", "application/json", []byte(`{"email":"nobody@acme.test","password":"wrong horse battery"}`)); err == nil {
+			t.Errorf("%s let nobody in", b.Name)
+		}
+	}
+	var want []brain.AuditRow
+	for _, b := range c.Brains {
+		rows, more, err := c.Client(b).Audit(ctx, brain.AuditQuery{}, 10_000)
+		if err != nil || more {
+			t.Fatalf("the audit log of %s: %v", b.Name, err)
+		}
+		if want == nil {
+			want = rows
+		}
+		if !slices.Equal(rows, want) {
+			t.Errorf("the audit log of %s has %d entries, that of %s %d", b.Name, len(rows), c.Brains[0].Name, len(want))
+		}
+	}
+	count := map[string]int{}
+	for _, r := range want {
+		count[r.Action]++
+	}
+	if count[brain.AuditLoginFailed] < len(c.Brains) || count[brain.AuditConfigChange] < changes {
+		t.Errorf("after %d changes and a login at each of %d brains the audit log has %v", changes, len(c.Brains), count)
 	}
 }
 

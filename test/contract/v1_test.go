@@ -82,6 +82,9 @@ func lives(user *string, queue func(n int) string) []life {
 		{brain.KindNode, func(n int) string { return fmt.Sprintf(`{"name":"edge-%d","weight":0}`, n) }, number("weight"), "weight"},
 		{brain.KindRatePlan, func(n int) string { return fmt.Sprintf(`{"name":"plan %d","currency":"EUR"}`, n) }, renamed("currency", "USD"), "currency"},
 		{brain.KindAPIKey, func(n int) string { return fmt.Sprintf(`{"name":"key %d","scopes":["config:read"]}`, n) }, renamed("name", "new key"), "name"},
+		{brain.KindConsoleUser, func(n int) string {
+			return fmt.Sprintf(`{"email":"u%d@d1.test","role":"admin","password":%q}`, n, password)
+		}, renamed("role", "viewer"), "role"},
 		{brain.KindTimeSchedule, func(n int) string {
 			return fmt.Sprintf(`{"name":"hours %d","rules":[{"kind":"weekly","dow":%d,"start_time":"09:00","end_time":"17:00"}]}`, n, n)
 		}, timezone, "timezone"},
@@ -248,6 +251,8 @@ func TestV1_AKeyDoesOnlyWhatItsScopesSay(t *testing.T) {
 		{"POST", "/v1/apply?dry_run=true", "[]", brain.ScopeConfigRead, false},
 		{"GET", "/v1/api_keys", "", brain.ScopeKeys, false},
 		{"POST", "/v1/api_keys", `{"name":"mine","scopes":["keys"]}`, brain.ScopeKeys, false},
+		{"POST", "/v1/console_users", `{"email":"u@acme.test","role":"viewer"}`, brain.ScopeKeys, false},
+		{"GET", "/v1/audit", "", brain.ScopeAuditRead, false},
 		{"GET", "/calls", "", brain.ScopeCallsRead, false},
 		{"POST", "/v1/accounts", `{"name":"x"}`, brain.ScopePlatform, true},
 		{"GET", "/v1/nodes", "", brain.ScopePlatform, true},
@@ -259,7 +264,7 @@ func TestV1_AKeyDoesOnlyWhatItsScopesSay(t *testing.T) {
 		{"POST", "/node/heartbeat", "{}", brain.ScopeNode, true},
 		{"GET", "/node", "", brain.ScopePlatform, true},
 	}
-	tenant := []brain.Scope{brain.ScopeConfigRead, brain.ScopeConfigWrite, brain.ScopeCallsRead, brain.ScopeKeys}
+	tenant := []brain.Scope{brain.ScopeConfigRead, brain.ScopeConfigWrite, brain.ScopeCallsRead, brain.ScopeKeys, brain.ScopeAuditRead}
 	all := a.newKey(acme, tenant...)
 	for _, c := range cases {
 		contentType := typeJSON
@@ -318,7 +323,7 @@ func TestV1_AccountsAreWalledOff(t *testing.T) {
 		brain.KindVoicemail: `{"name":"box"}`, brain.KindConference: `{"name":"room"}`, brain.KindCallFlow: `{"name":"flow","status":"draft","graph":{}}`,
 		brain.KindDID: `{"e164":"493010000"}`, brain.KindSIPTrunk: `{"name":"carrier","status":"disabled","inbound_acl":["192.0.2.1"]}`,
 		brain.KindOutboundRoute: `{"name":"blocked","match_prefix":"4990","blocked":true}`, brain.KindForward: `{"name":"mobile","number":"1"}`,
-		brain.KindSecret: `{"name":"api","value":"x"}`,
+		brain.KindSecret: `{"name":"api","value":"x"}`, brain.KindConsoleUser: `{"email":"u@acme.test","role":"viewer","password":"` + password + `"}`,
 	} {
 		foreign[kind] = a.send(201, "POST", "/v1/"+string(kind)+"s?account_id="+acme, body).item(t).id()
 	}
@@ -408,6 +413,11 @@ func TestV1_NeverShowsASecret(t *testing.T) {
 	a.send(200, "PATCH", "/v1/secrets/"+kept, fmt.Sprintf(`{"value":%q}`, password+"2"))
 	a.send(422, "PATCH", "/v1/secrets/"+kept, fmt.Sprintf(`{"value":%q,"sealed":"x"}`, password))
 	a.send(422, "PATCH", "/v1/secrets/"+kept, `{"name":"renamed"}`)
+	person := a.send(201, "POST", "/v1/console_users"+query, fmt.Sprintf(`{"email":"u@acme.test","role":"viewer","password":%q}`, password)).field("id")
+	a.send(200, "PATCH", "/v1/console_users/"+person, fmt.Sprintf(`{"password":%q}`, password+"2"))
+	a.send(422, "PATCH", "/v1/console_users/"+person, fmt.Sprintf(`{"password":%q,"password_hash":"x"}`, password))
+	a.send(401, "POST", "/v1/login", fmt.Sprintf(`{"email":"u@acme.test","password":%q}`, password))
+	a.send(422, "POST", "/v1/login", fmt.Sprintf(`{"email":{"x":%q},"password":%q}`, password, password))
 	a.send(200, "PATCH", one, `{"ring_order":7}`)
 	a.send(200, "PATCH", one, fmt.Sprintf(`{"password":%q}`, password))
 	a.send(200, "PUT", one, fmt.Sprintf(`{"user_id":%q,"auth_username":"1002","realm":"acme.test"}`, user))
@@ -547,6 +557,7 @@ func TestV1_OpenAPIListsEveryCollection(t *testing.T) {
 	messages := "/v1/" + string(brain.KindVoicemailMessage) + "s" // made by the platform alone
 	want[messages] = []string{"get"}
 	want["/v1/call_flows/{id}/publish"] = []string{"post"}
+	want["/v1/login"], want["/v1/audit"] = []string{"post"}, []string{"get"}
 	if doc.Paths[messages]["post"] != nil {
 		t.Error("messages of mailboxes can be made")
 	}

@@ -114,7 +114,8 @@ func (e *Edge) Dialogs(ctx context.Context) ([]string, error) {
 // NGCommand sends one bencoded command to rtpengine and returns the bencoded answer. It is written for
 // the tests on purpose: the node agent's own client is under test.
 func (e *Edge) NGCommand(dict string) (string, error) {
-	conn, err := net.Dial("udp", e.NG)
+	var conn net.Conn
+	err := e.inside(func() (err error) { conn, err = net.Dial("udp", e.NG); return err })
 	if err != nil {
 		return "", err
 	}

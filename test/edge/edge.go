@@ -11,10 +11,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/sipio/sipio/test/netns"
 )
 
 // Options of Start; the zero value is a node on free loopback ports.
@@ -29,6 +29,7 @@ type Options struct {
 	Children         int                     // Kamailio's UDP workers; 0 = 16
 	NonceExpire      int                     // seconds; 0 = 300
 	ContactTimer     int                     // seconds between sweeps of expired contacts; 0 = 1
+	TLSCA            string                  // file of authorities whose certificates trunks show; "" = none
 	SHA256           bool                    // challenge with SHA-256 instead of MD5
 	Config           string                  // YAML to apply before the first call
 	NodeFlags        []string                // more flags for sipio-node
@@ -37,6 +38,8 @@ type Options struct {
 	BrainKey         string                  // platform key of those
 	LogDecisions     bool                    // the brain writes a line for each decision
 	Media            bool                    // a media server answers: FreeSWITCH where SIPIO_TEST_FREESWITCH names one, else the stand-in
+	NetNS            *netns.NS               // where Kamailio, rtpengine and the node agent run; nil = beside the test
+	Debug            bool                    // every daemon logs all that it can
 	NoPhones         bool                    // brain and node agent only: neither Kamailio nor rtpengine is started
 	Tee              func(proc, line string) // sees every line of every daemon
 }
@@ -67,54 +70,6 @@ type Edge struct {
 	edit     func(path, content string) string // of Kamailio's configuration; nil = none
 }
 
-// Root is the root folder of the repository.
-func Root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
-}
-
-var binaries = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "sipio-bin-")
-	if err != nil {
-		return "", err
-	}
-	built.dir = dir
-	if err := readSources(); err != nil {
-		return "", err
-	}
-	cmd := exec.Command("go", "build", "-o", dir+"/", "./cmd/...", "./test/phone/cmd/testphone", "./test/fsim/cmd/fsim")
-	cmd.Dir = Root()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build sipio: %w\n%s", err, out)
-	}
-	return dir, nil
-})
-
-// readSources looks into every folder that the programs are built from. The go command notes what a test
-// looks at, and takes no earlier result for a test when that has changed.
-func readSources() error {
-	for _, top := range []string{"brain", "controller", "nodeagent", "cmd", "test/fsim"} {
-		err := filepath.WalkDir(filepath.Join(Root(), top), func(_ string, _ os.DirEntry, err error) error { return err })
-		if err != nil {
-			return fmt.Errorf("read the sources: %w", err)
-		}
-	}
-	return nil
-}
-
-// RemoveBinaries removes what Binaries built; a program calls it at its end.
-func RemoveBinaries() {
-	if built.dir != "" {
-		_ = os.RemoveAll(built.dir)
-	}
-}
-
-// built is where the programs are, once they were built.
-var built struct{ dir string }
-
-// Binaries builds sipio's programs and the test phone once and returns the folder they are in.
-func Binaries() (string, error) { return binaries() }
-
 // Start starts everything and returns when a call could be made. The caller must Stop.
 func Start(ctx context.Context, opt Options) (_ *Edge, err error) {
 	if err := Missing(); err != nil && !opt.NoPhones {
@@ -125,7 +80,7 @@ func Start(ctx context.Context, opt Options) (_ *Edge, err error) {
 		return nil, err
 	}
 	e := &Edge{opt: opt, Dir: opt.Dir, IP: opt.IP}
-	if err := e.prepare(); err != nil {
+	if err := e.inside(e.prepare); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -140,7 +95,7 @@ func Start(ctx context.Context, opt Options) (_ *Edge, err error) {
 		steps = []func(context.Context, string) error{e.startBrain, e.startNode}
 	}
 	for _, step := range steps {
-		if err := step(ctx, bin); err != nil {
+		if err := e.inside(func() error { return step(ctx, bin) }); err != nil {
 			return nil, err
 		}
 	}
@@ -252,6 +207,7 @@ func (e *Edge) startRTPEngine(ctx context.Context, _ string) error {
 		"--interface="+e.IP, "--listen-ng="+e.NG, "--listen-cli=127.0.0.1:"+freePortString(),
 		fmt.Sprintf("--port-min=%d", e.RTPMin), fmt.Sprintf("--port-max=%d", e.RTPMax),
 		"--foreground", "--log-stderr", "--pidfile="+filepath.Join(e.Dir, "rtpengine.pid"))
+	e.RTPEngine.argv = append(e.RTPEngine.argv, e.verbose("--log-level=7")...)
 	if err := e.RTPEngine.Start(e.tee("rtpengine")); err != nil {
 		return err
 	}
@@ -268,8 +224,8 @@ func (e *Edge) startBrain(ctx context.Context, bin string) error {
 	}
 	data := filepath.Join(e.Dir, "brain")
 	args := append([]string{bin + "/sipio-brain", "--data-dir=" + data,
-		"--listen=" + strings.TrimPrefix(e.BrainURL, "http://"), fmt.Sprintf("--log-decisions=%t", e.opt.LogDecisions), "--prompt-languages="}, e.mediaBrainFlags()...)
-	args = append(args, e.opt.BrainFlags...)
+		"--listen=" + strings.TrimPrefix(e.BrainURL, "http://"), fmt.Sprintf("--log-decisions=%t", e.opt.LogDecisions), "--prompt-languages=", "--v1-rate=10000"}, e.mediaBrainFlags()...)
+	args = append(append(args, e.verbose("--log-level=debug")...), e.opt.BrainFlags...)
 	e.Brain = newProc(e.Dir, "brain", nil, args...)
 	if err := e.StartBrain(ctx); err != nil {
 		return err
@@ -287,7 +243,7 @@ func (e *Edge) StartBrain(ctx context.Context) error {
 	if err := e.Brain.Start(e.tee("brain")); err != nil {
 		return err
 	}
-	return e.Brain.WaitFor(ctx, "its health page", func() error { return getOK(e.BrainURL + "/health") })
+	return e.Brain.WaitFor(ctx, "its health page", func() error { return e.getOK(e.BrainURL + "/health") })
 }
 
 func (e *Edge) startNode(ctx context.Context, bin string) error {
@@ -305,21 +261,40 @@ func (e *Edge) startNode(ctx context.Context, bin string) error {
 		"--kamailio-socket=" + e.KamailioSocket, "--kamailio-client=" + filepath.Join(e.Dir, "sipio-node.sock"),
 		"--rtpengine-ng=" + e.NG,
 		"--spool-dir=" + filepath.Join(e.Dir, "spool"), "--trunk-file=" + e.trunkFile()}, e.mediaNodeFlags()...)
-	args = append(args, e.opt.NodeFlags...)
+	args = append(append(args, e.verbose("--log-level=debug")...), e.opt.NodeFlags...)
 	e.Node = newProc(e.Dir, "node", nil, args...)
 	return e.StartNode(ctx)
 }
 
 // StartNode starts the node agent (again) and waits until its door answers.
 func (e *Edge) StartNode(ctx context.Context) error {
-	if err := e.Node.Start(e.tee("node")); err != nil {
+	if err := e.inside(func() error { return e.Node.Start(e.tee("node")) }); err != nil {
 		return err
 	}
-	return e.Node.WaitFor(ctx, "its door", func() error { return getOK("http://" + e.DoorAddr + "/health") })
+	return e.Node.WaitFor(ctx, "its door", func() error { return e.getOK("http://" + e.DoorAddr + "/health") })
 }
 
-func getOK(url string) error {
+// verbose are arguments by which a daemon logs all that it can, none when the options do not ask for that.
+func (e *Edge) verbose(args ...string) []string {
+	if e.opt.Debug {
+		return args
+	}
+	return nil
+}
+
+// inside runs f where the node is: see netns.NS.Do.
+func (e *Edge) inside(f func() error) error {
+	if e.opt.NetNS == nil {
+		return f()
+	}
+	return e.opt.NetNS.Do(f)
+}
+
+func (e *Edge) getOK(url string) error {
 	c := http.Client{Timeout: time.Second}
+	if e.opt.NetNS != nil {
+		c.Transport = &http.Transport{DialContext: e.opt.NetNS.DialContext, DisableKeepAlives: true}
+	}
 	resp, err := c.Get(url)
 	if err != nil {
 		return err

@@ -39,7 +39,8 @@ func (e *Edge) kamailio(name string, at listeners, edit func(path, content strin
 	if err := os.CopyFS(dir, os.DirFS(src)); err != nil {
 		return nil, fmt.Errorf("copy kamailio-cfg: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "node.cfg"), []byte(e.nodeCfg(at)), 0o600); err != nil {
+	values := filepath.Join(dir, "node.cfg") // holds the secret of the edge; the copy of the sample is everybody's
+	if err := errors.Join(os.Remove(values), os.WriteFile(values, []byte(e.nodeCfg(at)), 0o600)); err != nil {
 		return nil, err
 	}
 	if edit != nil {
@@ -50,8 +51,8 @@ func (e *Edge) kamailio(name string, at listeners, edit func(path, content strin
 	if err := errors.Join(locationDB(at.db), touch(e.trunkFile())); err != nil {
 		return nil, err
 	}
-	return newProc(e.Dir, name, nil, "kamailio", "-DD", "-E", "-x", "tlsf", "-X", "tlsf",
-		"-m", "1024", "-M", "16", "-Y", dir, "-f", filepath.Join(dir, "kamailio.cfg")), nil
+	args := []string{"kamailio", "-DD", "-E", "-x", "tlsf", "-X", "tlsf", "-m", "1024", "-M", "16", "-Y", dir, "-f", filepath.Join(dir, "kamailio.cfg")}
+	return newProc(e.Dir, name, nil, append(args, e.verbose("-d", "-d", "-d")...)...), nil
 }
 
 // trunkFile is where Kamailio reads the addresses of trunks.
@@ -133,7 +134,7 @@ func (e *Edge) Variant(ctx context.Context, name string, edit func(path, content
 
 // StartKamailio starts Kamailio (again) and waits until it answers an OPTIONS.
 func (e *Edge) StartKamailio(ctx context.Context) error {
-	if err := e.Kamailio.Start(e.tee("kamailio")); err != nil {
+	if err := e.inside(func() error { return e.Kamailio.Start(e.tee("kamailio")) }); err != nil {
 		return err
 	}
 	return e.Kamailio.WaitFor(ctx, "an answer to OPTIONS", func() error {
@@ -164,6 +165,9 @@ func (e *Edge) nodeCfg(at listeners) string {
 	if e.opt.SHA256 {
 		b.WriteString("#!define DIGEST_SHA256\n")
 	}
+	if e.opt.TLSCA != "" {
+		fmt.Fprintf(&b, "#!define TLS_TRUNKS\n#!substdef \"!TLS_CA!%s!g\"\n", e.opt.TLSCA)
+	}
 	return b.String()
 }
 
@@ -174,7 +178,7 @@ func (e *Edge) certificate(ctx context.Context) error {
 		return nil
 	}
 	out, err := exec.CommandContext(ctx, "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-		"-nodes", "-days", "30", "-keyout", pem+".key", "-out", pem, "-subj", "/CN=sipio-node",
+		"-nodes", "-days", "90", "-keyout", pem+".key", "-out", pem, "-subj", "/CN=sipio-node",
 		"-addext", "subjectAltName=IP:"+e.IP).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("make a certificate: %w\n%s", err, out)
@@ -183,7 +187,10 @@ func (e *Edge) certificate(ctx context.Context) error {
 }
 
 // Options sends an OPTIONS from outside and returns how long the answer took.
-func (e *Edge) Options(timeout time.Duration) (time.Duration, error) { return options(e.SIP, timeout) }
+func (e *Edge) Options(timeout time.Duration) (took time.Duration, err error) {
+	err = e.inside(func() error { took, err = options(e.SIP, timeout); return err })
+	return took, err
+}
 
 func options(addr string, timeout time.Duration) (time.Duration, error) {
 	conn, err := net.Dial("udp", addr)

@@ -38,6 +38,7 @@ func (e *Edge) startMedia(ctx context.Context, bin string) error {
 		e.Media = newProc(e.Dir, "media", nil, bin+"/fsim", "-sip", e.MediaSIP, "-esl", e.MediaESL, "-password", password,
 			"-agents", e.MediaListen, "-music", filepath.Join(dir, "moh"),
 			"-rtp-min", strconv.Itoa(e.mediaRTP), "-rtp-max", strconv.Itoa(e.mediaRTP+498))
+		e.Media.argv = append(e.Media.argv, e.verbose("-v")...)
 		return e.StartMedia(ctx)
 	}
 	sipIP, sipPort, _ := net.SplitHostPort(e.MediaSIP)

@@ -80,7 +80,7 @@ func (p *Phone) newCall() (*Call, error) {
 	if p.cfg.WebRTC {
 		c.media, err = newWebRTC(p.cfg.LocalIP)
 	} else {
-		c.media, err = newPlainRTP(p.cfg.LocalIP, p.laws, p.events())
+		c.media, err = newPlainRTP(&p.cfg, p.laws, p.events())
 	}
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ package phone
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,6 +40,11 @@ type Config struct {
 	Codecs      []string // what to offer and accept, in order of preference; default PCMU, PCMA
 	NoEvents    bool     // plain RTP only: neither offers nor takes telephone-event (RFC 4733)
 	Log         *slog.Logger
+
+	Certificate *tls.Certificate // shown over TLS, nil for none
+
+	// ListenUDP opens the sockets of UDP and plain RTP, nil for net.ListenUDP: a phone in another network namespace.
+	ListenUDP func(*net.UDPAddr) (*net.UDPConn, error)
 }
 
 // Phone is one registered (or not) user agent with one transport. All methods may be called at the same time.
@@ -91,6 +97,9 @@ func New(ctx context.Context, cfg Config) (*Phone, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.ListenUDP == nil {
+		cfg.ListenUDP = func(at *net.UDPAddr) (*net.UDPConn, error) { return net.ListenUDP("udp", at) }
 	}
 	if cfg.WSPath == "" {
 		cfg.WSPath = "/"

@@ -32,10 +32,10 @@ type plainRTP struct {
 	peer    netip.AddrPort
 }
 
-func newPlainRTP(ip string, laws []tone.Law, events uint8) (*plainRTP, error) {
+func newPlainRTP(cfg *Config, laws []tone.Law, events uint8) (*plainRTP, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &plainRTP{laws: laws, events: events, id: uint64(rand.Uint32()), stop: cancel, want: sendrecv}
-	if err := m.bind(net.ParseIP(ip)); err != nil {
+	if err := m.bind(cfg); err != nil {
 		cancel()
 		return nil, err
 	}
@@ -47,16 +47,17 @@ func newPlainRTP(ip string, laws []tone.Law, events uint8) (*plainRTP, error) {
 }
 
 // bind takes a free pair of ports, even and odd.
-func (m *plainRTP) bind(ip net.IP) error {
+func (m *plainRTP) bind(cfg *Config) error {
+	ip := net.ParseIP(cfg.LocalIP)
 	var lastErr error
 	for range 50 {
-		even, err := net.ListenUDP("udp4", &net.UDPAddr{IP: ip})
+		even, err := cfg.ListenUDP(&net.UDPAddr{IP: ip})
 		if err != nil {
 			return fmt.Errorf("bind RTP port on %s: %w", ip, err)
 		}
 		port := even.LocalAddr().(*net.UDPAddr).Port
 		if port%2 == 0 {
-			odd, err := net.ListenUDP("udp4", &net.UDPAddr{IP: ip, Port: port + 1})
+			odd, err := cfg.ListenUDP(&net.UDPAddr{IP: ip, Port: port + 1})
 			if err == nil {
 				m.rtp, m.rtcp = even, odd
 				return nil

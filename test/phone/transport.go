@@ -29,6 +29,10 @@ func init() {
 // listen makes sipgo's user agent with the transport of the configuration, and the local address requests leave from.
 func (p *Phone) listen() error {
 	tlsConfig := &tls.Config{InsecureSkipVerify: p.cfg.InsecureTLS}
+	if p.cfg.Certificate != nil {
+		// Whatever authorities the other end names.
+		tlsConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return p.cfg.Certificate, nil }
+	}
 	origin := "https://" + p.cfg.Domain
 	url := "wss://" + p.cfg.Proxy + p.cfg.WSPath
 	ua, err := sipgo.NewUA(
@@ -65,7 +69,7 @@ func (p *Phone) bind() error {
 	at := net.JoinHostPort(p.cfg.LocalIP, "0")
 	switch p.cfg.Transport {
 	case "udp":
-		conn, err := net.ListenPacket("udp", at)
+		conn, err := p.cfg.ListenUDP(&net.UDPAddr{IP: p.local.IP})
 		if err != nil {
 			return fmt.Errorf("listen for SIP: %w", err)
 		}

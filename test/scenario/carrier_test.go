@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"bytes"
 	"crypto/md5"
 	"encoding/hex"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sipio/sipio/test/netns"
 )
 
 // registrar is a carrier that phones register with: it challenges every REGISTER with MD5, keeps the bindings of one
@@ -26,12 +29,13 @@ type registrar struct {
 	most     int                  // bindings there ever were at a time
 	options  map[string]int       // by source address
 	silent   bool
+	peer     net.Addr // who takes its calls; nil = nobody does
 }
 
-// startRegistrar listens on a free port of ip.
-func startRegistrar(t *testing.T, ip, user, password string) *registrar {
+// startRegistrar listens on a free port of ip, in a namespace.
+func startRegistrar(t *testing.T, ns *netns.NS, ip, user, password string) *registrar {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", ip+":0")
+	conn, err := ns.ListenUDP(ip + ":0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,6 +44,18 @@ func startRegistrar(t *testing.T, ip, user, password string) *registrar {
 	go func() { defer close(done); r.serve() }()
 	t.Cleanup(func() { _ = conn.Close(); <-done })
 	return r
+}
+
+// takes has a phone take the calls.
+func (r *registrar) takes(t *testing.T, c *carrier) {
+	t.Helper()
+	at, err := net.ResolveUDPAddr("udp", c.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.peer = at
 }
 
 func (r *registrar) addr() string { return r.conn.LocalAddr().String() }
@@ -55,7 +71,11 @@ func (r *registrar) serve() {
 		lines := strings.Split(head, "\r\n")
 		method, _, _ := strings.Cut(lines[0], " ")
 		r.mu.Lock()
-		if !r.silent {
+		switch {
+		case r.silent:
+		case r.peer != nil && method != "REGISTER" && method != "OPTIONS":
+			r.relay(buf[:n], lines, from)
+		default:
 			r.answer(method, lines, from)
 		}
 		r.mu.Unlock()
@@ -79,6 +99,21 @@ func (r *registrar) answer(method string, lines []string, from net.Addr) {
 			more += fmt.Sprintf("Contact: <%s>;expires=%d\r\n", uri, int(time.Until(until).Seconds()))
 		}
 		r.reply(lines, from, "200 OK", more)
+	}
+}
+
+// relay passes a request on to the peer, and its answer back to who sent it. Caller holds r.mu.
+func (r *registrar) relay(packet []byte, lines []string, from net.Addr) {
+	if from.String() != r.peer.String() {
+		// It is to answer here (RFC 3581).
+		_, _ = r.conn.WriteTo(bytes.Replace(packet, []byte(";branch="), []byte(";rport;branch="), 1), r.peer)
+		return
+	}
+	for _, via := range values(lines, "Via")[:1] {
+		sent, _, _ := strings.Cut(strings.TrimPrefix(via, "SIP/2.0/UDP "), ";")
+		if to, err := net.ResolveUDPAddr("udp", sent); err == nil {
+			_, _ = r.conn.WriteTo(packet, to)
+		}
 	}
 }
 

@@ -96,15 +96,20 @@ func attend(t *testing.T, ctx context.Context, e *edge.Edge, g *guest, extension
 // brainOf is a client of the edge's brain, with the id of the account shop.
 func brainOf(t *testing.T, ctx context.Context, e *edge.Edge) (*client.Client, string) {
 	t.Helper()
-	c, err := client.New(e.BrainURL, e.AdminKey)
-	if err != nil {
-		t.Fatal(err)
-	}
 	account, err := e.AccountID(ctx, "shop")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c, account
+	return clientOf(t, e), account
+}
+
+func clientOf(t *testing.T, e *edge.Edge) *client.Client {
+	t.Helper()
+	c, err := client.New(e.BrainURL, e.AdminKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // gathered waits until a conference of the account shop has n members, and returns it.

@@ -29,9 +29,13 @@ type carrier struct {
 }
 
 // newCarrier starts one that answers.
-func newCarrier(t *testing.T, name string) *carrier {
+func newCarrier(t *testing.T, name string, opts ...option) *carrier {
 	t.Helper()
-	p, err := phone.New(context.Background(), phone.Config{AuthUser: name, Password: "none", Domain: name + ".test", Transport: "udp", LocalIP: "127.0.0.1", Proxy: "127.0.0.1:9"})
+	cfg := phone.Config{AuthUser: name, Password: "none", Domain: name + ".test", Transport: "udp", LocalIP: "127.0.0.1", Proxy: "127.0.0.1:9"}
+	for _, o := range opts {
+		o(&cfg)
+	}
+	p, err := phone.New(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -162,3 +162,45 @@ func hang(t *testing.T, ctx context.Context, from, other *phone.Call) {
 		t.Error("the other end was not told that the call is over")
 	}
 }
+
+// A caller who withholds his number is not told by his phone's Contact either, nor is another, and he is found all the same: the carrier
+// holds and resumes, sends a digit, tries to send him elsewhere, and hangs up; before that both hear each other.
+func withheldAreFound(t *testing.T, o *office) {
+	browser := func(c *phone.Config) { c.WebRTC = true }
+	o.do(accept, accept, accept)
+	for _, c := range []struct {
+		name string
+		opts []option
+		with []phone.CallOption
+	}{
+		{"udp", nil, []phone.CallOption{phone.WithFrom("anonymous", "Anonymous")}},
+		{"tcp", []option{over("tcp")}, []phone.CallOption{phone.WithHeader("Privacy", "id")}},
+		{"browser", []option{over("wss"), browser}, []phone.CallOption{phone.WithHeader("Privacy", "user")}},
+		{"withholds nothing", []option{over("wss"), browser}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx := within(t, 20*time.Second)
+			anna := registered(t, o.Edge, "1001", append(c.opts, realm("kontor.test"))...)
+			ours, err := anna.Call(ctx, "0301234567", c.with...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			theirs := <-o.alpha.up
+			if got := theirs.RemoteHeaders()["Contact"]; len(got) != 1 || !regexp.MustCompile(`^<sip:anonymous@127\.0\.0\.1;cx=[-0-9A-Za-z+/]+>$`).MatchString(got[0]) {
+				t.Errorf("the carrier sees Contact %q, the phone's is %s", got, anna.Contact())
+			}
+			talk(t, ctx, ours, theirs)
+			for _, step := range []func(context.Context) error{theirs.Hold, theirs.Resume, ours.Hold, ours.Resume} {
+				if err := step(ctx); err != nil {
+					t.Errorf("hold or resume: %v", err)
+				}
+			}
+			if err := theirs.SendInfo(ctx, '5'); err != nil {
+				t.Errorf("INFO: %v", err)
+			}
+			presses(t, ctx, theirs, "sip:1002@kontor.test", 603)
+			talk(t, ctx, ours, theirs)
+			hangUp(t, ctx, o.Edge, theirs, ours)
+		})
+	}
+}

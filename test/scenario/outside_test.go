@@ -25,7 +25,7 @@ func TestOutside(t *testing.T) {
 		name string
 		run  func(*testing.T, *office)
 	}{
-		{"PBX", pbxCalls}, {"Registered", branchCalls}, {"Identity", callersShown}, {"Forward", callsSentOn}, {"Loop", sentRoundAndRound},
+		{"PBX", pbxCalls}, {"Registered", branchCalls}, {"Identity", callersShown}, {"Withheld", withheldAreFound}, {"Forward", callsSentOn}, {"Loop", sentRoundAndRound},
 		{"Help", callsForHelp}, {"Stranger", strangersLearnNothing}, {"Pings", silentCarrierIsPassedOver},
 	} {
 		t.Run(group.name, func(t *testing.T) {
@@ -81,6 +81,38 @@ func (o *office) through(t *testing.T, ctx context.Context, ours *phone.Call, th
 	}
 }
 
+// asTrunk has a PBX that is known by its digest call a phone inside: what it says of other calls does not get there, and neither side may
+// send the other one elsewhere.
+func asTrunk(t *testing.T, ctx context.Context, o *office, pbx, bernd *phone.Phone) {
+	t.Helper()
+	up := make(chan *phone.Call, 1)
+	go func() {
+		defer close(up)
+		select {
+		case in := <-bernd.Incoming():
+			if got := in.Header("Replaces") + in.Header("Referred-By"); got != "" {
+				t.Errorf("the phone is shown %q", got)
+			}
+			if c, err := in.Answer(ctx); err == nil {
+				up <- c
+			}
+		case <-ctx.Done():
+		}
+	}()
+	a, err := pbx.Call(ctx, "1002", phone.WithHeader("Replaces", "x@y;to-tag=1;from-tag=2"), phone.WithHeader("Referred-By", "<sip:x@y>"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, ok := <-up
+	if !ok {
+		t.Fatal("nobody answered")
+	}
+	presses(t, ctx, a, "sip:1001@kontor.test", 603)
+	presses(t, ctx, b, "sip:1001@kontor.test", 603)
+	talk(t, ctx, a, b)
+	hangUp(t, ctx, o.Edge, a, b)
+}
+
 // A PBX that is known by its digest reaches a number of the account, an extension, and a number outside, where it shows a number of the
 // account or is given its trunk's. A wrong password, and a login that nobody has, are answered as any stranger. A carrier that is
 // known by a digest reaches numbers of the account and nothing else.
@@ -89,7 +121,7 @@ func pbxCalls(t *testing.T, o *office) {
 	anna, bernd := registered(t, o.Edge, "1001", realm("kontor.test")), registered(t, o.Edge, "1002", realm("kontor.test"))
 	pbx := newPhone(t, o.Edge, "pbx", login("pbx", "secret-pbx"))
 	converse(t, ctx, o.Edge, pbx, anna, "030100")
-	converse(t, ctx, o.Edge, pbx, bernd, "1002")
+	asTrunk(t, ctx, o, pbx, bernd)
 	o.do(accept, accept, accept)
 	ours, err := pbx.Call(ctx, "0301234567", phone.WithFrom("7001", "Extension 7001"))
 	if err != nil {

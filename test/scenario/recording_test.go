@@ -37,6 +37,12 @@ func tapeKeys(t *testing.T, ctx context.Context, e *edge.Edge, account string, c
 func recording(t *testing.T, ctx context.Context, e *edge.Edge, keys []string) (s sound) {
 	t.Helper()
 	_, account := brainOf(t, ctx, e)
+	return recordingOf(t, ctx, e, account, keys)
+}
+
+// recordingOf is recording of another account.
+func recordingOf(t *testing.T, ctx context.Context, e *edge.Edge, account string, keys []string) (s sound) {
+	t.Helper()
 	eventually(t, ctx, "the recording", func() (err error) {
 		for _, key := range keys {
 			var file []byte
@@ -53,7 +59,7 @@ func recording(t *testing.T, ctx context.Context, e *edge.Edge, keys []string) (
 // liveToken is the token of a live call.
 func liveToken(t *testing.T, ctx context.Context, e *edge.Edge, c *phone.Call) (token string) {
 	t.Helper()
-	brain, _ := brainOf(t, ctx, e)
+	brain := clientOf(t, e)
 	eventually(t, ctx, "the call among the live ones", func() error {
 		calls, _, err := brain.Calls(ctx, 500)
 		i := slices.IndexFunc(calls, func(one api.Call) bool { return one.CallID == c.CallID() })

@@ -63,11 +63,10 @@ func connectAside(t *testing.T, ctx context.Context, e *edge.Edge, caller, calle
 		t.Fatal(err)
 	}
 	r.find(t, ctx)
-	// One after the other: transferred together, the caller may be on his way behind the bridge already.
+	// One right after the other: the caller, whom nobody serves now, is hung up a moment after his bridge has ended.
 	r.order(t, ctx, "uuid_transfer "+r.first+" -bleg park inline")
-	r.event(t, ctx, "CHANNEL_UNBRIDGE", r.first)
-	r.event(t, ctx, "CHANNEL_PARK", r.leg)
 	r.order(t, ctx, "uuid_transfer "+r.first+" park inline")
+	r.event(t, ctx, "CHANNEL_PARK", r.leg)
 	r.event(t, ctx, "CHANNEL_PARK", r.first)
 	r.order(t, ctx, "sched_del "+r.first) // the guard of calls that no agent has
 	r.order(t, ctx, "uuid_bridge "+r.first+" "+r.leg)

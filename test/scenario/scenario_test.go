@@ -7,12 +7,14 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/sipio/sipio/test/edge"
+	"github.com/sipio/sipio/test/netns"
 	"github.com/sipio/sipio/test/phone"
 )
 
@@ -25,6 +27,9 @@ var node *edge.Edge
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	if netns.Inside() { // one test, with nodes of its own
+		return m.Run()
+	}
 	var err error
 	if node, err = edge.Start(context.Background(), edge.Options{Config: acme, LogDecisions: true}); err != nil {
 		fmt.Fprintln(os.Stderr, "start the edge:", err)
@@ -67,6 +72,17 @@ func over(transport string) option {
 }
 
 func realm(domain string) option { return func(c *phone.Config) { c.Domain = domain } }
+
+// inside has a phone live at an address of another network namespace.
+func inside(ns *netns.NS, ip string) option {
+	return func(c *phone.Config) {
+		c.LocalIP = ip
+		c.ListenUDP = func(at *net.UDPAddr) (conn *net.UDPConn, err error) {
+			err = ns.Do(func() error { conn, err = net.ListenUDP("udp", at); return err })
+			return conn, err
+		}
+	}
+}
 
 func as(user string) option { return func(c *phone.Config) { c.User = user } }
 

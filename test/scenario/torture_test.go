@@ -1,9 +1,15 @@
 package scenario
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"errors"
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +55,92 @@ func TestTorture_RFC4475(t *testing.T) {
 	if log := e.Kamailio.Tail(400); strings.Contains(log, "CRITICAL") || strings.Contains(log, "child process") {
 		t.Errorf("Kamailio suffered:\n%s", log)
 	}
+}
+
+// The messages of RFC 5118 reach the real Kamailio over IPv6: what is well-formed is answered where it came from, what is
+// not is refused or dropped, and it goes on answering.
+func TestTorture_RFC5118(t *testing.T) {
+	tails(t, node)
+	kamailio, sip, err := node.Variant(within(t, 20*time.Second), "ipv6", func(path, content string) string {
+		if path == "node.cfg" {
+			content = ipv4Listener.ReplaceAllString(content, "listen=udp:[::1]:$1\nlisten=tcp:[::1]:$1\n$0")
+		}
+		return content
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kamailio.Stop()
+	_, port, _ := net.SplitHostPort(sip)
+	at := net.JoinHostPort("::1", port)
+	// What the RFC calls valid is to be answered. A port inside the brackets (4.3) is an address of its own.
+	answered := map[string]bool{
+		"4.1-ipv6-good": true, "4.3-port-ambiguous": true, "4.4-port-unambiguous": true, "4.5-received-with-delimiters": true,
+		"4.5-received-without-delimiters": true, "4.6-sdp": true, "4.7-many-addresses": true, "4.8-sdp-of-both-families": true,
+		"4.9-mapped": true, "4.10-two-colons": true,
+	}
+	files, err := filepath.Glob("testdata/rfc5118/*.dat")
+	if err != nil || len(files) != 12 {
+		t.Fatalf("found %d messages (%v), want 12", len(files), err)
+	}
+	for _, file := range files {
+		message, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := strings.TrimSuffix(filepath.Base(file), ".dat")
+		for _, network := range []string{"udp", "tcp"} {
+			// The same request over the other transport at once would pass for its retransmission.
+			message := bytes.ReplaceAll(message, []byte("as3-111"), []byte("as3-"+network+name))
+			code, err := firstAnswer(network, at, message)
+			if err != nil && (answered[name] || !errors.Is(err, os.ErrDeadlineExceeded)) {
+				t.Errorf("%s over %s: %v", name, network, err)
+			}
+			if err == nil && !answered[name] && (code < 400 || code >= 500) {
+				t.Errorf("%s over %s is malformed and was answered with %d", name, network, code)
+			}
+			t.Logf("%s over %s: %d", name, network, code)
+		}
+	}
+	if code, err := firstAnswer("udp", at, []byte(strings.NewReplacer("4-1", "4-1-again", "REGISTER", "OPTIONS").Replace(ipv6Good(t)))); code != 200 {
+		t.Errorf("OPTIONS after all of them: %d %v", code, err)
+	}
+}
+
+// ipv4Listener finds the line of node.cfg with the UDP listener.
+var ipv4Listener = regexp.MustCompile(`listen=udp:127\.0\.0\.1:(\d+)`)
+
+func ipv6Good(t *testing.T) string {
+	t.Helper()
+	message, err := os.ReadFile("testdata/rfc5118/4.1-ipv6-good.dat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(message)
+}
+
+// firstAnswer sends a message over a connection of its own and returns the code of the first final answer.
+func firstAnswer(network, addr string, message []byte) (int, error) {
+	conn, err := net.Dial(network, addr)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	if _, err := conn.Write(message); err != nil {
+		return 0, err
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+	r, code := bufio.NewReaderSize(conn, 64<<10), 0
+	for code < 200 {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return 0, err
+		}
+		if rest, ok := strings.CutPrefix(line, "SIP/2.0 "); ok && len(rest) > 3 {
+			code, _ = strconv.Atoi(rest[:3])
+		}
+	}
+	return code, nil
 }
 
 // Line breaks and header lines smuggled through names and numbers never arrive as headers at the called phone,

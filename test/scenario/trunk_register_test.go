@@ -12,14 +12,14 @@ import (
 
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/test/edge"
-	"github.com/sipio/sipio/test/phone"
+	"github.com/sipio/sipio/test/netns"
 )
 
 // kontor has a trunk that registers at %s; %s and %s are the SIP addresses of the two nodes.
 const kontor = `
 kind: account
 name: kontor
-spec: {timezone: Europe/Berlin}
+spec: {timezone: Europe/Berlin, country: DE, default_cid_number: "4930900100"}
 ---
 {kind: sip_domain, account: kontor, name: kontor.test, spec: {is_primary: true}}
 ---
@@ -32,8 +32,10 @@ spec: {timezone: Europe/Berlin}
 kind: sip_trunk
 account: kontor
 name: carrier
-spec: {direction: both, inbound_acl: ["127.0.0.9"], proxy: %q, do_register: true, expire_sec: 60, auth_username: "4930900", auth_secret_ref: carrier,
+spec: {direction: both, inbound_acl: ["10.9.0.40"], proxy: %q, do_register: true, expire_sec: 60, auth_username: "4930900", auth_secret_ref: carrier,
   from_domain: carrier.test, realm: carrier.test, options_ping_sec: 1}
+---
+{kind: outbound_route, account: kontor, name: all, spec: {trunks: [{trunk_id: carrier}]}}
 ---
 {kind: did, account: kontor, name: "4930900100", spec: {dest_kind: user, dest_id: "2001"}}
 ---
@@ -42,15 +44,26 @@ spec: {direction: both, inbound_acl: ["127.0.0.9"], proxy: %q, do_register: true
 {kind: node, name: node-2, spec: {sip_addresses: [%q]}}
 `
 
-// Of two nodes one registers at the carrier, with the digest that the brain computes, and both ping it from the address
-// of their own Kamailio. The agent of the node that registered is killed: within 5 s the other has registered, and at no
-// moment does the carrier list two Contacts. A caller from the carrier reaches the phone through the registered node
-// before and after, and both hear each other. When the killed agent is back it leaves the registration where it is.
+// Each node, the carrier and the phones live in network namespaces of their own. Of the two nodes one registers at the
+// carrier, with the digest that the brain computes, and both ping it from the address of their own Kamailio. Agent and
+// Kamailio of the node that registered are killed: within 5 s the other has registered, and at no moment does the carrier
+// list two Contacts. A caller from the carrier reaches the phone through the registered node before and after, and both
+// hear each other; so does a phone that calls outside over the trunk, by either node. When the killed node is back it
+// leaves the registration where it is.
 func TestTrunk_RegistrationMovesToAnotherNode(t *testing.T) {
-	carrier := startRegistrar(t, "127.0.0.9", "4930900", "wide-open-%")
+	if netns.Reexec(t) {
+		return
+	}
+	lan := netns.NewBridge(t, guardIP+"/24")
+	beside, second := lan.Join(t, trunkIP+"/24"), lan.Join(t, secondIP+"/24")
+	atCarrier, atOffice := inside(beside, trunkIP), inside(lan.Join(t, "10.9.0.50/24"), "10.9.0.50")
+	carrier := startRegistrar(t, beside, trunkIP, "4930900", "wide-open-%")
+	outside := newCarrier(t, "carrier", atCarrier)
+	carrier.takes(t, outside)
 	fast := []string{"--heartbeat-interval=500ms"}
-	one := start(t, edge.Options{NodeFlags: fast, LogDecisions: true})
-	two := start(t, edge.Options{IP: "127.0.0.2", Name: "node-2", NodeFlags: fast, BrainURLs: []string{one.BrainURL}, BrainKey: one.AdminKey})
+	one := start(t, edge.Options{IP: guardIP, NodeFlags: fast, LogDecisions: true})
+	netns.Relay(t, second, nil, strings.TrimPrefix(one.BrainURL, "http://"))
+	two := start(t, edge.Options{IP: secondIP, Name: "node-2", NetNS: second, NodeFlags: fast, BrainURLs: []string{one.BrainURL}, BrainKey: one.AdminKey})
 	ctx := within(t, 90*time.Second)
 	if err := one.Apply(ctx, fmt.Sprintf(kontor, carrier.addr(), one.SIP, two.SIP)); err != nil {
 		t.Fatal(err)
@@ -77,10 +90,11 @@ func TestTrunk_RegistrationMovesToAnotherNode(t *testing.T) {
 		t.Errorf("OPTIONS came from %v, want %s and %s", carrier.options, one.SIP, two.SIP)
 	}
 	carrier.mu.Unlock()
-	fromCarrier(t, nodes[holder])
+	fromCarrier(t, nodes[holder], atCarrier, atOffice)
+	toCarrier(t, outside, atOffice, one, two)
 
 	killed := nodes[holder]
-	if err := killed.Node.Kill(); err != nil {
+	if err := errors.Join(killed.Node.Kill(), killed.Kamailio.Kill()); err != nil {
 		t.Fatal(err)
 	}
 	died := time.Now()
@@ -94,17 +108,19 @@ func TestTrunk_RegistrationMovesToAnotherNode(t *testing.T) {
 	if took := time.Since(died); took > 5*time.Second || nodes[next] == nil {
 		t.Errorf("%s registered %v after the holder's end", next, took)
 	}
-	fromCarrier(t, nodes[next])
-	if err := killed.StartNode(ctx); err != nil {
+	fromCarrier(t, nodes[next], atCarrier, atOffice)
+	toCarrier(t, outside, atOffice, nodes[next])
+	if err := errors.Join(killed.StartKamailio(ctx), killed.StartNode(ctx)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, ctx, "the agent that came back to tell of the trunk", func() error {
+	eventually(t, ctx, "the node that came back to tell of the trunk", func() error {
 		st, err := trunkState(ctx, one)
 		if err == nil && slices.ContainsFunc(st.Nodes, func(n api.TrunkNode) bool { return n.State != api.TrunkUp || n.AgeMS > 2000 }) {
 			err = fmt.Errorf("%+v", st.Nodes)
 		}
 		return err
 	})
+	toCarrier(t, outside, atOffice, killed)
 	contacts, most := carrier.bound()
 	if contacts != next || most != 1 {
 		t.Errorf("registered: %s, at most %d at a time; %s", contacts, most, strings.Join(carrier.history, " | "))
@@ -132,19 +148,33 @@ func trunkState(ctx context.Context, e *edge.Edge) (api.TrunkState, error) {
 }
 
 // fromCarrier calls the number of kontor at a node, as the carrier does, and holds a talk.
-func fromCarrier(t *testing.T, e *edge.Edge) {
+func fromCarrier(t *testing.T, e *edge.Edge, atCarrier, atOffice option) {
 	t.Helper()
-	if err := e.WaitTrunk("127.0.0.9", 10*time.Second); err != nil {
+	if err := e.WaitTrunk(trunkIP, 10*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	karla := registered(t, e, "2001", realm("kontor.test"))
+	karla := registered(t, e, "2001", realm("kontor.test"), atOffice)
 	ctx := within(t, 30*time.Second)
-	caller, err := phone.New(ctx, phone.Config{User: "030123456", AuthUser: "030123456", Domain: "carrier.test", Transport: "udp", LocalIP: "127.0.0.9", Proxy: e.SIP})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer caller.Close()
+	caller := newPhone(t, e, "030123456", realm("carrier.test"), atCarrier)
 	a, b := connect(t, ctx, caller, karla, "4930900100")
 	talk(t, ctx, a, b)
 	hangUp(t, ctx, e, a, b)
+}
+
+// toCarrier calls outside from a phone at each node, and holds a talk.
+func toCarrier(t *testing.T, outside *carrier, atOffice option, nodes ...*edge.Edge) {
+	t.Helper()
+	for _, e := range nodes {
+		karla := registered(t, e, "2001", realm("kontor.test"), atOffice)
+		ctx := within(t, 30*time.Second)
+		outside.now(rings)
+		a, err := karla.Call(ctx, "0301234567")
+		if err != nil {
+			t.Fatalf("call outside by %s: %v\n%s", e.SIP, err, e.Tails(10))
+		}
+		b := outsider(t, ctx, outside)
+		showing(t, outside, "+49301234567", "+4930900100", nil)
+		talk(t, ctx, a, b)
+		hangUp(t, ctx, e, a, b)
+	}
 }

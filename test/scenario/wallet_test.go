@@ -49,7 +49,7 @@ func (m *money) topup(t *testing.T, ctx context.Context, micros int64) {
 	t.Helper()
 	m.topups++
 	var done api.BalanceChanged
-	m.ask(t, ctx, "POST", api.PathBalanceTopUp+"?account_id="+m.account, fmt.Sprintf(`{"id":"t%d","micros":%d}`, m.topups, micros), &done)
+	m.ask(t, ctx, "POST", api.PathBalanceTopUp+"?account_id="+m.account, fmt.Sprintf(`{"id":"t%d","asked_ms":%d,"micros":%d}`, m.topups, time.Now().UnixMilli(), micros), &done)
 }
 
 func (m *money) balance(t *testing.T, ctx context.Context) (b api.BalanceState) {

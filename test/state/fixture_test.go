@@ -92,7 +92,8 @@ func (n nodes) NodeByName(name string) *brain.Node {
 	return &brain.Node{Name: name, Capacity: n[name]}
 }
 
-func (nodes) ByDID(string) (*brain.AccountConfig, *brain.DID)              { return nil, nil }
-func (nodes) TrunkBySource(string) (*brain.AccountConfig, *brain.SIPTrunk) { return nil, nil }
-func (nodes) TrunkSources() []string                                       { return nil }
-func (nodes) Nodes() []*brain.Node                                         { return nil }
+func (nodes) ByDID(string) (*brain.AccountConfig, *brain.DID)               { return nil, nil }
+func (nodes) TrunkBySource(string) (*brain.AccountConfig, *brain.SIPTrunk)  { return nil, nil }
+func (nodes) TrunkByTLSName(string) (*brain.AccountConfig, *brain.SIPTrunk) { return nil, nil }
+func (nodes) TrunkSources() []string                                        { return nil }
+func (nodes) Nodes() []*brain.Node                                          { return nil }

@@ -31,9 +31,9 @@ func fields(v any) []string {
 // Fields that the first question of a call does not have: those of later questions and the door's own, and by who calls.
 var (
 	notFirst    = []string{"at", "failed_code", "trunk", "tried", "challenge", "answered", "hops", "down", "via"}
-	notOfTrunks = append([]string{"account_id", "dial", "caller_user_id", "called"}, notFirst...)
+	notOfTrunks = append([]string{"tls_name", "account_id", "dial", "caller_user_id", "called"}, notFirst...)
 	notOfPhones = append([]string{"peer", "asserted", "diversion", "diverted", "identity"}, notOfTrunks...)
-	notOfLegs   = append([]string{"asserted", "diversion", "identity"}, notFirst...)
+	notOfLegs   = append([]string{"tls_name", "asserted", "diversion", "identity"}, notFirst...)
 )
 
 // sameFields fails unless a question has each field of its type once, but for some, and no other.

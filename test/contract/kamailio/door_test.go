@@ -28,7 +28,9 @@ type door struct {
 	refer     map[string]http.HandlerFunc // by from_user; without one the REFER passes
 	questions []question
 	events    []event
-	away      bool // events are refused
+	guard     []url.Values // lines of the guard
+	away      bool         // events are refused
+	guardHung bool         // the guard's lines are not taken, nor refused
 }
 
 // question is one POST to /auth, /route or /refer.
@@ -72,6 +74,10 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.URL.Path == api.PathPresenceEvent {
 		d.take(w, string(body))
+		return
+	}
+	if r.URL.Path == "/guard" {
+		d.takeGuard(w, r, string(body))
 		return
 	}
 	form, err := url.ParseQuery(string(body))
@@ -122,6 +128,31 @@ func (d *door) take(w http.ResponseWriter, batch string) {
 	}
 	if err != nil {
 		w.WriteHeader(http.StatusBadRequest)
+	}
+}
+
+// takeGuard is /guard: a first line that names the node, then a line an offence or a known address.
+func (d *door) takeGuard(w http.ResponseWriter, r *http.Request, batch string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.guardHung {
+		d.mu.Unlock()
+		<-r.Context().Done() // Kamailio waits a second
+		d.mu.Lock()
+		return
+	}
+	lines := strings.Split(strings.TrimSuffix(batch, "\n"), "\n")
+	if d.away || lines[0] != "node=node-1" {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	for _, line := range lines[1:] {
+		values, err := url.ParseQuery(line)
+		if err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		d.guard = append(d.guard, values)
 	}
 }
 
@@ -177,6 +208,13 @@ func (d *door) setAway(away bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.away = away
+}
+
+// hangGuard makes the door hold what the guard says, and nothing else.
+func (d *door) hangGuard(hung bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.guardHung = hung
 }
 
 // asked returns what was asked by or for a user.

@@ -3,6 +3,7 @@ package kamailio
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -42,6 +43,7 @@ type set struct {
 	user      string
 	transport string
 	local     string // host:port of its end
+	away      string // host:port that it says in Contact, when that is another: it is behind a NAT
 	conn      net.Conn
 	read      func() ([]byte, error)
 	write     func([]byte) error
@@ -60,7 +62,7 @@ func newSet(t *testing.T, s *site, transport, user string) *set {
 	return newSetAt(t, s, transport, user, "")
 }
 
-// newSetAt does the same from an address of this machine; over UDP only.
+// newSetAt does the same from an address of this machine; over UDP and TCP only.
 func newSetAt(t *testing.T, s *site, transport, user, local string) *set {
 	t.Helper()
 	p := &set{t: t, site: s, user: user, transport: transport, local: local, seen: map[string]int{}, arrived: make(chan struct{})}
@@ -97,7 +99,13 @@ func (p *set) dial() (err error) {
 			return buf[:n], err
 		}
 	case "tcp":
-		p.conn, err = net.Dial("tcp", p.site.SIP)
+		var d net.Dialer
+		if p.local != "" {
+			if d.LocalAddr, err = net.ResolveTCPAddr("tcp", p.local); err != nil {
+				return err
+			}
+		}
+		p.conn, err = d.Dial("tcp", p.site.SIP)
 	case "tls":
 		p.conn, err = tls.Dial("tcp", p.site.TLS, insecure)
 	case "wss":
@@ -275,7 +283,7 @@ func (p *set) contact() string {
 	if transport == "wss" {
 		transport = "ws"
 	}
-	return fmt.Sprintf("sip:%s@%s;transport=%s", p.user, p.local, transport)
+	return fmt.Sprintf("sip:%s@%s;transport=%s", p.user, cmp.Or(p.away, p.local), transport)
 }
 
 // response answers a request; more are whole header lines.

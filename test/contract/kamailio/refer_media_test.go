@@ -93,7 +93,7 @@ func isTheBrainsToDo(t *testing.T, s *site, media *set) {
 		q := only(t, s.door.asked(api.PathRefer, "leg")[before:])
 		sameValues(t, q, map[string]string{"side": api.ReferCallee, "call": "Parent1", "dial": "ring_group/rg=1", "aor": "sip:" + second.user + "@acme.test",
 			"account_id": "acme", "token": "Tok42", "refer_to": "sip:1003@acme.test"})
-		sameFields(t, q, api.ReferRequest{})
+		sameFields(t, q, api.ReferRequest{}, "sender") // that is said of two phones
 	}
 	media.quiet()
 	hangUp(t, from, callee)

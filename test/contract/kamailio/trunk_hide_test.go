@@ -105,7 +105,7 @@ func TestOutHide_ClaimsAndTraits(t *testing.T) {
 // inward is the directive for a trunk's call to b's phones.
 func inward(b *set) api.Directive {
 	d := ring(to(1, b.user))
-	d.Call.Direction, d.Call.Trunk = "in", "ta"
+	d.Call.Direction, d.Call.Trunk, d.Call.Caller = "in", "ta", api.CallerTrunk
 	return d
 }
 

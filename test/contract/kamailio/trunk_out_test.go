@@ -106,7 +106,7 @@ func TestOut_FailureAsksWhatFollows(t *testing.T) {
 	a := newSet(t, shared, "udp", user("caller"))
 	first, second := newSet(t, shared, "udp", "ta"), newSet(t, shared, "udp", "tb")
 	one, two := outward(over(first, "ta")), outward(over(second, "tb"))
-	two.Call.To = "+49 30&x"
+	two.Call.To, two.Call.Attempt = "+49 30&x", 66
 	shared.door.plan(a.user, one, two)
 	call := a.newCall("+4930123")
 	call.body, call.more = sdp(40000), forged+"Privacy: id\r\nP-K-CSeq-Auth: 77\r\n"
@@ -133,7 +133,7 @@ func TestOut_FailureAsksWhatFollows(t *testing.T) {
 	}
 	second.request("ACK")
 	e := shared.door.expectEvent(t, api.EventDialogStart, "call_id", call.callID)
-	if e.Get("trunk") != "tb" || e.Get("to") != "+49 30&x" {
+	if e.Get("trunk") != "tb" || e.Get("to") != "+49 30&x" || e.Get("attempt") != "66" {
 		t.Errorf("dialog.start says %v", e)
 	}
 	cseq := caller.ask("INFO", "")
