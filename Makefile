@@ -24,11 +24,12 @@ run-cluster: packages
 
 test: packages unit sim tunnel scenario cluster fuzz-turn
 
-# What drives daemons or fills the machine goes one package after the other.
+# What drives daemons or fills the machine goes one package after the other; what waits for a media server's timers, many tests at once.
 unit:
 	go vet ./...
 	go test -count=1 -timeout 20m $$(go list ./... | grep -v -e /test/scenario -e /test/cluster -e /test/contract -e /test/fsim -e /test/state -e /test/ansible)
-	go test -count=1 -p 1 ./test/fsim/... ./test/contract/... ./test/state/
+	go test -count=1 -p 1 $$(go list ./test/fsim/... ./test/contract/... ./test/state/ | grep -v /contract/freeswitch)
+	go test -count=1 -parallel 8 ./test/contract/freeswitch/
 
 # The real cloudflared, which is a module of its own and takes a minute or two to build once, before the real node agent; then
 # the Ansible roles that put both on a node.
@@ -36,9 +37,10 @@ tunnel:
 	cd cloudflared && go vet ./... && go test -count=1 -timeout 15m ./...
 	go test -count=1 -timeout 15m ./test/ansible/
 
-# The whole edge: real Kamailio and rtpengine, phones that listen. One package, so nothing else disturbs the timing.
+# The whole edge: real Kamailio and rtpengine, phones that listen. Nothing else runs beside; those that mostly wait, and have a node of
+# their own, run last and four at once.
 scenario:
-	go test -count=1 -timeout 50m ./test/scenario/
+	go test -count=1 -parallel 4 -timeout 50m ./test/scenario/
 
 # Three brains on three buses, killed, stopped and restarted. SIPIO_CLUSTER_RUNS=20 for figures.
 cluster:

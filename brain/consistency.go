@@ -10,6 +10,10 @@ type RowError struct {
 	Resource Resource // the row at fault: a pointer into the rows given
 	Taken    bool     // a name that another row has already, not a wrong value
 	FieldError
+
+	// What the field names and the account does not have: its kind, and its id, or its name where names are what is referred to.
+	MissingKind Kind
+	Missing     string
 }
 
 // ValidateAccount checks the rows of one account against each other: names used once, every
@@ -35,6 +39,7 @@ func ValidateAccount(rows AccountRows) []RowError {
 		v.refer(d, "user_id", KindSIPUser, d.UserID)
 		if !v.domains[strings.ToLower(d.Realm)] {
 			v.add(d, "realm", "%s is not one of the account's domains", quote(d.Realm))
+			v.names(KindSIPDomain, d.Realm)
 		}
 		names.once(d, "auth_username", AuthKey(d.AuthUsername, d.Realm))
 	}
@@ -205,6 +210,13 @@ func (v *accountChecker) checkAnswered(rows AccountRows, names *nameSet) {
 
 func (v *accountChecker) missing(r Resource, path string, kind Kind, id string) {
 	v.add(r, path, "no %s %s in the account", kind, quote(id))
+	v.names(kind, id)
+}
+
+// names notes of the mistake told last what is missing.
+func (v *accountChecker) names(kind Kind, id string) {
+	last := &v.errs[len(v.errs)-1]
+	last.MissingKind, last.Missing = kind, id
 }
 
 func (v *accountChecker) add(r Resource, path, format string, args ...any) {

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sipio/sipio/brain"
@@ -24,6 +22,7 @@ import (
 	"github.com/sipio/sipio/controller/queue"
 	calls "github.com/sipio/sipio/controller/session"
 	"github.com/sipio/sipio/controller/voicemail"
+	"github.com/sipio/sipio/keyfile"
 )
 
 // answering is what the brain has for calls that the platform answers.
@@ -115,23 +114,16 @@ func openSpeech(ctx context.Context, cfg Config, log *slog.Logger) (media.Engine
 	return engine, nil
 }
 
-// readSecret reads a secret of one line; path "" is none. A file that every user can read is refused.
+// readSecret reads a secret of one line; path "" is none.
 func readSecret(what, path string) (string, error) {
 	if path == "" {
 		return "", nil
 	}
-	info, err := os.Stat(path)
-	if err == nil && info.Mode().Perm()&0o007 != 0 {
-		err = fmt.Errorf("%s is open to every user: chmod 600 it", path)
-	}
-	var raw []byte
-	if err == nil {
-		raw, err = os.ReadFile(path)
-	}
+	text, err := keyfile.Text(path, brain.GroupReads)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", what, err)
 	}
-	return strings.TrimSpace(string(raw)), nil
+	return text, nil
 }
 
 // run does what is done beside calls, until ctx ends.

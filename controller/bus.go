@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 
 	"github.com/sipio/sipio/controller/journal"
+	"github.com/sipio/sipio/setting"
 )
 
 // BusConfig is everything an operator can set of `sipio-brain bus`, a member of the NATS cluster that holds the
@@ -25,32 +25,26 @@ func DefaultBusConfig() BusConfig {
 }
 
 // Settings lists every setting of c, in the order of the sample file.
-func (c *BusConfig) Settings() []Setting {
-	list := []Setting{
-		text("name", "name of this member, unique in the cluster and the same at each start", &c.Name),
-		text("data-dir", "folder of this member's part of the store; belongs to it alone", &c.Dir),
-		text("cluster-name", "the same in all members", &c.ClusterName),
-		text("client-listen", "host:port for brains", &c.ClientListen),
-		text("cluster-listen", "host:port for the other members", &c.ClusterListen),
-		list("routes", "host:port of the members' cluster-listen, comma between; this member may be among them", &c.Routes),
-		text("leaf-listen", "host:port for sipio cluster migrate; empty for closed", &c.LeafListen),
-		text("user-file", "file whose first line is the name and the password that brains and members show; empty on loopback only", &c.UserFile),
-		text("tls-cert-file", "PEM file of the certificate towards brains and members", &c.CertFile),
-		text("tls-key-file", "PEM file of its key", &c.KeyFile),
-		text("ca-file", "PEM file of the authority of the members' certificates", &c.CAFile),
-		{"log-level", "debug, info, warn or error", "string",
-			func() string { return strings.ToLower(c.LogLevel.String()) },
-			func(s string) error { return c.LogLevel.UnmarshalText([]byte(s)) }, ""},
-	}
-	for i := range list {
-		list[i].prefix = "SIPIO_BUS_"
-	}
-	return list
+func (c *BusConfig) Settings() setting.List {
+	return setting.Of("SIPIO_BUS_",
+		setting.Text("name", "name of this member, unique in the cluster and the same at each start", &c.Name),
+		setting.Text("data-dir", "folder of this member's part of the store; belongs to it alone", &c.Dir),
+		setting.Text("cluster-name", "the same in all members", &c.ClusterName),
+		setting.Text("client-listen", "host:port for brains", &c.ClientListen),
+		setting.Text("cluster-listen", "host:port for the other members", &c.ClusterListen),
+		setting.Words("routes", "host:port of the members' cluster-listen, comma between; this member may be among them", &c.Routes),
+		setting.Text("leaf-listen", "host:port for sipio cluster migrate; empty for closed", &c.LeafListen),
+		setting.Text("user-file", "file whose first line is the name and the password that brains and members show; empty on loopback only", &c.UserFile),
+		setting.Text("tls-cert-file", "PEM file of the certificate towards brains and members", &c.CertFile),
+		setting.Text("tls-key-file", "PEM file of its key", &c.KeyFile),
+		setting.Text("ca-file", "PEM file of the authority of the members' certificates", &c.CAFile),
+		setting.LogLevel(&c.LogLevel),
+	)
 }
 
 // SetFromEnv takes every setting whose variable is set, through lookup (os.LookupEnv).
 func (c *BusConfig) SetFromEnv(lookup func(string) (string, bool)) error {
-	return setFromEnv(c.Settings(), lookup)
+	return c.Settings().SetFromEnv(lookup)
 }
 
 // RunBus runs the member until ctx ends.
@@ -59,7 +53,7 @@ func RunBus(ctx context.Context, cfg BusConfig) error { return journal.RunBus(ct
 // SampleBusEnv is the sample of an environment file: every variable with its default.
 func SampleBusEnv() string {
 	c := DefaultBusConfig()
-	return sampleEnv("sipio-brain bus", c.Settings())
+	return c.Settings().Sample("sipio-brain bus")
 }
 
 // MigrateConfig says where the journal of one machine is moved to.

@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,13 +8,13 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/sipio/sipio/brain/guard"
 	"github.com/sipio/sipio/controller/endpoint"
 	"github.com/sipio/sipio/controller/v1"
+	"github.com/sipio/sipio/setting"
 )
 
 // Config is everything an operator can set of sipio-brain, and the hooks of the program around it.
@@ -103,92 +102,54 @@ func DefaultConfig() Config {
 	}
 }
 
-// Setting is one setting as text: the name of its flag, and how to read and write its value.
-type Setting struct {
-	Name string // as in --name
-	Doc  string
-	Type string // string, bool
-	Get  func() string
-	Set  func(string) error
-
-	prefix string // of the variable; "" = SIPIO_BRAIN_
-}
-
-// Env is the name of the environment variable of the setting.
-func (s Setting) Env() string {
-	return cmp.Or(s.prefix, "SIPIO_BRAIN_") + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))
-}
-
 // Settings lists every setting of c, in the order of the sample file.
-func (c *Config) Settings() []Setting {
-	return []Setting{
-		text("data-dir", "folder of the configuration database and of admin.key", &c.DataDir),
-		text("listen", "loopback address of plain HTTP; empty for none", &c.Listen),
-		text("tls-listen", "address of HTTPS (HTTP/2), for example :8443; empty for none", &c.TLSListen),
-		text("tls-cert-file", "PEM file of the certificate and its chain, with tls-listen", &c.TLSCertFile),
-		text("tls-key-file", "PEM file of the certificate's key, with tls-listen", &c.TLSKeyFile),
-		{"allow-peers", "addresses of node agents and operators that may ask the decision endpoints: CIDRs, comma between", "string",
-			func() string { return joinPrefixes(c.AllowPeers) },
-			func(s string) (err error) { c.AllowPeers, err = parsePrefixes(s); return err }, ""},
-		{"trusted-proxies", "proxies whose X-Forwarded-For says where a question comes from: CIDRs, comma between; empty: the header is not read", "string",
-			func() string { return joinPrefixes(c.TrustedProxies) },
-			func(s string) (err error) { c.TrustedProxies, err = parsePrefixes(s); return err }, ""},
-		text("node-ca-file", "PEM file of the authority of nodes' and operators' certificates (ca.pem of sipio ca); empty: certificates say nothing; read again when it changes", &c.NodeCAFile),
-		text("node-cert-file", "PEM file of the certificate by which nodes know this brain; empty for tls-cert-file; read again when it changes", &c.NodeCertFile),
-		text("node-cert-key-file", "PEM file of its key", &c.NodeCertKey),
-		text("name", "name of this brain in its cluster", &c.Name),
-		list("peers", "names of all brains of the cluster, this one included, comma between; empty for one brain alone", &c.Peers),
-		list("bus-urls", "NATS cluster that holds the journal, for example tls://10.0.0.1:4222, comma between; empty for a journal inside this process", &c.BusURLs),
-		text("bus-creds-file", "file of the credentials for that cluster", &c.BusCredsFile),
-		text("bus-ca-file", "PEM file of the authority of that cluster's certificates; empty for the system's", &c.BusCAFile),
-		text("node-bus-listen", "host:port where nodes of reach bus keep a connection for orders (their bus-urls), over TLS by tls-cert-file; empty for none; not with bus-urls", &c.NodeListen),
-		{"accept-journal-loss", "start although acknowledged messages of the journal are lost; the log says which", "bool",
-			func() string { return strconv.FormatBool(c.AcceptLoss) },
-			func(s string) (err error) { c.AcceptLoss, err = strconv.ParseBool(s); return err }, ""},
-		text("media-store", "folder of prompts, messages and recordings, or s3://bucket?region=…&endpoint=…; empty for media in the data-dir", &c.MediaStore),
-		list("prompt-languages", "languages whose prompts are spoken at the start, comma between; all for every one that the engine has, empty for none: then when first heard", &c.PromptLanguages),
-		text("speech-url", "URL of a speech server, a template over .Text, .Language, .Gender and .Voice; empty for espeak-ng on this machine", &c.SpeechURL),
-		text("speech-body", "template of what is posted to it; empty for GET", &c.SpeechBody),
-		list("speech-languages", "languages that it speaks, as lower-case tags (en, pt-br), comma between; empty for those that there are prompts in", &c.SpeechLanguages),
-		text("speech-key-file", "file of its bearer token", &c.SpeechKeyFile),
-		text("flow-ca-file", "PEM file of authorities that http steps, notifications and fetches of certificates trust beside the system's", &c.FlowCAFile),
-		{"flow-allow-nets", "private networks that http steps, notifications and fetches of certificates may reach: CIDRs, comma between", "string",
-			func() string { return joinPrefixes(c.FlowAllowNets) },
-			func(s string) (err error) { c.FlowAllowNets, err = parsePrefixes(s); return err }, ""},
-		text("op-key-file", "file of the key that node agents want with orders (their op-key-file)", &c.OpKeyFile),
-		text("secret-key-file", "file of the keys that the secrets of accounts are sealed with, the same for every brain of a cluster; empty for the systemd credential sipio-secret-key, and without that for secret.key in the data-dir, which a brain that is alone makes", &c.SecretKeyFile),
-		{"v1-rate", "requests a second that one API key may make on /v1, and one address without a key; twice as many at once", "int",
-			func() string { return strconv.Itoa(c.V1Rate) },
-			func(s string) (err error) { c.V1Rate, err = strconv.Atoi(s); return err }, ""},
-		text("mail-server", "relay that takes mail about new voice messages without a password, host:port; empty for no mail", &c.MailServer),
-		text("mail-from", "sender of that mail", &c.MailFrom),
-		text("stir-key-file", "file of the key (PEM, ECDSA on P-256) that signs calls to outside of accounts without a key of their own; read again when it changes", &c.StirKeyFile),
-		text("stir-x5u", "https address of its certificate, where a line x5u: in that file does not say it", &c.StirX5U),
-		list("stir-hosts", "hosts that certificates of callers may be fetched from, comma between, .example.org for all below it; empty: no caller is verified", &c.StirHosts),
-		text("stir-roots-file", "PEM file of the authorities that callers' certificates must lead to; read again when it changes", &c.StirRootsFile),
-		{"operator-nets", "networks of operators, which the guard never bans: CIDRs, comma between", "string",
-			func() string { return joinPrefixes(c.OperatorNets) },
-			func(s string) (err error) { c.OperatorNets, err = parsePrefixes(s); return err }, ""},
-		text("guard-share", "which nodes enforce a ban: all, repeat (all of them once the address was banned before) or none (those that caught it)", &c.GuardShare),
-		text("guard-signatures-file", "file of signatures of scanners besides the built-in ones, one a line; read at the start", &c.GuardSignaturesFile),
-		{"log-level", "debug, info, warn or error", "string",
-			func() string { return strings.ToLower(c.LogLevel.String()) },
-			func(s string) error { return c.LogLevel.UnmarshalText([]byte(s)) }, ""},
-		{"log-decisions", "log every decision at level info", "bool",
-			func() string { return strconv.FormatBool(c.LogDecisions) },
-			func(s string) (err error) { c.LogDecisions, err = strconv.ParseBool(s); return err }, ""},
-	}
+func (c *Config) Settings() setting.List {
+	return setting.Of("SIPIO_BRAIN_",
+		setting.Text("data-dir", "folder of the configuration database and of admin.key", &c.DataDir),
+		setting.Text("listen", "loopback address of plain HTTP; empty for none", &c.Listen),
+		setting.Text("tls-listen", "address of HTTPS (HTTP/2), for example :8443; empty for none", &c.TLSListen),
+		setting.Text("tls-cert-file", "PEM file of the certificate and its chain, with tls-listen", &c.TLSCertFile),
+		setting.Text("tls-key-file", "PEM file of the certificate's key, with tls-listen", &c.TLSKeyFile),
+		networks("allow-peers", "addresses of node agents and operators that may ask the decision endpoints: CIDRs, comma between", &c.AllowPeers),
+		networks("trusted-proxies", "proxies whose X-Forwarded-For says where a question comes from: CIDRs, comma between; empty: the header is not read", &c.TrustedProxies),
+		setting.Text("node-ca-file", "PEM file of the authority of nodes' and operators' certificates (ca.pem of sipio ca); empty: certificates say nothing; read again when it changes", &c.NodeCAFile),
+		setting.Text("node-cert-file", "PEM file of the certificate by which nodes know this brain; empty for tls-cert-file; read again when it changes", &c.NodeCertFile),
+		setting.Text("node-cert-key-file", "PEM file of its key", &c.NodeCertKey),
+		setting.Text("name", "name of this brain in its cluster", &c.Name),
+		setting.Words("peers", "names of all brains of the cluster, this one included, comma between; empty for one brain alone", &c.Peers),
+		setting.Words("bus-urls", "NATS cluster that holds the journal, for example tls://10.0.0.1:4222, comma between; empty for a journal inside this process", &c.BusURLs),
+		setting.Text("bus-creds-file", "file of the credentials for that cluster", &c.BusCredsFile),
+		setting.Text("bus-ca-file", "PEM file of the authority of that cluster's certificates; empty for the system's", &c.BusCAFile),
+		setting.Text("node-bus-listen", "host:port where nodes of reach bus keep a connection for orders (their bus-urls), over TLS by tls-cert-file; empty for none; not with bus-urls", &c.NodeListen),
+		setting.Toggle("accept-journal-loss", "start although acknowledged messages of the journal are lost; the log says which", &c.AcceptLoss),
+		setting.Text("media-store", "folder of prompts, messages and recordings, or s3://bucket?region=…&endpoint=…; empty for media in the data-dir", &c.MediaStore),
+		setting.Words("prompt-languages", "languages whose prompts are spoken at the start, comma between; all for every one that the engine has, empty for none: then when first heard", &c.PromptLanguages),
+		setting.Text("speech-url", "URL of a speech server, a template over .Text, .Language, .Gender and .Voice; empty for espeak-ng on this machine", &c.SpeechURL),
+		setting.Text("speech-body", "template of what is posted to it; empty for GET", &c.SpeechBody),
+		setting.Words("speech-languages", "languages that it speaks, as lower-case tags (en, pt-br), comma between; empty for those that there are prompts in", &c.SpeechLanguages),
+		setting.Text("speech-key-file", "file of its bearer token", &c.SpeechKeyFile),
+		setting.Text("flow-ca-file", "PEM file of authorities that http steps, notifications and fetches of certificates trust beside the system's", &c.FlowCAFile),
+		networks("flow-allow-nets", "private networks that http steps, notifications and fetches of certificates may reach: CIDRs, comma between", &c.FlowAllowNets),
+		setting.Text("op-key-file", "file of the key that node agents want with orders (their op-key-file)", &c.OpKeyFile),
+		setting.Text("secret-key-file", "file of the keys that the secrets of accounts are sealed with, the same for every brain of a cluster; empty for the systemd credential sipio-secret-key, and without that for secret.key in the data-dir, which a brain that is alone makes", &c.SecretKeyFile),
+		setting.Number("v1-rate", "requests a second that one API key may make on /v1, and one address without a key; twice as many at once", &c.V1Rate),
+		setting.Text("mail-server", "relay that takes mail about new voice messages without a password, host:port; empty for no mail", &c.MailServer),
+		setting.Text("mail-from", "sender of that mail", &c.MailFrom),
+		setting.Text("stir-key-file", "file of the key (PEM, ECDSA on P-256) that signs calls to outside of accounts without a key of their own; read again when it changes", &c.StirKeyFile),
+		setting.Text("stir-x5u", "https address of its certificate, where a line x5u: in that file does not say it", &c.StirX5U),
+		setting.Words("stir-hosts", "hosts that certificates of callers may be fetched from, comma between, .example.org for all below it; empty: no caller is verified", &c.StirHosts),
+		setting.Text("stir-roots-file", "PEM file of the authorities that callers' certificates must lead to; read again when it changes", &c.StirRootsFile),
+		networks("operator-nets", "networks of operators, which the guard never bans: CIDRs, comma between", &c.OperatorNets),
+		setting.Text("guard-share", "which nodes enforce a ban: all, repeat (all of them once the address was banned before) or none (those that caught it)", &c.GuardShare),
+		setting.Text("guard-signatures-file", "file of signatures of scanners besides the built-in ones, one a line; read at the start", &c.GuardSignaturesFile),
+		setting.LogLevel(&c.LogLevel),
+		setting.Toggle("log-decisions", "log every decision at level info", &c.LogDecisions),
+	)
 }
 
-func text(name, doc string, at *string) Setting {
-	return Setting{name, doc, "string", func() string { return *at }, func(s string) error { *at = s; return nil }, ""}
-}
-
-func list(name, doc string, at *[]string) Setting {
-	return Setting{name, doc, "string", func() string { return strings.Join(*at, ",") }, func(s string) error {
-		*at = strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
-		return nil
-	}, ""}
+// networks is a setting of networks: CIDRs or addresses, comma between.
+func networks(name, doc string, at *[]netip.Prefix) setting.Setting {
+	return setting.Func(name, doc, "string", func() string { return joinPrefixes(*at) }, func(s string) (err error) { *at, err = parsePrefixes(s); return err })
 }
 
 // peers are the brains of the cluster; alone it is this one.
@@ -201,19 +162,7 @@ func (c *Config) peers() []string {
 
 // SetFromEnv takes every setting whose variable is set, through lookup (os.LookupEnv).
 func (c *Config) SetFromEnv(lookup func(string) (string, bool)) error {
-	return setFromEnv(c.Settings(), lookup)
-}
-
-func setFromEnv(settings []Setting, lookup func(string) (string, bool)) error {
-	var errs []error
-	for _, s := range settings {
-		if v, ok := lookup(s.Env()); ok {
-			if err := s.Set(v); err != nil {
-				errs = append(errs, fmt.Errorf("%s=%q: %w", s.Env(), v, err))
-			}
-		}
-	}
-	return errors.Join(errs...)
+	return c.Settings().SetFromEnv(lookup)
 }
 
 // Check says what is wrong with the settings taken together.
@@ -285,14 +234,5 @@ func joinPrefixes(list []netip.Prefix) string {
 // SampleEnv is the sample of an environment file: every variable with its default.
 func SampleEnv() string {
 	c := DefaultConfig()
-	return sampleEnv("sipio-brain", c.Settings())
-}
-
-func sampleEnv(program string, settings []Setting) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "# Settings of %s, read by its systemd unit. The values here are the defaults.\n", program)
-	for _, s := range settings {
-		fmt.Fprintf(&b, "\n# %s\n#%s=%s\n", s.Doc, s.Env(), s.Get())
-	}
-	return b.String()
+	return c.Settings().Sample("sipio-brain")
 }

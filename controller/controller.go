@@ -15,8 +15,10 @@ import (
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/controller/config"
 	"github.com/sipio/sipio/controller/endpoint"
+	"github.com/sipio/sipio/controller/guard"
 	"github.com/sipio/sipio/controller/journal"
 	"github.com/sipio/sipio/controller/pin"
+	"github.com/sipio/sipio/controller/stir"
 	"github.com/sipio/sipio/controller/v1"
 )
 
@@ -25,12 +27,26 @@ const (
 	adminKeyFile = "admin.key"
 )
 
+// process is the parts of a running brain.
+type process struct {
+	cfg     Config
+	log     *slog.Logger
+	store   *config.Store
+	live    *live
+	secrets *secrets
+	answer  *answering
+	money   money
+	stir    *stir.Calls
+	guard   *guard.Guard
+	ids     identities
+}
+
 // Run is the brain from start to end: it returns nil after a graceful stop by ctx, or the error that
 // kept it from answering.
-func Run(ctx context.Context, cfg Config) error {
-	log := cfg.Log
-	if log == nil {
-		log = slog.Default()
+func Run(ctx context.Context, cfg Config) (err error) {
+	p := &process{cfg: cfg, log: cfg.Log}
+	if p.log == nil {
+		p.log = slog.Default()
 	}
 	if err := cfg.Check(); err != nil {
 		return fmt.Errorf("settings: %w", err)
@@ -38,81 +54,87 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("data-dir: %w", err)
 	}
-	store, live, err := openState(ctx, cfg, log)
-	if err != nil {
+	if p.store, p.live, err = openState(ctx, cfg, p.log); err != nil {
 		return err
 	}
-	defer store.Close()
-	defer live.close()
-	if err := openAudit(ctx, live.bus, store); err != nil {
+	defer p.store.Close()
+	defer p.live.close()
+	if err := openAudit(ctx, p.live.bus, p.store); err != nil {
 		return err
 	}
-	secrets, err := openSecrets(ctx, cfg, store, log)
-	if err != nil {
+	if p.secrets, err = openSecrets(ctx, cfg, p.store, p.log); err != nil {
 		return err
 	}
-	if err := ensureAdminKey(ctx, store, filepath.Join(cfg.DataDir, adminKeyFile), log); err != nil {
+	if err := ensureAdminKey(ctx, p.store, filepath.Join(cfg.DataDir, adminKeyFile), p.log); err != nil {
 		return fmt.Errorf("first key: %w", err)
 	}
-	answer, err := openAnswering(ctx, cfg, store, live, secrets, log)
-	if err != nil {
+	if p.answer, err = openAnswering(ctx, cfg, p.store, p.live, p.secrets, p.log); err != nil {
 		return err
 	}
-	defer answer.close()
-	money, err := openMoney(ctx, store, live, answer, log)
-	if err != nil {
-		return fmt.Errorf("rate plans: %w", err)
-	}
-	signatures, err := openStir(&cfg, secrets.password, log)
-	if err != nil {
+	defer p.answer.close()
+	if err := p.open(ctx); err != nil {
 		return err
 	}
-	watch, err := openGuard(cfg, store, live, answer, log)
-	if err != nil {
-		return err
-	}
-	ids, err := openIdentities(cfg, log)
-	if err != nil {
-		return err
-	}
-	answer.nodes.TLS = ids.nodeTLS()
-	openNodeBus(cfg, store, live.bus, answer.nodes, log)
-	cfg.nodeBus = live.bus.NodeAddr()
 	background, stop := context.WithCancel(ctx)
 	defer stop()
-	go follow(background, store, log)
-	if err := live.join(ctx, cfg); err != nil {
+	go follow(background, p.store, p.log)
+	if err := p.live.join(ctx, cfg); err != nil {
 		return fmt.Errorf("live state: %w", err)
 	}
+	handler := p.handler(ctx)
+	go p.guard.Run(background)
+	go p.answer.run(background)
+	go p.store.FollowAudit(background, auditEvery)
+	return serve(ctx, p.cfg, p.log, handler)
+}
 
-	ask := endpoint.New(store, live.presence)
-	if ids.of != nil {
-		ask.Identities = ids.of
+// open makes the parts that need no closing. They go before the first shard is served.
+func (p *process) open(ctx context.Context) (err error) {
+	if p.money, err = openMoney(ctx, p.store, p.live, p.answer, p.log); err != nil {
+		return fmt.Errorf("rate plans: %w", err)
 	}
-	ask.Allow, ask.Version, ask.LogDecisions, ask.Log = cfg.AllowPeers, cfg.Version, cfg.LogDecisions, log
-	ask.Done, ask.Operator = ctx.Done(), &operator{cfg.Name, live, store}
-	ask.Nodes, ask.Delivered, ask.Stir = answer.nodes, answer.registered, signatures
-	ask.Password, ask.Audit = secrets.password, store
+	if p.stir, err = openStir(&p.cfg, p.secrets.password, p.log); err != nil {
+		return err
+	}
+	if p.guard, err = openGuard(p.cfg, p.store, p.live, p.answer, p.log); err != nil {
+		return err
+	}
+	if p.ids, err = openIdentities(p.cfg, p.log); err != nil {
+		return err
+	}
+	p.answer.nodes.TLS = p.ids.nodeTLS()
+	openNodeBus(p.cfg, p.store, p.live.bus, p.answer.nodes, p.log)
+	p.cfg.nodeBus = p.live.bus.NodeAddr()
+	return nil
+}
+
+// handler answers all that a brain is asked until ctx ends.
+func (p *process) handler(ctx context.Context) http.Handler {
+	ask := endpoint.New(p.store, p.live.presence)
+	if p.ids.of != nil {
+		ask.Identities = p.ids.of
+	}
+	ask.Allow, ask.Version, ask.LogDecisions, ask.Log = p.cfg.AllowPeers, p.cfg.Version, p.cfg.LogDecisions, p.log
+	ask.Done, ask.Operator = ctx.Done(), &operator{p.cfg.Name, p.live, p.store}
+	ask.Nodes, ask.Delivered, ask.Stir = p.answer.nodes, p.answer.registered, p.stir
+	ask.Password, ask.Audit = p.secrets.password, p.store
 	mux := &doors{ServeMux: http.NewServeMux()}
 	ask.Register(mux)
-	ask.RegisterFlow(mux, answer.calls)
-	ask.RegisterQueues(mux, answer.queues)
-	ask.RegisterTransfers(mux, answer.transfers)
-	ask.RegisterTrunks(mux, trunks{live.presence})
-	ask.RegisterMedia(mux, answer.store)
-	ask.RegisterContent(mux, content{answer.store, answer.library, store})
-	ask.RegisterSecrets(mux, secrets)
-	ask.RegisterBalance(mux, money.wallets, money.rates)
-	ask.RegisterSecurity(mux, watch, store)
-	go watch.Run(background)
-	go answer.run(background)
-	mux.Handle(v1.Prefix+"/", newV1(cfg, store, secrets.box, ask.Credential))
-	go store.FollowAudit(background, auditEvery)
-	handler := endpoint.Unproxied(cfg.TrustedProxies, withPeer(mux))
-	if cfg.registered != nil {
-		cfg.registered(mux.patterns, handler)
+	ask.RegisterFlow(mux, p.answer.calls)
+	ask.RegisterQueues(mux, p.answer.queues)
+	ask.RegisterTransfers(mux, p.answer.transfers)
+	ask.RegisterTrunks(mux, trunks{p.live.presence})
+	ask.RegisterMedia(mux, p.answer.store)
+	ask.RegisterContent(mux, content{p.answer.store, p.answer.library, p.store})
+	ask.RegisterSecrets(mux, p.secrets)
+	ask.RegisterBalance(mux, p.money.wallets, p.money.rates)
+	ask.RegisterSecurity(mux, p.guard, p.store)
+	mux.Handle(v1.Prefix+"/", newV1(p.cfg, p.store, p.secrets.box, ask.Credential))
+	handler := endpoint.Unproxied(p.cfg.TrustedProxies, withPeer(mux))
+	if p.cfg.registered != nil {
+		p.cfg.registered(mux.patterns, handler)
 	}
-	return serve(ctx, cfg, log, handler)
+	return handler
 }
 
 // openState opens the configuration and the journal that holds its change log and the live state.

@@ -39,7 +39,7 @@ func gates(account string) map[string]gated {
 	conf, platform := gated{need: brain.ScopeConfigWrite}, gated{}
 	naming := func(body string) gated { return gated{need: brain.ScopeNode, named: body} }
 	return map[string]gated{
-		api.PathAuth: naming("node=edge-1"), api.PathRoute: naming("node=edge-1"), api.PathRefer: naming("node=edge-1"),
+		api.PathAuth: naming("node=edge-1"), api.PathRoute: naming("node=edge-1"), api.PathRefer: naming("node=edge-1"), api.PathChallenge: naming("node=edge-1"),
 		api.PathPresenceEvent: naming(`{"node":"edge-1","boot":"b","events":[]}`), api.PathHeartbeat: naming(`{"node":"edge-1","protocol":"1.0"}`),
 		api.PathSurvival:   naming(`{"node":"edge-1","realms":[]}`),
 		api.PathDialogs:    naming(`{"node":"edge-1","boot":"b","boot_ms":1,"seq":1,"taken_ms":2,"count":0,"dialogs":[]}`),

@@ -11,6 +11,7 @@ import (
 	"github.com/sipio/sipio/controller/config"
 	"github.com/sipio/sipio/controller/journal"
 	"github.com/sipio/sipio/controller/node"
+	"github.com/sipio/sipio/keyfile"
 )
 
 // nodeBusTLS is how the bus answers nodes; nil when it does not.
@@ -18,11 +19,11 @@ func nodeBusTLS(cfg Config, log *slog.Logger) (*tls.Config, error) {
 	if cfg.NodeListen == "" {
 		return nil, nil
 	}
-	own, err := openCertificate(cfg.TLSCertFile, cfg.TLSKeyFile, log)
+	own, err := keyfile.OpenPair(cfg.TLSCertFile, cfg.TLSKeyFile, log, nil)
 	if err != nil {
 		return nil, fmt.Errorf("tls-cert-file and tls-key-file: %w", err)
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.get() }}, nil
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.Get(), nil }}, nil
 }
 
 // openNodeBus lets nodes keep a connection for orders, each by a key that is bound to it, from the addresses that may ask. A node

@@ -3,9 +3,7 @@ package controller
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,6 +14,7 @@ import (
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/controller/config"
 	"github.com/sipio/sipio/controller/secret"
+	"github.com/sipio/sipio/keyfile"
 )
 
 const (
@@ -69,11 +68,8 @@ func secretKeyPath(cfg Config) (path string, own bool) {
 	if cfg.SecretKeyFile != "" {
 		return cfg.SecretKeyFile, false
 	}
-	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" {
-		path := filepath.Join(dir, secretKeyCredential)
-		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-			return path, false
-		}
+	if path := keyfile.Credential(secretKeyCredential); path != "" {
+		return path, false
 	}
 	return filepath.Join(cfg.DataDir, secretKeyFile), true
 }

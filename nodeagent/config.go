@@ -3,16 +3,16 @@ package nodeagent
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/keyfile"
+	"github.com/sipio/sipio/setting"
 )
 
 // Config is everything an operator can set of sipio-node, and the hooks of the program around it.
@@ -78,9 +78,6 @@ const CredentialKey = "node-key"
 // CredentialOp is the systemd credential that holds the brain's key when OpKeyFile is empty.
 const CredentialOp = "op-key"
 
-// maxKeyBytes bounds the node key file.
-const maxKeyBytes = 4 << 10
-
 // DefaultConfig is a node on one machine with its brain, Kamailio and rtpengine.
 func DefaultConfig() Config {
 	return Config{
@@ -115,107 +112,54 @@ func DefaultConfig() Config {
 	}
 }
 
-// Setting is one setting as text: the name of its flag, and how to read and write its value.
-type Setting struct {
-	Name string // as in --name
-	Doc  string
-	Type string // string, duration, int, bool
-	Get  func() string
-	Set  func(string) error
-}
-
-// Env is the name of the environment variable of the setting.
-func (s Setting) Env() string {
-	return "SIPIO_NODE_" + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))
-}
-
 // Settings lists every setting of c, in the order of the sample file.
-func (c *Config) Settings() []Setting {
-	return []Setting{
-		text("name", "name of this node, as the brain knows it", &c.Name),
-		{"brain-urls", "brains to ask, the preferred first, comma between: http on loopback, https elsewhere", "string",
-			func() string { return strings.Join(c.BrainURLs, ",") },
-			func(s string) error {
-				c.BrainURLs = strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
-				return nil
-			}},
-		text("brain-key-file", "file that holds the node key; empty for the systemd credential "+CredentialKey, &c.BrainKeyFile),
-		text("brain-ca-file", "PEM file of the authority that signs https brains; empty for the system's", &c.BrainCAFile),
-		text("cert-file", "PEM file of this node's certificate (sipio ca node), which says to https brains who it is; read again when it changes; empty for none: the node key says it", &c.CertFile),
-		text("cert-key-file", "PEM file of its key", &c.CertKeyFile),
-		text("door-listen", "loopback address where Kamailio asks", &c.DoorListen),
-		text("op-listen", "loopback address of /health, and of /op, where the brain gives orders", &c.OpListen),
-		text("op-tls-listen", "private address where brains on other machines give orders over TLS, by their certificate; empty for none; needs cert-file and op-ca-file", &c.OpTLSListen),
-		text("op-ca-file", "PEM file of the authority of brains' certificates (ca.pem of sipio ca); read again when it changes", &c.OpCAFile),
-		text("op-access-file", "file of the access service token that a tunnel hands on and each order has to bring: the id in its first line, the secret in its second; empty: none is wanted", &c.OpAccessFile),
-		{"bus-urls", "addresses of the brain's node-bus-listen (tls://host:port), comma between, where this node keeps a connection for orders, for who has reach bus; needs a node key of its own; empty for none", "string",
-			func() string { return strings.Join(c.BusURLs, ",") },
-			func(s string) error {
-				c.BusURLs = strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
-				return nil
-			}},
-		text("kamailio-socket", "unix datagram socket of Kamailio's JSON-RPC", &c.KamailioSocket),
-		text("kamailio-client", "our own socket, where Kamailio's answers arrive", &c.KamailioClient),
-		text("rtpengine-ng", "UDP address of rtpengine's ng protocol", &c.RTPEngineNG),
-		text("trunk-file", "file from which Kamailio knows the addresses of trunks; empty: trunks are challenged as phones are", &c.TrunkFile),
-		text("ban-table", "nftables table (family inet) in which the guard bans before any socket; needs CAP_NET_ADMIN; empty: only Kamailio bans", &c.BanTable),
-		{"ban-ports", "TCP and UDP ports that the table guards, comma between: those of SIP, no others", "string",
-			func() string { return joinPorts(c.BanPorts) }, func(s string) (err error) { c.BanPorts, err = splitPorts(s); return err }},
-		text("op-key-file", "file that holds the key by which the brain gives orders (/op); empty for the systemd credential "+CredentialOp+", without which nobody does", &c.OpKeyFile),
-		text("media-key-file", "file that holds the password of FreeSWITCH's event socket; empty on a node that answers no calls itself", &c.MediaKeyFile),
-		text("media-esl", "address of FreeSWITCH's event socket", &c.MediaESL),
-		text("media-listen", "loopback address where FreeSWITCH brings its calls", &c.MediaListen),
-		text("media-proxy", "address of Kamailio, as FreeSWITCH calls phones through it", &c.MediaProxy),
-		text("media-dir", "folder of sounds, and of recordings until the brain has them; FreeSWITCH must be able to read and write there", &c.MediaDir),
-		number("media-cache-mb", "bound of the sounds in that folder in MiB", &c.MediaCacheMB),
-		text("spool-dir", "folder that keeps events while the brain is away", &c.SpoolDir),
-		number("spool-max-mb", "bound of that folder in MiB; past it the oldest events are dropped", &c.SpoolMaxMB),
-		duration("deadline", "a decision is answered by then, below Kamailio's 1 s", &c.Deadline),
-		duration("stall-after", "silence after which a brain counts as frozen", &c.StallAfter),
-		number("max-in-flight", "decisions under way at once; Kamailio must have more workers", &c.MaxInFlight),
-		duration("hedge-after", "silence after which the next brain is asked too", &c.HedgeAfter),
-		number("retry-after-sec", "Retry-After in seconds of requests refused because no brain answers", &c.RetryAfterSec),
-		duration("heartbeat-interval", "time between heartbeats to the brain", &c.HeartbeatInterval),
-		duration("report-interval", "time between complete lists of live dialogs to the brain; longer by itself when a list takes long", &c.ReportInterval),
-		toggle("survival", "registered phones of this node register and call each other while no brain answers", &c.Survival),
-		duration("survival-refresh", "time between questions to the brain for what survival answers need", &c.SurvivalRefresh),
-		duration("survival-max-age", "survival answers that no brain has confirmed for so long are not given", &c.SurvivalMaxAge),
-		{"log-level", "debug, info, warn or error", "string",
-			func() string { return strings.ToLower(c.LogLevel.String()) },
-			func(s string) error { return c.LogLevel.UnmarshalText([]byte(s)) }},
-	}
-}
-
-func text(name, doc string, at *string) Setting {
-	return Setting{name, doc, "string", func() string { return *at }, func(s string) error { *at = s; return nil }}
-}
-
-func number(name, doc string, at *int) Setting {
-	return Setting{name, doc, "int", func() string { return strconv.Itoa(*at) },
-		func(s string) (err error) { *at, err = strconv.Atoi(s); return err }}
-}
-
-func toggle(name, doc string, at *bool) Setting {
-	return Setting{name, doc, "bool", func() string { return strconv.FormatBool(*at) },
-		func(s string) (err error) { *at, err = strconv.ParseBool(s); return err }}
-}
-
-func duration(name, doc string, at *time.Duration) Setting {
-	return Setting{name, doc, "duration", func() string { return at.String() },
-		func(s string) (err error) { *at, err = time.ParseDuration(s); return err }}
+func (c *Config) Settings() setting.List {
+	return setting.Of("SIPIO_NODE_",
+		setting.Text("name", "name of this node, as the brain knows it", &c.Name),
+		setting.Words("brain-urls", "brains to ask, the preferred first, comma between: http on loopback, https elsewhere", &c.BrainURLs),
+		setting.Text("brain-key-file", "file that holds the node key; empty for the systemd credential "+CredentialKey, &c.BrainKeyFile),
+		setting.Text("brain-ca-file", "PEM file of the authority that signs https brains; empty for the system's", &c.BrainCAFile),
+		setting.Text("cert-file", "PEM file of this node's certificate (sipio ca node), which says to https brains who it is; read again when it changes; empty for none: the node key says it", &c.CertFile),
+		setting.Text("cert-key-file", "PEM file of its key", &c.CertKeyFile),
+		setting.Text("door-listen", "loopback address where Kamailio asks", &c.DoorListen),
+		setting.Text("op-listen", "loopback address of /health, and of /op, where the brain gives orders", &c.OpListen),
+		setting.Text("op-tls-listen", "private address where brains on other machines give orders over TLS, by their certificate; empty for none; needs cert-file and op-ca-file", &c.OpTLSListen),
+		setting.Text("op-ca-file", "PEM file of the authority of brains' certificates (ca.pem of sipio ca); read again when it changes", &c.OpCAFile),
+		setting.Text("op-access-file", "file of the access service token that a tunnel hands on and each order has to bring: the id in its first line, the secret in its second; empty: none is wanted", &c.OpAccessFile),
+		setting.Words("bus-urls", "addresses of the brain's node-bus-listen (tls://host:port), comma between, where this node keeps a connection for orders, for who has reach bus; needs a node key of its own; empty for none", &c.BusURLs),
+		setting.Text("kamailio-socket", "unix datagram socket of Kamailio's JSON-RPC", &c.KamailioSocket),
+		setting.Text("kamailio-client", "our own socket, where Kamailio's answers arrive", &c.KamailioClient),
+		setting.Text("rtpengine-ng", "UDP address of rtpengine's ng protocol", &c.RTPEngineNG),
+		setting.Text("trunk-file", "file from which Kamailio knows the addresses of trunks; empty: trunks are challenged as phones are", &c.TrunkFile),
+		setting.Text("ban-table", "nftables table (family inet) in which the guard bans before any socket; needs CAP_NET_ADMIN; empty: only Kamailio bans", &c.BanTable),
+		setting.Func("ban-ports", "TCP and UDP ports that the table guards, comma between: those of SIP, no others", "string",
+			func() string { return joinPorts(c.BanPorts) }, func(s string) (err error) { c.BanPorts, err = splitPorts(s); return err }),
+		setting.Text("op-key-file", "file that holds the key by which the brain gives orders (/op); empty for the systemd credential "+CredentialOp+", without which nobody does", &c.OpKeyFile),
+		setting.Text("media-key-file", "file that holds the password of FreeSWITCH's event socket; empty on a node that answers no calls itself", &c.MediaKeyFile),
+		setting.Text("media-esl", "address of FreeSWITCH's event socket", &c.MediaESL),
+		setting.Text("media-listen", "loopback address where FreeSWITCH brings its calls", &c.MediaListen),
+		setting.Text("media-proxy", "address of Kamailio, as FreeSWITCH calls phones through it", &c.MediaProxy),
+		setting.Text("media-dir", "folder of sounds, and of recordings until the brain has them; FreeSWITCH must be able to read and write there", &c.MediaDir),
+		setting.Number("media-cache-mb", "bound of the sounds in that folder in MiB", &c.MediaCacheMB),
+		setting.Text("spool-dir", "folder that keeps events while the brain is away", &c.SpoolDir),
+		setting.Number("spool-max-mb", "bound of that folder in MiB; past it the oldest events are dropped", &c.SpoolMaxMB),
+		setting.Duration("deadline", "a decision is answered by then, below Kamailio's 1 s", &c.Deadline),
+		setting.Duration("stall-after", "silence after which a brain counts as frozen", &c.StallAfter),
+		setting.Number("max-in-flight", "decisions under way at once; Kamailio must have more workers", &c.MaxInFlight),
+		setting.Duration("hedge-after", "silence after which the next brain is asked too", &c.HedgeAfter),
+		setting.Number("retry-after-sec", "Retry-After in seconds of requests refused because no brain answers", &c.RetryAfterSec),
+		setting.Duration("heartbeat-interval", "time between heartbeats to the brain", &c.HeartbeatInterval),
+		setting.Duration("report-interval", "time between complete lists of live dialogs to the brain; longer by itself when a list takes long", &c.ReportInterval),
+		setting.Toggle("survival", "registered phones of this node register and call each other while no brain answers", &c.Survival),
+		setting.Duration("survival-refresh", "time between questions to the brain for what survival answers need", &c.SurvivalRefresh),
+		setting.Duration("survival-max-age", "survival answers that no brain has confirmed for so long are not given", &c.SurvivalMaxAge),
+		setting.LogLevel(&c.LogLevel),
+	)
 }
 
 // SetFromEnv takes every setting whose variable is set, through lookup (os.LookupEnv).
 func (c *Config) SetFromEnv(lookup func(string) (string, bool)) error {
-	var errs []error
-	for _, s := range c.Settings() {
-		if v, ok := lookup(s.Env()); ok {
-			if err := s.Set(v); err != nil {
-				errs = append(errs, fmt.Errorf("%s=%q: %w", s.Env(), v, err))
-			}
-		}
-	}
-	return errors.Join(errs...)
+	return c.Settings().SetFromEnv(lookup)
 }
 
 // Check says what is wrong with the settings taken together.
@@ -274,35 +218,17 @@ func (c *Config) key() (string, error) {
 	return key, err
 }
 
-// readKey reads a secret from a file, or with path "" from a systemd credential; "" when there is neither. A file
-// that everybody on the machine can read is refused: the key alone opens the door it is for.
+// readKey reads a secret from a file, or with path "" from a systemd credential; "" when there is neither.
 func readKey(what, path, credential string) (string, error) {
+	if path == "" && credential != "" {
+		path = keyfile.Credential(credential)
+	}
 	if path == "" {
-		dir := os.Getenv("CREDENTIALS_DIRECTORY")
-		if dir == "" || credential == "" {
-			return "", nil
-		}
-		path = filepath.Join(dir, credential)
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return "", nil
-		}
+		return "", nil
 	}
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("%s: %w", what, err)
-	case info.Mode().Perm()&0o007 != 0:
-		return "", fmt.Errorf("%s %s is open to every user: chmod 600 it", what, path)
-	case info.Size() > maxKeyBytes:
-		return "", fmt.Errorf("%s %s is longer than %d bytes: %w", what, path, maxKeyBytes, fs.ErrInvalid)
-	}
-	raw, err := os.ReadFile(path)
+	key, err := keyfile.Text(path, brain.GroupReads)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", what, err)
-	}
-	key := strings.TrimSpace(string(raw))
-	if key == "" {
-		return "", fmt.Errorf("%s %s is empty", what, path)
 	}
 	return key, nil
 }
@@ -310,10 +236,5 @@ func readKey(what, path, credential string) (string, error) {
 // SampleEnv is the sample of an environment file: every variable with its default.
 func SampleEnv() string {
 	c := DefaultConfig()
-	var b strings.Builder
-	b.WriteString("# Settings of sipio-node, read by its systemd unit. The values here are the defaults.\n")
-	for _, s := range c.Settings() {
-		fmt.Fprintf(&b, "\n# %s\n#%s=%s\n", s.Doc, s.Env(), s.Get())
-	}
-	return b.String()
+	return c.Settings().Sample("sipio-node")
 }

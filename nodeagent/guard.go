@@ -71,6 +71,13 @@ func (k kernelBans) Known(addrs []netip.Prefix) error  { return k.table.Known(ad
 func (k kernelBans) Protect(nets []netip.Prefix) error { return k.table.Protect(nets) }
 func (k kernelBans) Caught() ([]netip.Prefix, error)   { return k.table.Caught() }
 
+func (k kernelBans) Connections() (map[netip.Prefix]int, error) { return k.table.Connections() }
+func (k kernelBans) Refused() (int64, error)                    { return k.table.Refused() }
+func (k kernelBans) Close(excess map[netip.Prefix]int) error    { return k.table.Close(excess) }
+func (k kernelBans) Refuse(sources []netip.Prefix, strangers bool) error {
+	return k.table.Refuse(sources, strangers)
+}
+
 // postGuard tells a brain what the guard has seen. The reply says what it is to do.
 func (r *reporter) postGuard(ctx context.Context, told api.GuardReport) (reply api.GuardReply, err error) {
 	body, err := json.Marshal(told)

@@ -13,6 +13,7 @@ import (
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/nodeagent/dialogs"
 	"github.com/sipio/sipio/nodeagent/door"
+	"github.com/sipio/sipio/nodeagent/guard"
 	"github.com/sipio/sipio/nodeagent/spool"
 )
 
@@ -34,6 +35,8 @@ type Health struct {
 	// next; command, from the brain's answer to the first order; brain, a question.
 	Steps map[string]StepTimes `json:"steps,omitempty"`
 
+	Connections guard.Connections `json:"connections"` // to the SIP ports; degraded when they are not limited
+
 	Reaped int64 `json:"media_sessions_reaped"` // since start
 
 	Reports  dialogs.Stats `json:"dialog_reports"`
@@ -51,7 +54,8 @@ func (a *agent) health() Health {
 		status := a.answer.status()
 		h.FreeSWITCH, h.Answered, h.Steps = &status, a.answer.calls.Count(), a.answer.times.show()
 	}
-	well := (h.FreeSWITCH == nil || h.FreeSWITCH.Healthy) && h.Kamailio.Healthy && h.RTPEngine.Healthy && h.Brain.Reported
+	h.Connections = a.guard.Connections()
+	well := h.Connections.Error == "" && (h.FreeSWITCH == nil || h.FreeSWITCH.Healthy) && h.Kamailio.Healthy && h.RTPEngine.Healthy && h.Brain.Reported
 	for _, b := range h.Door.Brains {
 		well = well && !b.Open
 	}

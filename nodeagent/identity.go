@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/keyfile"
 	"github.com/sipio/sipio/nodeagent/op"
 )
 
@@ -25,31 +26,23 @@ const (
 	maxAuthority   = 4 << 20             // bytes
 )
 
-// certificate is the node's certificate with its key, read again when a file changes. While the two do not fit together, as in the
-// midst of a renewal, what was read last counts.
-type certificate struct {
-	certFile, keyFile string
-	log               *slog.Logger
-
-	mu     sync.Mutex
-	pair   *tls.Certificate
-	seen   [2]time.Time // when the files were written
-	looked time.Time
-}
-
-// openCertificate reads the node's certificate; nil when it has none.
-func openCertificate(cfg Config, log *slog.Logger) (*certificate, error) {
+// openCertificate reads the node's certificate, which is read again when its files change; nil when it has none.
+func openCertificate(cfg Config, log *slog.Logger) (*keyfile.Pair, error) {
 	if cfg.CertFile == "" {
 		return nil, nil
 	}
-	c := &certificate{certFile: cfg.CertFile, keyFile: cfg.CertKeyFile, log: log, looked: time.Now()}
-	if err := c.read(); err != nil {
+	own, err := keyfile.OpenPair(cfg.CertFile, cfg.CertKeyFile, log, func(leaf *x509.Certificate) {
+		if time.Until(leaf.NotAfter) < endsSoon {
+			log.Warn("the certificate of this node ends soon: sipio ca renew", "file", cfg.CertFile, "until", leaf.NotAfter)
+		}
+	})
+	if err != nil {
 		return nil, fmt.Errorf("cert-file and cert-key-file: %w", err)
 	}
-	if !isOf(c.pair.Leaf, cfg.Name) {
+	if !isOf(own.Get().Leaf, cfg.Name) {
 		log.Warn("the certificate is not of this node: brains refuse what it says", "node", cfg.Name, "file", cfg.CertFile)
 	}
-	return c, nil
+	return own, nil
 }
 
 // isOf tells whether a certificate is of a node.
@@ -57,51 +50,15 @@ func isOf(cert *x509.Certificate, name string) bool {
 	return len(cert.URIs) == 1 && cert.URIs[0].String() == api.Identity{Kind: api.IdentityNode, Name: name}.URI()
 }
 
-func (c *certificate) read() error {
-	var now [2]time.Time
-	for i, path := range []string{c.certFile, c.keyFile} {
-		info, err := os.Stat(path)
-		if err != nil {
-			return err
-		}
-		now[i] = info.ModTime()
-	}
-	if c.pair != nil && now == c.seen {
-		return nil
-	}
-	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
-	if err != nil {
-		return err
-	}
-	c.pair, c.seen = &pair, now
-	if left := time.Until(pair.Leaf.NotAfter); left < endsSoon {
-		c.log.Warn("the certificate of this node ends soon: sipio ca renew", "file", c.certFile, "until", pair.Leaf.NotAfter)
-	}
-	return nil
-}
-
-// get is the certificate as it is now.
-func (c *certificate) get() (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now := time.Now(); now.Sub(c.looked) >= identityLooked {
-		c.looked = now
-		if err := c.read(); err != nil {
-			c.log.Error("the certificate of this node cannot be read again: what was read last is used", "file", c.certFile, "error", err)
-		}
-	}
-	return c.pair, nil
-}
-
 // brainTLS returns the TLS settings towards https brains: whom to trust, nil for the system's authorities, and the certificate
 // of this node, which is shown to a brain that asks for it.
-func brainTLS(caFile string, own *certificate) (*tls.Config, error) {
+func brainTLS(caFile string, own *keyfile.Pair) (*tls.Config, error) {
 	if caFile == "" && own == nil {
 		return nil, nil
 	}
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
 	if own != nil {
-		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own.get() }
+		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own.Get(), nil }
 	}
 	if caFile == "" {
 		return cfg, nil
@@ -164,14 +121,14 @@ func (a *authority) get() *api.Authority {
 
 // opTLS is how orders are taken over TLS: from who shows the certificate of a brain, by the certificate of this node. Anybody
 // else gets no connection.
-func opTLS(cfg Config, own *certificate, log *slog.Logger) (*tls.Config, error) {
+func opTLS(cfg Config, own *keyfile.Pair, log *slog.Logger) (*tls.Config, error) {
 	brains := &authority{path: cfg.OpCAFile, log: log, looked: time.Now()}
 	if err := brains.read(); err != nil {
 		return nil, fmt.Errorf("op-ca-file: %w", err)
 	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, ClientAuth: tls.RequireAnyClientCert, // VerifyConnection judges it
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.get() },
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.Get(), nil },
 		VerifyConnection: func(conn tls.ConnectionState) error {
 			id, err := brains.get().Verify(conn.PeerCertificates, x509.ExtKeyUsageClientAuth, time.Now())
 			if err == nil && id.Kind != api.IdentityBrain {
@@ -183,7 +140,7 @@ func opTLS(cfg Config, own *certificate, log *slog.Logger) (*tls.Config, error) 
 }
 
 // listenOp opens the listener of orders over TLS; nil when there is none.
-func listenOp(cfg Config, own *certificate, log *slog.Logger) (net.Listener, error) {
+func listenOp(cfg Config, own *keyfile.Pair, log *slog.Logger) (net.Listener, error) {
 	if cfg.OpTLSListen == "" {
 		return nil, nil
 	}

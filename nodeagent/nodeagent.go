@@ -4,16 +4,19 @@ package nodeagent
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/keyfile"
 	"github.com/sipio/sipio/nodeagent/bus"
 	"github.com/sipio/sipio/nodeagent/dialogs"
 	"github.com/sipio/sipio/nodeagent/door"
@@ -38,7 +41,7 @@ const (
 type agent struct {
 	cfg    Config
 	log    *slog.Logger
-	own    *certificate // nil: the node has none
+	own    *keyfile.Pair // nil: the node has none
 	spool  *spool.Spool
 	door   *door.Door
 	probes *probes
@@ -52,92 +55,110 @@ type agent struct {
 	answer *answering // nil: no media server
 	ops    *op.Handler
 	bus    bus.Config // without URLs: none
+
+	opened []func() error // what closes the parts
 }
 
 // Run is the node agent from start to end: it returns nil after a graceful stop by ctx, or the error
 // that kept it from answering. No daemon and no brain need be there yet.
 func Run(ctx context.Context, cfg Config) (err error) {
-	log := cfg.Log
-	if log == nil {
-		log = slog.Default()
+	a := &agent{cfg: cfg, log: cfg.Log}
+	if a.log == nil {
+		a.log = slog.Default()
 	}
 	if err := cfg.Check(); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
-	key, err := cfg.key()
-	if err != nil {
+	defer func() { err = errors.Join(err, a.close()) }()
+	if err := a.open(); err != nil {
 		return err
-	}
-	own, err := openCertificate(cfg, log)
-	if err != nil {
-		return err
-	}
-	tlsConfig, err := brainTLS(cfg.BrainCAFile, own)
-	if err != nil {
-		return err
-	}
-	store, err := spool.Open(cfg.SpoolDir, spool.Options{MaxBytes: int64(cfg.SpoolMaxMB) << 20, Log: log})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	kamailio, err := kam.Open(cfg.KamailioSocket, cfg.KamailioClient, probeTimeout)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, kamailio.Close()) }()
-	rtpengine, err := ng.Dial(cfg.RTPEngineNG, probeTimeout)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rtpengine.Close()) }()
-	lister, closeLister, err := openLister(cfg)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeLister()) }()
-	report := newReporter(cfg.BrainURLs, key, tlsConfig)
-	watch := &probes{kamailio: kamailio, rtpengine: rtpengine, log: log}
-	keeper, closeKeeper, err := newKeeper(cfg, report, watch, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeKeeper()) }()
-	addresses := &trunks{path: cfg.TrunkFile, kamailio: kamailio, up: watch.kamailioUp, log: log}
-	watchman, closeGuard, err := newGuard(cfg, report, addresses, log)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeGuard()) }()
-	reaper := ng.NewReaper(kamailio, rtpengine, log)
-	lists := dialogs.New(dialogs.Config{
-		Node: cfg.Name, Interval: cfg.ReportInterval, Kamailio: lister, Media: mediaSessions{rtpengine}, Post: report.postDialogs, Log: log,
-	})
-	doorway, err := door.New(door.Config{
-		Brains: cfg.BrainURLs, Key: key, TLS: tlsConfig, Deadline: cfg.Deadline, StallAfter: cfg.StallAfter,
-		MaxInFlight: cfg.MaxInFlight, HedgeAfter: cfg.HedgeAfter, RetryAfterSec: cfg.RetryAfterSec,
-		Spool: store, OnEvents: func(evs []api.Event) { reaper.Note(evs); lists.Note(evs) }, Survival: cfg.survival(report), Log: log,
-		Guard:  watchman.Take,
-		Trunks: door.Trunks{Hints: keeper.Hints, Failed: keeper.CallFailed},
-	})
-	if err != nil {
-		return err
-	}
-	answer, err := newAnswering(cfg, report, kamailio, log)
-	if err != nil {
-		return err
-	}
-	ops, err := newOps(cfg, answer, keeper, watchman, kamailio, log)
-	if err != nil {
-		return err
-	}
-	a := &agent{
-		cfg: cfg, log: log, own: own, spool: store, door: doorway, reaper: reaper, lister: lister, lists: lists,
-		probes: watch,
-		answer: answer, ops: ops, report: report, keeper: keeper, trunks: addresses, guard: watchman,
-		bus: bus.Config{URLs: cfg.BusURLs, Node: cfg.Name, Key: key, TLS: tlsConfig.Clone(), Handler: ops, Log: log},
 	}
 	return a.run(ctx)
+}
+
+// close closes what open has opened, the last first.
+func (a *agent) close() (err error) {
+	for _, c := range slices.Backward(a.opened) {
+		err = errors.Join(err, c())
+	}
+	return err
+}
+
+// open makes the parts. Those that another one needs come first.
+func (a *agent) open() error {
+	key, err := a.cfg.key()
+	if err != nil {
+		return err
+	}
+	if a.own, err = openCertificate(a.cfg, a.log); err != nil {
+		return err
+	}
+	tlsConfig, err := brainTLS(a.cfg.BrainCAFile, a.own)
+	if err != nil {
+		return err
+	}
+	a.report = newReporter(a.cfg.BrainURLs, key, tlsConfig)
+	kamailio, rtpengine, err := a.openEdge()
+	if err != nil {
+		return err
+	}
+	a.reaper = ng.NewReaper(kamailio, rtpengine, a.log)
+	a.lists = dialogs.New(dialogs.Config{
+		Node: a.cfg.Name, Interval: a.cfg.ReportInterval, Kamailio: a.lister, Media: mediaSessions{rtpengine}, Post: a.report.postDialogs, Log: a.log,
+	})
+	if a.door, err = a.newDoor(key, tlsConfig); err != nil {
+		return err
+	}
+	if a.answer, err = newAnswering(a.cfg, a.report, kamailio, a.log); err != nil {
+		return err
+	}
+	if a.ops, err = newOps(a.cfg, a.answer, a.keeper, a.guard, kamailio, a.log); err != nil {
+		return err
+	}
+	a.bus = bus.Config{URLs: a.cfg.BusURLs, Node: a.cfg.Name, Key: key, TLS: tlsConfig.Clone(), Handler: a.ops, Log: a.log}
+	return nil
+}
+
+// openEdge opens the spool, the ways to the daemons of the edge, and who uses them.
+func (a *agent) openEdge() (kamailio *kam.Client, rtpengine *ng.Client, err error) {
+	if a.spool, err = spool.Open(a.cfg.SpoolDir, spool.Options{MaxBytes: int64(a.cfg.SpoolMaxMB) << 20, Log: a.log}); err != nil {
+		return nil, nil, err
+	}
+	a.opened = append(a.opened, a.spool.Close)
+	if kamailio, err = kam.Open(a.cfg.KamailioSocket, a.cfg.KamailioClient, probeTimeout); err != nil {
+		return nil, nil, err
+	}
+	a.opened = append(a.opened, kamailio.Close)
+	if rtpengine, err = ng.Dial(a.cfg.RTPEngineNG, probeTimeout); err != nil {
+		return nil, nil, err
+	}
+	a.opened = append(a.opened, rtpengine.Close)
+	var closePart func() error
+	if a.lister, closePart, err = openLister(a.cfg); err != nil {
+		return nil, nil, err
+	}
+	a.opened = append(a.opened, closePart)
+	a.probes = &probes{kamailio: kamailio, rtpengine: rtpengine, log: a.log}
+	if a.keeper, closePart, err = newKeeper(a.cfg, a.report, a.probes, a.log); err != nil {
+		return nil, nil, err
+	}
+	a.opened = append(a.opened, closePart)
+	a.trunks = &trunks{path: a.cfg.TrunkFile, kamailio: kamailio, up: a.probes.kamailioUp, log: a.log}
+	if a.guard, closePart, err = newGuard(a.cfg, a.report, a.trunks, a.log); err != nil {
+		return nil, nil, err
+	}
+	a.opened = append(a.opened, closePart)
+	return kamailio, rtpengine, nil
+}
+
+func (a *agent) newDoor(key string, tlsConfig *tls.Config) (*door.Door, error) {
+	return door.New(door.Config{
+		Brains: a.cfg.BrainURLs, Key: key, TLS: tlsConfig, Deadline: a.cfg.Deadline, StallAfter: a.cfg.StallAfter,
+		MaxInFlight: a.cfg.MaxInFlight, HedgeAfter: a.cfg.HedgeAfter, RetryAfterSec: a.cfg.RetryAfterSec,
+		Spool: a.spool, OnEvents: func(evs []api.Event) { a.reaper.Note(evs); a.lists.Note(evs); a.keeper.Note(evs) }, Survival: a.cfg.survival(a.report), Log: a.log,
+		Guard:  a.guard.Take,
+		Trunks: door.Trunks{Hints: a.keeper.Hints, Failed: a.keeper.CallFailed, Targets: a.keeper.TargetsFailed},
+	})
 }
 
 // survival is what the door needs to answer without a brain, if it is to.

@@ -207,7 +207,7 @@ func kamailioForm(t *testing.T, method, password string) string {
 	ha1 := md5Hex("1001:" + exampleDomain + ":" + password)
 	values := map[string]string{
 		"call_id": "3848276298220188511@192.0.2.10", "cseq": "2", "branch": "z9hG4bK776asdhds", "method": method,
-		"source_ip": "192.0.2.10", "source_port": "5060", "transport": "udp", "node": "node-1", "user_agent": "Phone/4.2", "time_ms": "1795307358790",
+		"source_ip": "192.0.2.10", "source_port": "5060", "transport": "udp", "node": "node-1", "user_agent": "Phone/4.2", "time_ms": "1795307358790", "transaction": "4821.1367098213",
 		"auth_username": "1001", "auth_realm": exampleDomain, "auth_nonce": nonce, "auth_uri": uri,
 		"auth_response":  md5Hex(strings.Join([]string{ha1, nonce, nc, cnonce, "auth", md5Hex(method + ":" + uri)}, ":")),
 		"auth_algorithm": "MD5", "auth_cnonce": cnonce, "auth_nc": nc, "auth_qop": "auth",

@@ -103,6 +103,10 @@ type RouteRequest struct {
 	RURIUser   string `json:"ruri_user"` // what was dialed
 	RURIDomain string `json:"ruri_domain"`
 
+	// Transaction is the edge's own name of the INVITE's transaction; no two that live have the same. "" when it does not say. A phone may
+	// repeat all else of a question but this and TimeMS.
+	Transaction string `json:"transaction,omitempty"`
+
 	Peer      string `json:"peer,omitempty"`       // by the source address or the certificate: "" = a phone, which carries a digest; the Peer constants
 	TLSName   string `json:"tls_name,omitempty"`   // trunk_tls: the name in its certificate
 	Asserted  string `json:"asserted,omitempty"`   // trunk: user part of P-Asserted-Identity (RFC 3325), "" = none
@@ -117,12 +121,13 @@ type RouteRequest struct {
 	Diverted  int    `json:"diverted,omitempty"`  // trunk: how many Diversion and History-Info entries it came with; media: how often that call had been sent on
 	Identity  string `json:"identity,omitempty"`  // trunk: topmost Identity header (RFC 8224), "" = none
 	Down      string `json:"down,omitempty"`      // ids of trunks that do not answer this node, separated by commas; the door adds it
-	Via       string `json:"via,omitempty"`       // ID=HOST:PORT of trunks whose registration went there, separated by commas; the door adds it
+	Via       string `json:"via,omitempty"`       // ID=HOST:PORT|HOST:PORT… of trunks: where the registration went, or the targets of the proxy's name in the order to try them; separated by commas; the door adds it
 
 	// What an earlier directive of the same call led to; all "" in its first question.
 	At         string `json:"at,omitempty"`          // Route.Ask of the step that was reached, or CallInfo.At when a trunk failed
 	FailedCode int    `json:"failed_code,omitempty"` // final response of the trunk's attempt, 408 when it said nothing; 401 and 407 with Challenge
 	Trunk      string `json:"trunk,omitempty"`       // id of the trunk of that attempt
+	Targets    string `json:"targets,omitempty"`     // URI=CODE of the targets of that trunk which the edge has tried, separated by commas, when it had several
 	Tried      string `json:"tried,omitempty"`       // ids of the trunks tried at At, that one included, separated by commas
 	Challenge  string `json:"challenge,omitempty"`   // WWW- or Proxy-Authenticate headers of 401 and 407, separated by line feeds
 	Answered   int    `json:"answered,omitempty"`    // how many challenges of that trunk have been answered
@@ -174,12 +179,18 @@ type CallInfo struct {
 // CallerTrunk is CallInfo.Caller of a call that a trunk makes.
 const CallerTrunk = "trunk"
 
-// Media holds rtpengine's flag strings by what the receiver of an SDP speaks. The edge knows which
+// Media holds rtpengine's flag strings by what the receiver of an SDP speaks, and by who has sent it. The edge knows which
 // branch is WebRTC by its transport (ws, wss) and passes the strings on without reading them.
 type Media struct {
 	ToRTP          string `json:"to_rtp"`           // offer or answer towards a plain RTP phone
 	ToWebRTCOffer  string `json:"to_webrtc_offer"`  // offer towards a WebRTC phone
 	ToWebRTCAnswer string `json:"to_webrtc_answer"` // answer towards a WebRTC phone
+
+	// What is added to them by whose the SDP is: which RTP counts as his.
+	FromPhone string `json:"from_phone"` // a phone's
+	FromNAT   string `json:"from_nat"`   // a phone's that is behind NAT: its SDP has a private address, its packets come from a public one
+	FromTrunk string `json:"from_trunk"` // a trunk's
+	FromMedia string `json:"from_media"` // the media server's, with its own address
 }
 
 // Route is one branch. URI is an AOR that the edge looks up in its own location store. Routes with
@@ -204,8 +215,9 @@ type Route struct {
 type RouteTrunk struct {
 	ID      string    `json:"id"`
 	DstURI  string    `json:"dst_uri,omitempty"` // next hop; "" = by URI
+	Next    string    `json:"next,omitempty"`    // further next hops, separated by |: each is tried when the one before is silent, cannot be sent to or says 503
 	Lookup  string    `json:"lookup,omitempty"`  // instead: AOR of a peer that registers here; URI's user is then what it is called with
-	FrTimer int       `json:"fr_timer"`          // milliseconds without any response
+	FrTimer int       `json:"fr_timer"`          // milliseconds without any response, of each next hop
 	ToTrunk string    `json:"to_trunk"`          // rtpengine's flags of an offer to it
 	Headers string    `json:"headers,omitempty"` // whole header lines for this attempt alone, each ended by CRLF
 	From    *NameAddr `json:"from,omitempty"`    // From of this attempt
@@ -253,6 +265,7 @@ type Event struct {
 	SIPCode   int    `json:"sip_code,omitempty"`
 	Trunk     string `json:"trunk,omitempty"`   // dialog events: id of the trunk that the call goes out over, or came in by
 	Attempt   int    `json:"attempt,omitempty"` // dialog events: CallInfo.Attempt of the directive that the call went by, 0 = the first, or not known
+	Targets   string `json:"targets,omitempty"` // dialog events: RouteRequest.Targets of the last attempt: what was tried before the trunk answered
 	Count     int    `json:"count,omitempty"`   // events that this one stands for; 0 means 1
 }
 

@@ -3,7 +3,7 @@ package api
 // Paths of the guard.
 const (
 	PathSecurityReport = "/security/report" // POST, node agents: offences and bans of this node; the reply is what it is to do
-	PathSecurityBans   = "/security/bans"   // platform: GET ?addr= ?node= ?after= ?limit=, POST BanRequest, DELETE ?addr=
+	PathSecurityBans   = "/security/bans"   // platform: GET ?addr= ?node= ?after= ?limit= ?offenders=true, POST BanRequest, DELETE ?addr=
 	PathSecurityAllow  = "/security/allow"  // platform: GET, POST AllowRequest, DELETE ?net=
 )
 
@@ -16,7 +16,7 @@ const (
 	MaxGuardProtected  = 20000    // prefixes of a policy
 	MaxGuardSignatures = 500      // of a policy
 	MaxEvidence        = 256      // bytes of an offence's Evidence and of a ban's Why
-	MaxBanPage         = 1000     // bans of one answer of GET PathSecurityBans; 100 when limit is absent
+	MaxBanPage         = 1000     // bans or offenders of one answer of GET PathSecurityBans; 100 when limit is absent
 )
 
 // Tiers: who caught an address.
@@ -37,6 +37,7 @@ const (
 	OffenceChallenge = "challenge" // challenges without an answer (score)
 	OffenceUnknown   = "unknown"   // unknown numbers (score)
 	OffenceSource    = "source"    // calls of an address that is no trunk and no device (score)
+	OffenceSpray     = "spray"     // wrong digests of a known address for account names that are not its own (score)
 )
 
 // GuardReport is what a node tells of its guard: offences at once, and every 30 s everything that it enforces (Complete).
@@ -58,6 +59,7 @@ type Offence struct {
 	Evidence string `json:"evidence,omitempty"` // of the packet that crossed the limit; at most MaxEvidence bytes
 	Known    bool   `json:"known,omitempty"`    // a device has authenticated from there in the last hour: never banned
 	UntilMS  int64  `json:"until_ms,omitempty"` // how long the node has banned it by itself; 0 = not
+	Proven   bool   `json:"proven,omitempty"`   // it came over TCP, TLS or WebSocket: nobody has forged the address
 }
 
 // ActiveBan is a ban that a node enforces. Addr of an IPv6 ban is its /64, written as a prefix.
@@ -94,7 +96,7 @@ type GuardReply struct {
 type GuardPolicy struct {
 	Version    int64    `json:"version"`    // another one = another content; never 0
 	Protected  []string `json:"protected"`  // prefixes of trunks, nodes, operators and the allow list, sorted; loopback goes without saying
-	Signatures []string `json:"signatures"` // lower case substrings of User-Agent and From user; with "call-id:" or "from:" before it, of that header
+	Signatures []string `json:"signatures"` // lower case substrings of User-Agent; with "call-id:" or "from:" before it, of that header
 
 	ScoreWindowSec int `json:"score_window_sec"` // in which the Max fields count; never 0
 	AuthFailMax    int `json:"auth_fail_max"`    // wrong digests of one address
@@ -102,6 +104,14 @@ type GuardPolicy struct {
 	UnknownMax     int `json:"unknown_max"`      // unknown numbers that one address called
 	SourceMax      int `json:"source_max"`       // calls of one address that is no trunk and no device
 	AORFailMax     int `json:"aor_fail_max"`     // wrong digests of one account name in a minute; beyond it, it is slowed
+
+	// Absent = the node's own.
+	AuthFailHourMax int `json:"auth_fail_hour_max,omitempty"` // wrong digests of one address in an hour; of a known one, for names not its own
+	SprayMax        int `json:"spray_max,omitempty"`          // wrong digests of a known address for names not its own; beyond it, these are slowed
+
+	// Open TCP, TLS and WebSocket connections to the SIP ports beyond which the node refuses new ones; absent = the node's own.
+	ConnMax         int `json:"conn_max,omitempty"`          // of one address
+	StrangerConnMax int `json:"stranger_conn_max,omitempty"` // of all addresses together that are neither known nor protected
 
 	// First terms, in seconds and never 0, of a ban that the node begins by itself.
 	UATermSec    int `json:"ua_term_sec"`
@@ -143,6 +153,8 @@ type BanList struct {
 	Total int       `json:"total"`           // bans there are, of all addresses and nodes
 	Next  string    `json:"next,omitempty"`  // for ?after= of the next page; "" = this is the last
 	About *BanAbout `json:"about,omitempty"` // with ?addr=: what else is known of it
+
+	Offenders []BanAbout `json:"offenders,omitempty"` // with ?offenders=true, in the place of Bans: who has offended, banned or not
 }
 
 // BanAbout is what the guard knows of an address beside its ban.
@@ -151,6 +163,8 @@ type BanAbout struct {
 	Protected     string `json:"protected,omitempty"`       // why it is never banned; "" = it may be
 	Count         int    `json:"count,omitempty"`           // bans before, as they have decayed
 	LastKind      string `json:"last_kind,omitempty"`       // of the last offence
+	LastCount     int    `json:"last_count,omitempty"`      // how often it was done then
+	LastEvidence  string `json:"last_evidence,omitempty"`   // its beginning, at most MaxKeptEvidence bytes
 	LastOffenceMS int64  `json:"last_offence_ms,omitempty"` // 0 = none is remembered
 	LastEndMS     int64  `json:"last_end_ms,omitempty"`     // when the last ban ended
 	GraceUntilMS  int64  `json:"grace_until_ms,omitempty"`  // after a lift: not banned again before
@@ -162,6 +176,9 @@ type BanRequest struct {
 	ForSec int    `json:"for_sec"` // 1 to MaxBanForSec
 	Why    string `json:"why"`     // required; at most MaxEvidence bytes
 }
+
+// MaxKeptEvidence bounds what is remembered of an offence that led to no ban, in bytes.
+const MaxKeptEvidence = 128
 
 // MaxBanForSec bounds a ban by hand: 30 days.
 const MaxBanForSec = 30 * 24 * 3600

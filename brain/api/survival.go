@@ -164,12 +164,17 @@ func reached(routes []Route, first int, to func(step int) int) SurvivalPlan {
 }
 
 // Token names the call of a question: 20 characters of a-z and 2-7, 100 bits of a SHA-256 over what makes
-// the question unique. So the same question delivered twice, to whomever, names the same call.
-func (o *Origin) Token() string {
+// the question unique. So the same question delivered twice, to whomever, names the same call, and two INVITEs never do, though
+// a phone gives them one Call-ID, CSeq and branch.
+func (r *RouteRequest) Token() string {
 	const alphabet = "abcdefghijklmnopqrstuvwxyz234567"
 	var buf [256]byte
 	data := buf[:0]
-	for _, s := range [...]string{o.CallID, o.CSeq, o.Branch, o.Node} {
+	names := []string{r.CallID, r.CSeq, r.Branch, r.Node}
+	if r.Transaction != "" { // an edge of before says none: its calls keep their names
+		names = append(names, r.Transaction, strconv.FormatInt(r.TimeMS, 10))
+	}
+	for _, s := range names {
 		data = strconv.AppendInt(data, int64(len(s)), 10) // so that no two questions run together alike
 		data = append(append(data, ':'), s...)
 	}

@@ -7,6 +7,7 @@ const (
 	PathTrunkAnswer = "/trunk/answer"     // POST, node agents: answer the challenge of a registrar
 	PathTrunks      = "/trunks"           // GET: state of an account's trunks
 	PathTrunkPing   = "/trunks/{id}/ping" // POST: every node pings it now
+	PathChallenge   = "/challenge"        // POST, node agents: answer the challenge of a trunk inside a call that goes out over it
 )
 
 // Bounds of trunks at a node.
@@ -116,6 +117,29 @@ type TrunkAnswerRequest struct {
 // TrunkAnswerReply holds the header line that answers, ended by CRLF.
 type TrunkAnswerReply struct {
 	Line string `json:"line"`
+}
+
+// ChallengeRequest wants a trunk's challenge answered to a request inside a call, a re-INVITE or a BYE for example. Of a call that begins
+// RouteRequest asks it.
+type ChallengeRequest struct {
+	Origin
+	FromUser   string `json:"from_user"`
+	FromDomain string `json:"from_domain"`
+	ToUser     string `json:"to_user"`
+	ToDomain   string `json:"to_domain"`
+	AccountID  string `json:"account_id"` // as the edge has signed it
+	Trunk      string `json:"trunk"`      // id of the trunk that the call goes out over
+	URI        string `json:"uri"`        // request URI as the trunk gets it
+	Challenge  string `json:"challenge"`  // WWW- and Proxy-Authenticate headers, separated by line feeds
+	Answered   int    `json:"answered,omitempty"`
+}
+
+// ChallengeReply is ActionAccept with the line that answers, or ActionReject: there is no password for it, or the last answer did not help.
+type ChallengeReply struct {
+	Action    string `json:"action"`
+	AccountID string `json:"account_id,omitempty"`
+	Answer    string `json:"answer,omitempty"` // Authorization or Proxy-Authorization line, ended by CRLF
+	Refusal
 }
 
 // TrunkList is the answer of GET /trunks, by name.

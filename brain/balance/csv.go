@@ -56,7 +56,11 @@ func ReadCSV(text []byte) ([]Rate, error) {
 	}
 	f.twice()
 	if f.faults > 0 {
-		err := brain.Errorf(brain.EInvalid, "%d mistakes, nothing was changed", f.faults)
+		plural := "s"
+		if f.faults == 1 {
+			plural = ""
+		}
+		err := brain.Errorf(brain.EInvalid, "%d mistake%s, nothing was changed", f.faults, plural)
 		err.Fields = f.wrong
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -73,6 +74,9 @@ func TestReadCSV_HeaderAndBounds(t *testing.T) {
 	if n := len(err.(*brain.Error).Fields); n != MaxCSVErrors || !strings.Contains(err.Error(), "300 mistakes") {
 		t.Errorf("%d mistakes are told of 300: %.60v", n, err)
 	}
+	if _, err := ReadCSV([]byte(csvHeader + "x,0,1,60,1,0\n")); err.(*brain.Error).Text != "1 mistake, nothing was changed" {
+		t.Errorf("one mistake: %v", err)
+	}
 	if _, err := ReadCSV(make([]byte, MaxCSV+1)); brain.CodeOf(err) != brain.EInvalid {
 		t.Errorf("too large: %v", err)
 	}
@@ -117,6 +121,9 @@ func TestPlanImport(t *testing.T) {
 	if _, err := PlanImport(nil, "EUR", []Rate{price("1", -1, 0)}, now); err == nil {
 		t.Error("a wrong rate is taken")
 	}
+	if in, err := PlanImport(before, "EUR", nil, now); !errors.Is(err, ErrNoRates) || in != nil {
+		t.Errorf("a file with its first line alone ends the whole price list: %+v, %v", in, err)
+	}
 	if first, err := PlanImport(nil, "EUR", list, now); err != nil || first.Added != len(list) {
 		t.Errorf("into nothing: %v", err)
 	}
@@ -142,7 +149,7 @@ func FuzzReadCSV(f *testing.F) {
 			return
 		}
 		in, err := PlanImport(nil, "EUR", rates, 1000)
-		if err != nil && !strings.Contains(err.Error(), ErrMany.Error()) || err == nil && in.Plan.Len() != len(rates) {
+		if err != nil && !strings.Contains(err.Error(), ErrMany.Error()) && len(rates) > 0 || err == nil && in.Plan.Len() != len(rates) {
 			t.Fatal(err)
 		}
 	})

@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -51,10 +52,16 @@ func (t Terms) String() string {
 	return fmt.Sprintf("%s a minute, %s to connect, %d/%d s", FormatMicros(t.PerMinuteMicros), FormatMicros(t.ConnectMicros), t.FirstSec, t.NextSec)
 }
 
+// ErrNoRates of PlanImport.
+var ErrNoRates = errors.New("the file has no rates; nothing was changed")
+
 // PlanImport compares rates, a whole price list, with the plan that is there; nil is an empty one. What the list does not name
 // ends, with one exception: while the rates of a prefix that it names all lie in the future, the one in force at
-// nowSec, epoch seconds, stays. The same list once more changes nothing.
+// nowSec, epoch seconds, stays. The same list once more changes nothing. ErrNoRates: the list is empty, as a file that was cut off is.
 func PlanImport(before *Plan, currency string, rates []Rate, nowSec int64) (*Import, error) {
+	if len(rates) == 0 {
+		return nil, ErrNoRates
+	}
 	list := slices.Clone(rates)
 	slices.SortFunc(list, Rate.compare)
 	if err := checkRates(list); err != nil {

@@ -76,6 +76,7 @@ var states = [...]string{"", Waiting, Granted, Refused}
 type Paid struct {
 	State    string
 	Why      string // refused: one of the Why values
+	Text     string // refused: why in words, for operators; not part of its bytes
 	HeldSec  int64  // granted: paid for, from the answer on
 	MoneySec int64  // granted: how long it could last if no other call took money
 	MostSec  int64  // granted: the longest that was asked for

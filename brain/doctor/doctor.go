@@ -4,9 +4,13 @@ package doctor
 
 import (
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/sipio/sipio/brain"
 )
 
 // Level says how bad a finding is.
@@ -42,16 +46,18 @@ type Facts struct {
 
 // Listener is a port of control: nobody but this machine may reach it.
 type Listener struct {
-	What  string
-	Port  uint16
-	Bound []netip.Addr // on which it is listened, by whomever
+	What    string
+	Setting string // that says its address
+	Port    uint16
+	Bound   []netip.Addr // on which it is listened, by whomever
 }
 
-// File is a file or a unix socket that not everybody on the machine may use.
+// File is a file with a secret, or a unix socket of control.
 type File struct {
-	What, Path string
-	Mode       uint32 // permission bits
-	Socket     bool
+	What string
+	brain.KeyFile
+	User    uint32 // who runs the program that it is for (uid)
+	Readers brain.KeyReaders
 }
 
 // Secret is a password or a key as it stands in a file.
@@ -59,10 +65,16 @@ type Secret struct {
 	What, Path, Value string
 }
 
-// Cert is the certificate in a file.
+// Cert is a file with a certificate, or with those of several authorities.
 type Cert struct {
 	What, Path string
-	NotAfter   time.Time
+	Ends       []End // of a holder's certificate: its own alone
+}
+
+// End of a certificate.
+type End struct {
+	Name     string // of its subject
+	NotAfter time.Time
 }
 
 // Version is what a program says of itself.
@@ -78,6 +90,8 @@ type Bans struct {
 	Present bool   // it is in the kernel
 	Agent   bool   // the agent's process was found
 	Able    bool   // it holds CAP_NET_ADMIN
+
+	Uncounted string // why this kernel does not count connections, "" = it does
 }
 
 // Clock is the machine's own.
@@ -137,7 +151,7 @@ func Examine(now time.Time, f Facts) []Finding {
 		out = append(out, a.examine())
 	}
 	for _, u := range f.Unread {
-		out = append(out, Finding{Warn, u.What, "not looked at: " + u.Error, "run it as root, or name the file where it stands"})
+		out = append(out, Finding{Warn, u.What, "not looked at: " + u.Error, "run it as root, or say where it stands: sipio doctor --help"})
 	}
 	return out
 }
@@ -162,22 +176,26 @@ func (l Listener) examine() Finding {
 	}
 	switch {
 	case len(open) > 0:
-		return Finding{Fail, l.What, fmt.Sprintf("port %d is open on %s", l.Port, strings.Join(open, ", ")), "bind it to 127.0.0.1 and restart the program"}
+		return Finding{Fail, l.What, fmt.Sprintf("port %d is open on %s", l.Port, strings.Join(open, ", ")), fmt.Sprintf("bind it to 127.0.0.1 (%s) and restart the program", l.Setting)}
 	case len(l.Bound) == 0:
-		return Finding{Warn, l.What, fmt.Sprintf("nobody listens on port %d", l.Port), "start the program, or name the file that says its port"}
+		return Finding{Warn, l.What, fmt.Sprintf("nobody listens on port %d", l.Port), fmt.Sprintf("start the program (systemctl status 'sipio-*'), or name the file that says its port (%s): sipio doctor --help", l.Setting)}
 	}
 	return Finding{OK, l.What, fmt.Sprintf("port %d is on loopback alone", l.Port), ""}
 }
 
 func (f File) examine() Finding {
-	kind, mode := f.Path, fmt.Sprintf("%04o", f.Mode)
-	switch {
-	case f.Mode&0o007 != 0:
-		return Finding{Fail, f.What, kind + " is open to every user: mode " + mode, "chmod o= " + f.Path}
-	case f.Mode&0o020 != 0 && !f.Socket:
-		return Finding{Warn, f.What, kind + " can be written by its group: mode " + mode, "chmod g-w " + f.Path}
+	fault, cure := f.Fault(f.User, f.Readers)
+	mode := f.Mode.Perm()
+	if f.Mode.Type() == fs.ModeSocket { // a group may be let in to it, and connects by writing
+		fault, cure = "", ""
+		if mode&0o007 != 0 {
+			fault, cure = fmt.Sprintf("%s is open to every user: mode %04o", f.Path, mode), "chmod o= "+f.Path
+		}
 	}
-	return Finding{OK, f.What, kind + " has mode " + mode, ""}
+	if fault != "" {
+		return Finding{Fail, f.What, fault, cure}
+	}
+	return Finding{OK, f.What, fmt.Sprintf("%s has mode %04o", f.Path, mode), ""}
 }
 
 // defaults are what programs, samples and tutorials put where a password belongs.
@@ -204,15 +222,32 @@ func (s Secret) examine() Finding {
 }
 
 func (c Cert) examine(now time.Time) Finding {
-	left, day := c.NotAfter.Sub(now), c.NotAfter.UTC().Format(time.DateOnly)
-	cure := "renew it: sipio ca renew for one of the platform's own authority"
-	switch {
-	case left <= 0:
-		return Finding{Fail, c.What, c.Path + " ended on " + day, cure}
-	case left < certSoon:
-		return Finding{Warn, c.What, fmt.Sprintf("%s ends on %s, in %d days", c.Path, day, int(left.Hours()/24)), cure}
+	if len(c.Ends) == 0 {
+		return Finding{Fail, c.What, c.Path + " holds no certificate", "put the certificate there, in PEM"}
 	}
-	return Finding{OK, c.What, c.Path + " is good until " + day, ""}
+	ended := 0
+	for _, e := range c.Ends {
+		if !e.NotAfter.After(now) {
+			ended++
+		}
+	}
+	first := slices.MinFunc(c.Ends, func(a, b End) int { return a.NotAfter.Compare(b.NotAfter) })
+	left, day := first.NotAfter.Sub(now), first.NotAfter.UTC().Format(time.DateOnly)
+	cure := "renew it: sipio ca renew for one of the platform's own authority"
+	name := c.Path
+	if len(c.Ends) > 1 {
+		name = fmt.Sprintf("%s (%s, 1 of %d)", c.Path, first.Name, len(c.Ends))
+		cure = "put the authority's new certificate there, or take the old one out when nobody is known by it"
+	}
+	switch {
+	case ended == len(c.Ends):
+		return Finding{Fail, c.What, name + " ended on " + day, cure}
+	case ended > 0:
+		return Finding{Warn, c.What, name + " ended on " + day, cure}
+	case left < certSoon:
+		return Finding{Warn, c.What, fmt.Sprintf("%s ends on %s, in %d days", name, day, int(left.Hours()/24)), cure}
+	}
+	return Finding{OK, c.What, name + " is good until " + day, ""}
 }
 
 func (b Bans) examine() Finding {
@@ -221,15 +256,18 @@ func (b Bans) examine() Finding {
 	case b.Table == "":
 		return Finding{Warn, what, "none: ban-table is empty, floods reach Kamailio's sockets", "set ban-table (SIPIO_NODE_BAN_TABLE=sipio) and give the agent CAP_NET_ADMIN"}
 	case !b.Present:
-		return Finding{Fail, what, "nftables has no table inet " + b.Table, "start sipio-node; its log says what it lacks"}
+		return Finding{Fail, what, "nftables has no table inet " + b.Table, "start sipio-node; its log says what it lacks: journalctl -u sipio-node"}
 	case b.Agent && !b.Able:
 		return Finding{Fail, what, "sipio-node lacks CAP_NET_ADMIN: it can neither ban nor lift", "AmbientCapabilities=CAP_NET_ADMIN in its unit"}
+	}
+	if b.Uncounted != "" {
+		return Finding{Warn, what, b.Uncounted + ": connections of one address are not limited, it can take all that Kamailio has", "a kernel with sock_diag (CONFIG_INET_TCP_DIAG, module tcp_diag)"}
 	}
 	return Finding{OK, what, "nftables has the table inet " + b.Table, ""}
 }
 
 func (c Clock) examine() Finding {
-	const what, cure = "clock", "run chrony or systemd-timesyncd"
+	const what, cure = "clock", "run chrony or systemd-timesyncd (apt-get install chrony), here and there"
 	off := c.Ahead.Abs()
 	switch {
 	case c.Brain != "" && off >= clockLost:
@@ -245,7 +283,7 @@ func (c Clock) examine() Finding {
 func (a Asked) examine() Finding {
 	switch {
 	case a.Error != "":
-		return Finding{Fail, a.What, a.URL + ": " + a.Error, "sipio-brain's log says why, when it was asked at all"}
+		return Finding{Fail, a.What, a.URL + ": " + a.Error, "look whether it answers (curl " + a.URL + "/health) and what its log says (journalctl -u sipio-brain); its allow-peers must have this machine's address"}
 	case a.KeyFile != "":
 		return Finding{OK, a.What, a.URL + " answers, and takes the key in " + a.KeyFile, ""}
 	}

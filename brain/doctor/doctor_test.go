@@ -1,11 +1,15 @@
 package doctor
 
 import (
+	"fmt"
+	"io/fs"
 	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sipio/sipio/brain"
 )
 
 var now = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -19,10 +23,23 @@ func TestExamine_JudgesEachFact(t *testing.T) {
 		}
 		return out
 	}
-	listener := func(bound ...string) Facts { return Facts{Listeners: []Listener{{"x", 8021, addrs(bound...)}}} }
-	file := func(mode uint32, socket bool) Facts { return Facts{Files: []File{{"x", "/etc/x", mode, socket}}} }
+	listener := func(bound ...string) Facts {
+		return Facts{Listeners: []Listener{{"x", "x-listen", 8021, addrs(bound...)}}}
+	}
+	file := func(mode fs.FileMode, owner uint32, readers brain.KeyReaders) Facts {
+		return Facts{Files: []File{{"x", brain.KeyFile{Path: "/etc/x", Mode: mode, Owner: owner}, 1000, readers}}}
+	}
 	secret := func(value string) Facts { return Facts{Secrets: []Secret{{"x", "/etc/x", value}}} }
-	cert := func(left time.Duration) Facts { return Facts{Certs: []Cert{{"x", "/etc/x", now.Add(left)}}} }
+	cert := func(left time.Duration) Facts {
+		return Facts{Certs: []Cert{{"x", "/etc/x", []End{{"CN=a", now.Add(left)}}}}}
+	}
+	authorities := func(left ...time.Duration) Facts {
+		c := Cert{What: "x", Path: "/etc/x"}
+		for i, l := range left {
+			c.Ends = append(c.Ends, End{fmt.Sprintf("CN=%d", i), now.Add(l)})
+		}
+		return Facts{Certs: []Cert{c}}
+	}
 	bans := func(b Bans) Facts { return Facts{Bans: &b} }
 	clock := func(c Clock) Facts { return Facts{Clock: &c} }
 	const day = 24 * time.Hour
@@ -37,12 +54,14 @@ func TestExamine_JudgesEachFact(t *testing.T) {
 		{"everywhere, IPv6", listener("::"), Fail, "open on ::"},
 		{"loopback and an address", listener("127.0.0.1", "192.0.2.1"), Fail, "open on 192.0.2.1"},
 		{"nobody", listener(), Warn, "nobody listens"},
-		{"key of one", file(0o600, false), OK, "0600"},
-		{"key of a group", file(0o640, false), OK, "0640"},
-		{"key that a group writes", file(0o660, false), Warn, "by its group"},
-		{"key of everybody", file(0o644, false), Fail, "every user"},
-		{"socket of a group", file(0o660, true), OK, "0660"},
-		{"socket of everybody", file(0o666, true), Fail, "every user"},
+		{"key of one", file(0o600, 1000, brain.OwnerReads), OK, "0600"},
+		{"key of a group", file(0o640, 0, brain.GroupReads), OK, "0640"},
+		{"key of a person, read by a group", file(0o640, 0, brain.OwnerReads), Fail, "open to its group"},
+		{"key that a group writes", file(0o660, 0, brain.GroupReads), Fail, "by its group"},
+		{"key of everybody", file(0o644, 0, brain.GroupReads), Fail, "every user"},
+		{"key of a stranger", file(0o640, 1001, brain.GroupReads), Fail, "user 1001"},
+		{"socket of a group", file(fs.ModeSocket|0o660, 1001, brain.GroupReads), OK, "0660"},
+		{"socket of everybody", file(fs.ModeSocket|0o666, 0, brain.GroupReads), Fail, "every user"},
 		{"FreeSWITCH's default", secret("ClueCon"), Fail, "everybody knows"},
 		{"the sample's", secret("change-me-change-me-change-me-0000"), Fail, "everybody knows"},
 		{"short", secret("k3j5h2k3j5h2k3j"), Fail, "15 characters"},
@@ -53,9 +72,15 @@ func TestExamine_JudgesEachFact(t *testing.T) {
 		{"ended", cert(0), Fail, "ended on 2026-11-22"},
 		{"ends soon", cert(30*day - time.Second), Warn, "in 29 days"},
 		{"good for long", cert(30 * day), OK, "2026-12-22"},
+		{"no certificate", authorities(), Fail, "holds no certificate"},
+		{"authorities", authorities(50*day, 40*day), OK, "(CN=1, 1 of 2) is good until 2027-01-01"},
+		{"an authority that ends soon", authorities(50*day, 9*day), Warn, "(CN=1, 1 of 2) ends on 2026-12-01, in 9 days"},
+		{"an authority that ended", authorities(50*day, 0), Warn, "(CN=1, 1 of 2) ended on 2026-11-22"},
+		{"authorities that ended", authorities(0, -day), Fail, "ended on 2026-11-21"},
 		{"no table wanted", bans(Bans{}), Warn, "none"},
 		{"no table there", bans(Bans{Table: "sipio"}), Fail, "no table inet sipio"},
 		{"table of an agent that may not", bans(Bans{Table: "sipio", Present: true, Agent: true}), Fail, "CAP_NET_ADMIN"},
+		{"table in a kernel that counts no connections", bans(Bans{Table: "sipio", Present: true, Agent: true, Able: true, Uncounted: "no such file"}), Warn, "no such file: connections"},
 		{"table", bans(Bans{Table: "sipio", Present: true, Agent: true, Able: true}), OK, "inet sipio"},
 		{"clock by itself", clock(Clock{}), Warn, "synchronized"},
 		{"clock", clock(Clock{Synchronized: true, Brain: "b", Ahead: -4 * time.Second}), OK, "synchronized"},
@@ -101,9 +126,18 @@ func TestExamine_KnowsVersionsWithHoles(t *testing.T) {
 		{"rtpengine", "Version: 10.5.3.5-1+deb12u2", []string{"CVE-2023-51275"}},
 		{"rtpengine", "Version: 10.5.3.5-1", []string{"CVE-2025-53399", "CVE-2023-51275"}},
 		{"rtpengine", "Version: 10.5.6.2-0~mr10.5.6.2", []string{"CVE-2025-53399"}},
-		{"rtpengine", "Version: 11.5.1.40", []string{"CVE-2025-53399"}},
-		{"rtpengine", "Version: 11.5.1.41", nil},
-		{"rtpengine", "Version: 12.5.1.41", []string{"CVE-2025-53399"}},
+		{"rtpengine", "Version: 10.5.9.1-0~mr10.5.9.1", nil},
+		{"rtpengine", "Version: 11.3.1.20", []string{"CVE-2025-53399", "CVE-2023-51275"}},
+		{"rtpengine", "Version: 11.5.1.40", []string{"CVE-2025-53399", "CVE-2025-53399 (SRTP)"}},
+		{"rtpengine", "Version: 11.5.1.41", []string{"CVE-2025-53399 (SRTP)"}},
+		{"rtpengine", "Version: 11.5.1.50", nil},
+		{"rtpengine", "Version: 12.4.1.9", []string{"CVE-2025-53399", "CVE-2025-53399 (SRTP)"}},
+		{"rtpengine", "Version: 12.5.1.31-1", []string{"CVE-2025-53399", "CVE-2025-53399 (SRTP)"}},
+		{"rtpengine", "Version: 12.5.1.35", []string{"CVE-2025-53399 (SRTP)"}},
+		{"rtpengine", "Version: 12.5.1.47", []string{"CVE-2025-53399 (SRTP)"}},
+		{"rtpengine", "Version: 12.5.1.48", nil},
+		{"rtpengine", "Version: 13.0.1.9", []string{"CVE-2025-53399", "CVE-2025-53399 (SRTP)"}},
+		{"rtpengine", "Version: 13.3.1.6", []string{"CVE-2025-53399 (SRTP)"}},
 		{"rtpengine", "mr13.4.1.1", nil},
 		{"rtpengine", "Version: 13.5.1.0", nil},
 		{"freeswitch", "FreeSWITCH Version 1.10.12-release", nil},

@@ -7,23 +7,35 @@ import (
 	"slices"
 )
 
+// Ranks of what is kept: of a full book the lowest goes first.
+const (
+	rankForgeable = iota
+	rankProven
+	rankByHand
+	ranks
+)
+
 // entry is one address of a book, and until when it is kept.
 type entry[T any] struct {
 	key   netip.Prefix
 	endMS int64
-	index int // in the heap
+	rank  int
+	index int // in the heap of its rank
 	of    T
 }
 
 // book is what is kept of addresses, each until its own time.
 type book[T any] struct {
-	byKey map[netip.Prefix]*entry[T]
-	ends  ends[T]
+	byKey  map[netip.Prefix]*entry[T]
+	ends   [ranks]ends[T]
+	rankOf func(T) int // nil: all are of one
 }
 
-func newBook[T any]() book[T] { return book[T]{byKey: map[netip.Prefix]*entry[T]{}} }
+func newBook[T any](rankOf func(T) int) book[T] {
+	return book[T]{byKey: map[netip.Prefix]*entry[T]{}, rankOf: rankOf}
+}
 
-func (b *book[T]) len() int { return len(b.ends) }
+func (b *book[T]) len() int { return len(b.byKey) }
 
 func (b *book[T]) get(key netip.Prefix) *entry[T] { return b.byKey[key] }
 
@@ -36,45 +48,48 @@ func (b *book[T]) put(key netip.Prefix, endMS int64, of T) *entry[T] {
 	}
 	e := &entry[T]{key: key, endMS: endMS, of: of}
 	b.byKey[key] = e
-	heap.Push(&b.ends, e)
+	b.push(e)
 	return e
 }
 
-// keep gives an entry another end.
+func (b *book[T]) push(e *entry[T]) {
+	if b.rankOf != nil {
+		e.rank = b.rankOf(e.of)
+	}
+	heap.Push(&b.ends[e.rank], e)
+}
+
+// keep gives an entry another end, and the rank that it has now.
 func (b *book[T]) keep(e *entry[T], endMS int64) {
+	heap.Remove(&b.ends[e.rank], e.index)
 	e.endMS = endMS
-	heap.Fix(&b.ends, e.index)
+	b.push(e)
 }
 
 func (b *book[T]) remove(e *entry[T]) {
-	heap.Remove(&b.ends, e.index)
+	heap.Remove(&b.ends[e.rank], e.index)
 	delete(b.byKey, e.key)
 }
 
 // first is the entry that ends first, nil of an empty book.
-func (b *book[T]) first() *entry[T] {
-	if len(b.ends) == 0 {
-		return nil
-	}
-	return b.ends[0]
-}
-
-// firstOf is the entry that ends first of those for which ok holds, nil when it holds for none. It looks at the ones for which it does not
-// that end earlier, and at no more.
-func (b *book[T]) firstOf(ok func(T) bool) (first *entry[T]) {
-	var look func(i int)
-	look = func(i int) {
-		switch {
-		case i >= len(b.ends) || first != nil && !b.ends.before(b.ends[i], first):
-		case ok(b.ends[i].of):
-			first = b.ends[i]
-		default:
-			look(2*i + 1)
-			look(2*i + 2)
+func (b *book[T]) first() (first *entry[T]) {
+	for rank := range ranks {
+		if h := b.ends[rank]; len(h) > 0 && (first == nil || h.before(h[0], first)) {
+			first = h[0]
 		}
 	}
-	look(0)
 	return first
+}
+
+// weakest is the entry that makes room for one of a rank: of the lowest rank that there is, and not above that one, the one that ends first.
+// nil when there is none.
+func (b *book[T]) weakest(rank int) *entry[T] {
+	for r := range rank + 1 {
+		if h := b.ends[r]; len(h) > 0 {
+			return h[0]
+		}
+	}
+	return nil
 }
 
 // expire removes what has ended and tells whether there was anything.

@@ -2,7 +2,7 @@ package guard
 
 import (
 	"fmt"
-	"slices"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/sipio/sipio/brain/api"
@@ -77,30 +77,107 @@ func TestFull_OfBansByHand(t *testing.T) {
 	}
 }
 
-// The entry that ends first of those that may go is found behind any number that may not.
-func TestBook_FirstOf(t *testing.T) {
-	b := newBook[bool]()
-	if b.firstOf(func(bool) bool { return true }) != nil {
-		t.Error("an empty book has a first one")
-	}
-	var ends []int64
-	for i := range 500 {
-		key, _ := KeyOf(fmt.Sprintf("10.0.%d.%d", i>>8, i&255))
-		goes, end := i%3 == 0, int64(i*7919%1009)
-		b.put(key, end, goes)
-		if goes {
-			ends = append(ends, end)
+// inBook is how many bans of each rank the book has, and of which address the first to end is.
+func inBook(m *Machine) (n [ranks]int, first [ranks]*entry[*ban]) {
+	for _, e := range m.bans.byKey {
+		r := e.of.rank()
+		n[r]++
+		if first[r] == nil || m.bans.ends[r].before(e, first[r]) {
+			first[r] = e
 		}
 	}
-	slices.Sort(ends)
-	for _, end := range ends {
-		e := b.firstOf(func(goes bool) bool { return goes })
-		if e == nil || e.endMS != end {
-			t.Fatalf("%+v, want one that ends at %d", e, end)
-		}
-		b.remove(e)
+	return n, first
+}
+
+// However the book was filled and whatever is reported then, who goes for a new ban is never worth more than it, is the first to end of the
+// least worth, and what an operator has banned stays. So no number of forged senders drives out what took a connection, an answered challenge or
+// a second ban; the seed is printed.
+func TestRandom_TheWeakestMakesRoom(t *testing.T) {
+	for seed := range uint64(5) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 3))
+			m, at := New(), 0
+			share := []int{rng.IntN(100), rng.IntN(100)} // per cent that are proven, and that are by hand
+			for i := range MaxBans {
+				key, _ := KeyOf(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255))
+				b := &ban{tier: tiers[1+rng.IntN(4)], why: "a test", fromMS: start, shared: true, proven: rng.IntN(100) < share[0]}
+				if rng.IntN(100) < share[1] && seed > 2 {
+					b.tier = api.TierOperator
+				}
+				m.bans.put(key, start+minute+rng.Int64N(60*minute), b)
+			}
+			before, first := inBook(m)
+			for range 40 {
+				at++
+				tier := tiers[1+rng.IntN(4)]
+				o := Offence{Offence: api.Offence{Addr: fmt.Sprintf("172.16.%d.%d", at>>8, at&255), Tier: tier, Kind: kindOf(tier), Proven: rng.IntN(3) == 0}}
+				if tier == api.TierScore && rng.IntN(2) == 0 {
+					o.Kind = api.OffenceChallenge
+				}
+				own := rankForgeable
+				if o.Proven || o.Kind == api.OffenceAuthFail {
+					own = rankProven
+				}
+				if rng.IntN(10) == 0 { // by hand
+					does(t, m, start, &Op{Kind: Add, Addr: o.Addr, Why: "fraud", Who: "anna", ForSec: 3600})
+					own = rankByHand
+				} else {
+					does(t, m, start, &Op{Kind: Report, Node: node1, Share: ShareAll, Offences: []Offence{o}})
+				}
+				least := 0
+				for least < rankByHand && before[least] == 0 {
+					least++
+				}
+				want := before
+				if least <= min(own, rankProven) && (own > rankForgeable || tier != api.TierUA) {
+					want[least]--
+					want[own]++
+					if gone := first[least].key; m.bans.get(gone) != nil {
+						t.Fatalf("%s, which ends first of rank %d, is still there after %+v", gone, least, o)
+					}
+				}
+				now, next := inBook(m)
+				if now != want || m.bans.len() != MaxBans {
+					t.Fatalf("of each rank %v, want %v, were %v, after %+v", now, want, before, o)
+				}
+				before, first = now, next
+			}
+			again, err := Restore(m.AppendSnapshot(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			was, _ := inBook(m)
+			if is, _ := inBook(again); is != was {
+				t.Errorf("of each rank %v, restored %v", was, is)
+			}
+		})
 	}
-	if e := b.firstOf(func(goes bool) bool { return goes }); e != nil {
-		t.Errorf("%+v is left", e)
+}
+
+// A hundred thousand and more forged senders, each of them at the limits of packets and requests, cost no ban that was earned over a connection, with
+// answered challenges, by a repeat or by what came over TCP during the ban, though all of them end first.
+func TestFull_ForgedSendersOutliveNobodyWhoIsReal(t *testing.T) {
+	m, at := New(), 0
+	tell := func(nowMS int64, addr, tier string, proven bool) {
+		t.Helper()
+		does(t, m, nowMS, &Op{Kind: Report, Node: node1, Share: ShareAll, Offences: []Offence{{Offence: api.Offence{Addr: addr, Tier: tier, Kind: kindOf(tier), Proven: proven}}}})
+	}
+	tell(start, "192.0.2.1", api.TierPike, false)
+	later := start + 6*minute
+	tell(later-1000, "192.0.2.5", api.TierPike, false)
+	tell(later-500, "192.0.2.1", api.TierPike, false) // again
+	tell(later-500, "192.0.2.2", api.TierPike, true)  // over TCP
+	tell(later-500, "192.0.2.3", api.TierScore, false)
+	tell(later-500, "192.0.2.4", api.TierPike, false)
+	tell(later-500, "192.0.2.4", api.TierPike, true) // over TCP while it is banned
+	crowd(t, m, later, &at, api.TierNft, MaxBans/2)
+	crowd(t, m, later, &at, api.TierPike, MaxBans)
+	for _, addr := range []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"} {
+		if bannedAt(t, m, later, addr) == nil {
+			t.Errorf("%s is no longer banned", addr)
+		}
+	}
+	if bannedAt(t, m, later, "192.0.2.5") != nil || m.bans.len() != MaxBans {
+		t.Errorf("a forgeable one stays in a book of %d", m.bans.len())
 	}
 }

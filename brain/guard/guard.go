@@ -31,8 +31,8 @@ import (
 	"github.com/sipio/sipio/brain/api"
 )
 
-// Bounds. A book that is full forgets whatever ends first, but for what an operator has banned, and takes no first ban of TierUA: the node that
-// caught that one enforces it alone. The allow list takes no more.
+// Bounds. A book that is full forgets what one forged sender could have brought about before what he could not (see ban.rank), of these whatever ends
+// first, and nothing that an operator has banned. It takes no such ban of TierUA: the node that caught that one enforces it alone. The allow list takes no more.
 const (
 	MaxBans      = 100_000
 	MaxOffenders = 100_000
@@ -73,7 +73,7 @@ var Shares = []string{ShareAll, ShareRepeat, ShareNone}
 var (
 	tiers = [...]string{"", api.TierNft, api.TierPike, api.TierUA, api.TierScore, api.TierOperator}
 	kinds = [...]string{"", api.OffenceFlood, api.OffenceRequests, api.OffenceScanner, api.OffenceAuthFail, api.OffenceChallenge,
-		api.OffenceUnknown, api.OffenceSource}
+		api.OffenceUnknown, api.OffenceSource, api.OffenceSpray}
 )
 
 var errFields = errors.New("a name is missing, too long or garbled, or a number is out of range")

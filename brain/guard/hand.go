@@ -16,7 +16,7 @@ func (m *Machine) add(nowMS int64, o *Op, y *Reply) (did bool) {
 		y.Refused = fmt.Sprintf("%s is protected: %s", Name(key), shield)
 		return false
 	}
-	if !m.room(key) {
+	if !m.room(key, rankByHand) {
 		y.Refused = fmt.Sprintf("there are %d bans by hand, and no more are taken", MaxBans)
 		return false
 	}

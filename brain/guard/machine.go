@@ -29,6 +29,7 @@ type ban struct {
 	node                           string
 	fromMS                         int64
 	before, long                   int      // what the offender's counts were
+	proven                         bool     // by more than one who forges addresses can do: see rank
 	shared                         bool     // every node enforces it
 	nodes                          []string // else these, sorted
 }
@@ -40,7 +41,9 @@ type offender struct {
 	endMS       int64 // of the last ban; 0 = there was none
 	lastMS      int64 // of the last offence
 	lastKind    string
-	liftMS      int64 // when it was lifted last; 0 = never
+	lastCount   int    // how often it was done
+	evidence    string // of the last offence, its beginning
+	liftMS      int64  // when it was lifted last; 0 = never
 	liftWho     string
 	graceMS     int64 // until then it is not banned again
 }
@@ -53,7 +56,7 @@ type allowed struct {
 
 // New makes a guard that knows of nothing.
 func New() *Machine {
-	return &Machine{bans: newBook[*ban](), offenders: newBook[*offender](), allowed: newBook[*allowed]()}
+	return &Machine{bans: newBook((*ban).rank), offenders: newBook[*offender](nil), allowed: newBook[*allowed](nil)}
 }
 
 // Apply does an op at a time, epoch milliseconds; the reply is read by ReadReply. With changed false the op need not be written down:
@@ -176,22 +179,31 @@ func (m *Machine) retain(e *entry[*offender]) {
 	m.offenders.keep(e, max(o.graceMS, o.anchorMS+remembered(o.count).Milliseconds(), o.liftMS+RepeatWithin.Milliseconds(), o.lastMS+RepeatWithin.Milliseconds()))
 }
 
-// room tells whether a ban of a key finds a place: of a full book that has bans by hand alone, none goes for it.
-func (m *Machine) room(key netip.Prefix) bool {
-	return m.bans.get(key) != nil || m.bans.len() < MaxBans || m.bans.firstOf((*ban).goes) != nil
+// room tells whether a ban of a key finds a place: in a full book it has to be another one's, of no higher rank and not by hand.
+func (m *Machine) room(key netip.Prefix, rank int) bool {
+	return m.bans.get(key) != nil || m.bans.len() < MaxBans || m.bans.weakest(min(rank, rankProven)) != nil
 }
 
-// goes tells whether a ban makes room for another one. What an operator has banned stays.
-func (b *ban) goes() bool { return b.tier != api.TierOperator }
+// rank is what a ban is worth in a full book. A first ban for packets of UDP may be somebody's who forges addresses, a hundred thousand of them;
+// it must not drive out one for which connections, answered challenges or another ban stand. What an operator has banned stays.
+func (b *ban) rank() int {
+	switch {
+	case b.tier == api.TierOperator:
+		return rankByHand
+	case b.proven:
+		return rankProven
+	}
+	return rankForgeable
+}
 
-// impose puts a ban in force for which there is room; one that is in force already is replaced. In a full book the one that ends first makes
-// room, and is lifted everywhere.
+// impose puts a ban in force for which there is room; one that is in force already is replaced. In a full book the weakest makes room, and is
+// lifted everywhere.
 func (m *Machine) impose(key netip.Prefix, untilMS int64, b *ban, y *Reply) {
 	if m.bans.get(key) == nil && m.bans.len() >= MaxBans {
-		first := m.bans.firstOf((*ban).goes)
+		first := m.bans.weakest(min(b.rank(), rankProven))
 		m.bans.remove(first)
 		y.Decisions = append(y.Decisions, Decision{Addr: Name(first.key), Action: api.GuardLift, Everyone: true,
-			Why: fmt.Sprintf("there are more than %d bans, and this one would have ended first", MaxBans)})
+			Why: fmt.Sprintf("there are more than %d bans, and this one was the first to go", MaxBans)})
 	}
 	pack.Own(&b.why, &b.evidence, &b.who, &b.node)
 	m.bans.put(key, untilMS, b)

@@ -3,6 +3,7 @@ package guard
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/sipio/sipio/brain/api"
@@ -76,8 +77,17 @@ func began(nowMS, toldMS int64) int64 {
 // note remembers an offence that led to no ban.
 func (m *Machine) note(nowMS int64, key netip.Prefix, o *Offence) {
 	e := m.remember(nowMS, key)
-	e.of.lastMS, e.of.lastKind = nowMS, o.Kind
+	e.of.did(nowMS, o)
 	m.retain(e)
+}
+
+// did is the offender's last offence.
+func (v *offender) did(nowMS int64, o *Offence) {
+	text := o.Evidence
+	if len(text) > api.MaxKeptEvidence {
+		text = strings.ToValidUTF8(text[:api.MaxKeptEvidence], "")
+	}
+	v.lastMS, v.lastKind, v.lastCount, v.evidence = nowMS, o.Kind, min(o.Count, maxCount), strings.Clone(text)
 }
 
 // spare decides that an address is not banned. What a node has banned by itself, and what is in force, is lifted.
@@ -121,6 +131,10 @@ func (m *Machine) prolong(nowMS, fromMS int64, op *Op, e *entry[*ban], o *Offenc
 		m.bans.keep(e, untilMS)
 		m.banned(e)
 	}
+	if o.proves() && !e.of.proven {
+		e.of.proven = true
+		m.bans.keep(e, e.endMS)
+	}
 	e.of.join(op.Node)
 	d := m.order(e, e.of.why)
 	d.Everyone = longer && e.of.shared
@@ -131,7 +145,7 @@ func (m *Machine) prolong(nowMS, fromMS int64, op *Op, e *entry[*ban], o *Offenc
 // ban makes a new ban. One that is over by now, since it is told late, only counts.
 func (m *Machine) ban(nowMS, fromMS int64, op *Op, key netip.Prefix, o *Offence, y *Reply) bool {
 	count, long, repeat := m.past(fromMS, key)
-	if untilMS := fromMS + FirstTerm(o.Tier).Milliseconds(); untilMS > nowMS && !m.records(key, o.Tier, repeat) {
+	if untilMS := fromMS + FirstTerm(o.Tier).Milliseconds(); untilMS > nowMS && !m.records(key, o, repeat) {
 		d := Decision{Addr: Name(key), Action: api.GuardBan, Tier: o.Tier, UntilMS: untilMS,
 			Why: fmt.Sprintf("%s: %s, not recorded: there are %d bans", words(o.Kind), span(FirstTerm(o.Tier)), m.bans.len())}
 		if o.Listed { // it ends there as it is
@@ -148,7 +162,7 @@ func (m *Machine) ban(nowMS, fromMS int64, op *Op, key netip.Prefix, o *Offence,
 		untilMS = min(max(o.UntilMS, nowMS+1), nowMS+MaxTerm.Milliseconds())
 		why = words(o.Kind) + ": the node bans it, and no offence was heard of"
 	}
-	b := &ban{tier: o.Tier, kind: o.Kind, evidence: o.Evidence, node: op.Node, why: why, fromMS: fromMS, before: count, long: long,
+	b := &ban{tier: o.Tier, kind: o.Kind, evidence: o.Evidence, node: op.Node, why: why, fromMS: fromMS, before: count, long: long, proven: repeat || o.proves(),
 		shared: op.Share == ShareAll || op.Share == ShareRepeat && repeat}
 	b.join(op.Node)
 	off.of.count = min(count+1, maxCount)
@@ -156,7 +170,8 @@ func (m *Machine) ban(nowMS, fromMS int64, op *Op, key netip.Prefix, o *Offence,
 	if repeat || o.Tier == api.TierNft {
 		off.of.long = min(long+1, maxCount)
 	}
-	off.of.lastMS, off.of.lastKind, off.of.endMS, off.of.anchorMS, off.of.liftMS = nowMS, o.Kind, untilMS, untilMS, 0
+	off.of.did(nowMS, o)
+	off.of.endMS, off.of.anchorMS, off.of.liftMS = untilMS, untilMS, 0
 	m.retain(off)
 	if untilMS <= nowMS {
 		y.Decisions = append(y.Decisions, Decision{Addr: Name(key), Why: "told late: " + b.why + ", which is over"})
@@ -180,13 +195,18 @@ func (m *Machine) past(fromMS int64, key netip.Prefix) (count, long int, repeat 
 	return count, long, count > 0 && fromMS-e.of.endMS <= RepeatWithin.Milliseconds()
 }
 
+// proves tells that nobody else has done it in the address's name: it came over a connection, or answered challenges that only the address
+// has got.
+func (o *Offence) proves() bool { return o.Proven || o.Kind == api.OffenceAuthFail && !o.Listed }
+
 // records tells whether a new ban gets a place in the book. A signature takes one packet, and its sender may be forged: whoever fills the book
 // so must not drive out those that took more. His node bans him all the same.
-func (m *Machine) records(key netip.Prefix, tier string, repeat bool) bool {
-	if tier == api.TierUA && !repeat && m.bans.len() >= MaxBans {
+func (m *Machine) records(key netip.Prefix, o *Offence, repeat bool) bool {
+	proven := repeat || o.proves()
+	if o.Tier == api.TierUA && !proven && m.bans.len() >= MaxBans {
 		return false
 	}
-	return m.room(key)
+	return m.room(key, (&ban{proven: proven}).rank())
 }
 
 // banned notes at the offender that its ban ends at another time.

@@ -62,6 +62,11 @@ func AppendOp(b []byte, o *Op) []byte {
 		for i := range o.Offences {
 			b = o.Offences[i].append(b)
 		}
+		for i := range o.Offences {
+			if o.Offences[i].Proven {
+				b = pack.AppendUint(b, uint64(i))
+			}
+		}
 	case Add, Lift, Allow, Disallow:
 		for _, s := range [...]string{o.Addr, o.Why, o.Who, o.Shield} {
 			b = pack.AppendText(b, s)
@@ -115,6 +120,13 @@ func ReadOp(b []byte) (*Op, error) {
 		o.Node, o.Share = r.Text(), r.Text()
 		for range r.Count(api.MaxGuardOffences) {
 			o.Offences = append(o.Offences, readOffence(r))
+		}
+		for r.Rest() > 0 && r.Err() == nil { // of an older brain nothing follows
+			i := r.Uint()
+			if i >= uint64(len(o.Offences)) {
+				return nil, errOp
+			}
+			o.Offences[i].Proven = true
 		}
 	case Add, Lift, Allow, Disallow:
 		o.Addr, o.Why, o.Who, o.Shield, o.ForSec = r.Text(), r.Text(), r.Text(), r.Text(), r.Int()

@@ -19,6 +19,18 @@ const (
 	UnknownMax     = 20
 	SourceMax      = 10
 	AORFailMax     = 10
+	SprayMax       = 20
+)
+
+// AuthFailHourMax is how many wrong passwords of one address a node bears in an hour: more than those of a phone that tries every half minute.
+const AuthFailHourMax = 150
+
+// Connections to a node's SIP ports. An office behind one address has room for its phones, and sixteen such addresses would fill Kamailio's
+// table (tcp_max_connections, 8192): all from which no device has authenticated yet, where no more than a handshake and one request are
+// to be expected, have a quarter of it together.
+const (
+	ConnMax         = 500
+	StrangerConnMax = 2048
 )
 
 // NewPolicy is what nodes are told: whom they never ban, and by what they count. The version is given later.
@@ -26,6 +38,7 @@ func NewPolicy(nets []Net, signatures []string) *api.GuardPolicy {
 	seconds := func(tier string) int { return int(FirstTerm(tier).Seconds()) }
 	p := &api.GuardPolicy{Protected: []string{}, Signatures: signatures,
 		ScoreWindowSec: ScoreWindowSec, AuthFailMax: AuthFailMax, ChallengeMax: ChallengeMax, UnknownMax: UnknownMax, SourceMax: SourceMax, AORFailMax: AORFailMax,
+		AuthFailHourMax: AuthFailHourMax, SprayMax: SprayMax, ConnMax: ConnMax, StrangerConnMax: StrangerConnMax,
 		UATermSec: seconds(api.TierUA), PikeTermSec: seconds(api.TierPike), ScoreTermSec: seconds(api.TierScore), NftTermSec: seconds(api.TierNft)}
 	for _, n := range nets {
 		p.Protected = append(p.Protected, n.Prefix.String())

@@ -22,7 +22,10 @@ type Question struct {
 	Addr  string `json:"addr,omitempty"`  // bans: of this address alone, as KeyOf reads it, with what else is known of it
 	Node  string `json:"node,omitempty"`  // bans: that this node enforces
 	After string `json:"after,omitempty"` // bans: behind this address
-	Limit int    `json:"limit,omitempty"` // bans: at most MaxBanPage
+
+	Offenders bool `json:"offenders,omitempty"` // bans: in their place who is remembered, banned or not
+
+	Limit int `json:"limit,omitempty"` // bans: at most MaxBanPage
 }
 
 // Allowances answers AskAllow.
@@ -79,21 +82,40 @@ func (m *Machine) page(nowMS int64, q *Question) (*api.BanList, error) {
 			return nil, err
 		}
 	}
+	limit := max(1, min(q.Limit, api.MaxBanPage))
+	if q.Offenders {
+		var keys []netip.Prefix
+		keys, list.Next = pageOf(&m.offenders, limit, func(e *entry[*offender]) bool {
+			return e.endMS > nowMS && e.of.lastMS > 0 && (q.After == "" || compareKeys(e.key, after) > 0)
+		})
+		for _, key := range keys {
+			list.Offenders = append(list.Offenders, *m.about(nowMS, key))
+		}
+		return list, nil
+	}
 	var keys []netip.Prefix
-	for key, e := range m.bans.byKey {
-		if e.endMS > nowMS && (q.After == "" || compareKeys(key, after) > 0) && (q.Node == "" || e.of.at(q.Node)) {
+	keys, list.Next = pageOf(&m.bans, limit, func(e *entry[*ban]) bool {
+		return e.endMS > nowMS && (q.After == "" || compareKeys(e.key, after) > 0) && (q.Node == "" || e.of.at(q.Node))
+	})
+	for _, key := range keys {
+		list.Bans = append(list.Bans, m.view(m.bans.get(key)))
+	}
+	return list, nil
+}
+
+// pageOf is the first so many keys of a book for which want holds, in the order of lists; next is the last of them when there are more.
+func pageOf[T any](of *book[T], limit int, want func(*entry[T]) bool) (keys []netip.Prefix, next string) {
+	for key, e := range of.byKey {
+		if want(e) {
 			keys = append(keys, key)
 		}
 	}
 	slices.SortFunc(keys, compareKeys)
-	limit := max(1, min(q.Limit, api.MaxBanPage))
-	for _, key := range keys[:min(limit, len(keys))] {
-		list.Bans = append(list.Bans, m.view(m.bans.get(key)))
-	}
 	if len(keys) > limit {
-		list.Next = Name(keys[limit-1])
+		keys = keys[:limit]
+		next = Name(keys[limit-1])
 	}
-	return list, nil
+	return keys, next
 }
 
 func (m *Machine) about(nowMS int64, key netip.Prefix) *api.BanAbout {
@@ -104,7 +126,7 @@ func (m *Machine) about(nowMS int64, key netip.Prefix) *api.BanAbout {
 	}
 	o := e.of
 	a.Count = decayed(o.count, ms(nowMS-o.anchorMS))
-	a.LastKind, a.LastOffenceMS = o.lastKind, o.lastMS
+	a.LastKind, a.LastCount, a.LastEvidence, a.LastOffenceMS = o.lastKind, o.lastCount, o.evidence, o.lastMS
 	if o.endMS <= nowMS {
 		a.LastEndMS = o.endMS
 	}
@@ -166,7 +188,7 @@ func (m *Machine) compare(nowMS int64, question []byte) ([]byte, error) {
 		}
 		has[key] = a.UntilMS
 		e := m.bans.get(key)
-		known := e != nil && e.endMS > nowMS && e.of.at(node) || e == nil && m.offenders.get(key) == nil && !m.records(key, a.Tier, false)
+		known := e != nil && e.endMS > nowMS && e.of.at(node) || e == nil && m.offenders.get(key) == nil && !m.records(key, &Offence{Offence: api.Offence{Tier: a.Tier}, Listed: true}, false)
 		if !known && a.UntilMS > nowMS+Slack.Milliseconds() && len(c.Unknown) < api.MaxGuardOffences {
 			c.Unknown = append(c.Unknown, a)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/pack"
 )
 
@@ -43,6 +44,9 @@ func (v *ban) append(b []byte) []byte {
 	for _, s := range v.nodes {
 		b = pack.AppendText(b, s)
 	}
+	if v.proven {
+		b = pack.AppendBool(b, true)
+	}
 	return b
 }
 
@@ -51,6 +55,9 @@ func readBan(r *pack.Reader) (*ban, bool) {
 	v.before, v.long, v.shared = readCount(r), readCount(r), r.Bool()
 	for range r.Count(MaxNodes) {
 		v.nodes = append(v.nodes, r.Text())
+	}
+	if r.Rest() > 0 && r.Err() == nil {
+		v.proven = r.Bool()
 	}
 	return v, v.tier != "" && inTime(v.fromMS) && v.before >= 0 && v.long >= 0 && texts(v.nodes...) && texts(v.tier, v.kind, v.evidence, v.who, v.node)
 }
@@ -67,14 +74,18 @@ func (v *offender) append(b []byte) []byte {
 	for _, n := range [...]int64{int64(v.count), int64(v.long), v.anchorMS, v.endMS, v.lastMS, v.liftMS, v.graceMS} {
 		b = pack.AppendInt(b, n)
 	}
-	return pack.AppendText(pack.AppendText(b, v.lastKind), v.liftWho)
+	b = pack.AppendText(pack.AppendText(b, v.lastKind), v.liftWho)
+	return pack.AppendText(pack.AppendInt(b, int64(v.lastCount)), v.evidence)
 }
 
 func readOffender(r *pack.Reader) (*offender, bool) {
 	v := &offender{count: readCount(r), long: readCount(r), anchorMS: r.Int(), endMS: r.Int(), lastMS: r.Int(), liftMS: r.Int(), graceMS: r.Int()}
 	v.lastKind, v.liftWho = r.Text(), r.Text()
-	return v, v.count >= 0 && v.long >= 0 && inTime(v.anchorMS) && inTime(v.endMS) && inTime(v.lastMS) && inTime(v.liftMS) && inTime(v.graceMS) &&
-		texts(v.lastKind, v.liftWho)
+	if r.Rest() > 0 && r.Err() == nil { // of an older brain nothing follows
+		v.lastCount, v.evidence = readCount(r), r.Text()
+	}
+	return v, v.lastCount >= 0 && len(v.evidence) <= api.MaxKeptEvidence && v.count >= 0 && v.long >= 0 && inTime(v.anchorMS) && inTime(v.endMS) && inTime(v.lastMS) && inTime(v.liftMS) && inTime(v.graceMS) &&
+		texts(v.lastKind, v.liftWho, v.evidence)
 }
 
 func (v *allowed) append(b []byte) []byte {

@@ -50,6 +50,8 @@ func words(kind string) string {
 		return "signature of a scanner"
 	case api.OffenceAuthFail:
 		return "wrong passwords"
+	case api.OffenceSpray:
+		return "wrong passwords for names of others"
 	case api.OffenceChallenge:
 		return "challenges left unanswered"
 	case api.OffenceUnknown:

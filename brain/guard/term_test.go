@@ -142,7 +142,7 @@ func TestSpan(t *testing.T) {
 // Every number of a policy counts: 0 would be no limit, or no end, at a node.
 func TestNewPolicy_HasNoZero(t *testing.T) {
 	p := NewPolicy(nil, nil)
-	for i, n := range []int{p.ScoreWindowSec, p.AuthFailMax, p.ChallengeMax, p.UnknownMax, p.SourceMax, p.AORFailMax, p.UATermSec, p.PikeTermSec, p.ScoreTermSec, p.NftTermSec} {
+	for i, n := range []int{p.ScoreWindowSec, p.AuthFailMax, p.ChallengeMax, p.UnknownMax, p.SourceMax, p.AORFailMax, p.AuthFailHourMax, p.SprayMax, p.UATermSec, p.PikeTermSec, p.ScoreTermSec, p.NftTermSec} {
 		if n < 1 {
 			t.Errorf("number %d is %d", i, n)
 		}

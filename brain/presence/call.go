@@ -19,8 +19,12 @@ type call struct {
 	seenMS                 int64 // in the newest report that lists it; volatile, 0 = in none
 }
 
-// admit asks the ledger for a call's place.
+// admit asks the ledger for a call's place. Nobody asks again for a call that is up: that would be another one under its name, and has
+// none.
 func (m *Machine) admit(nowMS int64, a *Admit) (reply []byte, changed bool) {
+	if up := m.live[a.Token]; up != nil && up.answeredMS != 0 && !a.Emergency {
+		return appendVerdict(nil, &cac.Verdict{}), false
+	}
 	c := &call{token: a.Token, callID: a.CallID, node: a.Node, from: a.From, to: a.To, callerUser: a.CallerUser, calleeUser: a.CalleeUser,
 		askedMS: a.AskedMS}
 	pack.Own(&c.token, &c.callID, &c.node, &c.from, &c.to, &c.callerUser, &c.calleeUser)

@@ -16,6 +16,15 @@ import (
 // the platform answers, or nobody. A recorded call rings him by a leg of its own, which counts then.
 func Callee(caller Caller, req *api.RouteRequest) *brain.SIPUser {
 	p := plan{acct: caller.Account, caller: caller, req: req}
+	u := p.callee(req)
+	if p.recorded(u) {
+		return nil
+	}
+	return u
+}
+
+// callee is Callee, of a recorded call too.
+func (p *plan) callee(req *api.RouteRequest) *brain.SIPUser {
 	to := p.destination(nil, req)
 	if kind, id, _ := strings.Cut(req.At, "/"); kind != "" {
 		to.target = brain.RouteTarget{}
@@ -26,11 +35,7 @@ func Callee(caller Caller, req *api.RouteRequest) *brain.SIPUser {
 	for range brain.MaxHops {
 		switch to.target.Kind {
 		case brain.DestUser:
-			u := rings(p.acct.Users[to.target.ID])
-			if p.recorded(u) {
-				return nil
-			}
-			return u
+			return rings(p.acct.Users[to.target.ID])
 		case destAgent, destSupervisor:
 			if u := p.acct.Users[to.target.ID]; u != nil && u.Status == brain.StatusActive {
 				return u
@@ -130,10 +135,16 @@ func adopted(acct *brain.AccountConfig, from, to string) []cac.Take {
 	return Takes(&caller, Callee(caller, &req), &req)
 }
 
-// Windows lists the call_limits that a call counts for; a leg of an answered call counts for none. callee may be nil.
+// Windows lists the call_limits that a call counts for; a leg of an answered call counts for none. callee may be nil: a recorded call
+// counts for whom its leg will ring.
 func Windows(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest) []cac.Window {
 	if caller.Media && !callsBack(caller, req) {
 		return nil
+	}
+	if p := (plan{acct: caller.Account, caller: *caller, req: req}); callee == nil && caller.Busy == "" {
+		if u := p.callee(req); p.recorded(u) {
+			callee = u
+		}
 	}
 	to, number := "", req.RURIUser
 	if callee != nil {

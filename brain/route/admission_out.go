@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -29,14 +30,27 @@ func Leaving(acct *brain.AccountConfig, d *api.Directive) *brain.SIPTrunk {
 func Needs(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest, d *api.Directive) (takes []cac.Take, windows []cac.Window) {
 	takes = Takes(caller, callee, req)
 	t := Leaving(caller.Account, d)
-	if t == nil {
+	switch {
+	case t == nil && recordsOutside(d):
+		return takes, nil
+	case t == nil:
 		return takes, Windows(caller, callee, req)
-	}
-	if caller.direction(req) == brain.DirectionIn {
+	case caller.direction(req) == brain.DirectionIn:
 		windows = Windows(caller, nil, req)
 	}
 	takes = slices.DeleteFunc(takes, func(t cac.Take) bool { return t.Kind == cac.Internal })
-	return append(takes, outTakes(caller, t)...), append(windows, outWindows(caller, req, t, d)...)
+	for _, w := range outWindows(caller, req, t, d) {
+		if !slices.Contains(windows, w) { // of a limit of any direction: the call comes in and goes out
+			windows = append(windows, w)
+		}
+	}
+	return append(takes, outTakes(caller, t)...), windows
+}
+
+// recordsOutside says whether a directive has the media server call a number outside, to record it: what the call counts for, its leg
+// counts, as if the phone had called over the trunk.
+func recordsOutside(d *api.Directive) bool {
+	return len(d.Routes) > 0 && strings.HasPrefix(d.Routes[0].App, string(destPSTN)+"/")
 }
 
 func outTakes(caller *Caller, t *brain.SIPTrunk) []cac.Take {
@@ -45,7 +59,30 @@ func outTakes(caller *Caller, t *brain.SIPTrunk) []cac.Take {
 
 // outWindows are those of a call that begins to go out: the account's limits of such calls, and the trunk's own.
 func outWindows(caller *Caller, req *api.RouteRequest, t *brain.SIPTrunk, d *api.Directive) []cac.Window {
-	return append(limits(caller, req, brain.DirectionOut, "", d.Call.To), rateWindow(t)...)
+	windows := limits(caller, req, brain.DirectionOut, "", d.Call.To)
+	windows = slices.DeleteFunc(windows, func(w cac.Window) bool { return countedBefore(caller, req, w.ID) })
+	return append(windows, rateWindow(t)...)
+}
+
+// countedBefore tells whether the call has been counted in a limit of any direction when it leaves: by its first question, when phones
+// have rung since, or, when it is a leg of the media server, by that of the call which the leg belongs to. A leg for a recorded call to
+// outside counts by itself (recordsOutside), and so does one to whom somebody transfers the caller: that is another call.
+func countedBefore(caller *Caller, req *api.RouteRequest, id string) bool {
+	from, number := maker(caller, req), req.RURIUser
+	switch kind, _, _ := strings.Cut(req.Dial, "/"); {
+	case caller.Media && !callsBack(caller, req):
+		if kind == string(destPSTN) || kind == string(destTransfer) {
+			return false
+		}
+		number = req.Called
+	case req.At == "":
+		return false
+	case caller.Trunk != nil:
+		number = cmp.Or(Called(caller.Account, number), number)
+	}
+	return slices.ContainsFunc(caller.Account.Limits, func(l *brain.CallLimit) bool {
+		return l.ID == id && l.Direction == brain.DirectionAny && l.Matches(brain.DirectionAny, from, "", number)
+	})
 }
 
 func rateWindow(t *brain.SIPTrunk) []cac.Window {

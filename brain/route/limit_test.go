@@ -1,6 +1,7 @@
 package route
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/sipio/sipio/brain"
@@ -61,6 +62,105 @@ func TestDecide_ACallForHelpGoesOnToNumbersForHelpAlone(t *testing.T) {
 		d := Decide(dir, caller, req)
 		if Emergency(&caller, &req) != help || (Leaving(acct, &d) != nil) != help || !help && d.SIPCode != 404 {
 			t.Errorf("%s: %s", at, Text(d))
+		}
+	}
+}
+
+// Proves that a limit of direction any counts one call once, also when it is recorded, sent on, or goes through the media server as two
+// legs: every question of the call is asked, and what each counts is added up.
+func TestNeeds_OneCallCountsOnceInALimitOfAnyDirection(t *testing.T) {
+	number := func(id, dialed string) (api.RouteRequest, func(*brain.AccountConfig) Caller) {
+		return invite(dialed, "acme.example"), func(acct *brain.AccountConfig) Caller { return callerOf(acct, id) }
+	}
+	for _, c := range []struct {
+		name   string
+		dialed string         // by Alice's phone; "" = a call from Carrier for 4930100
+		office func(*office)  // nil: as it is
+		leg    string         // of the media server, for this call; "" = none
+		asks   string         // At of the step that is reached later; "" = none
+		want   map[string]int // what the whole call counts in
+	}{
+		{name: "a phone inside", dialed: "1002", want: map[string]int{"any": 1, "internal": 1, "alice": 1, "bob": 1}},
+		{name: "a phone inside, recorded", dialed: "1002", office: func(o *office) { o.user("1001").RecordPolicy = brain.RecordAll }, leg: "user/us_1002",
+			want: map[string]int{"any": 1, "internal": 1, "alice": 1, "bob": 1}},
+		{name: "a number outside", dialed: "0405551234", want: map[string]int{"any": 1, "out": 1, "alice": 1, "hamburg": 1}},
+		{name: "a number outside, recorded", dialed: "0405551234", office: func(o *office) { o.user("1001").RecordPolicy = brain.RecordAll }, leg: "pstn/+49405551234",
+			want: map[string]int{"any": 1, "out": 1, "alice": 1, "hamburg": 1}},
+		{name: "a forward", dialed: "555", want: map[string]int{"any": 1, "out": 1, "alice": 1, "hamburg": 1}},
+		{name: "a forward, recorded", dialed: "555", office: func(o *office) { o.user("1001").RecordPolicy = brain.RecordAll }, leg: "forward/fwd_work",
+			want: map[string]int{"any": 1, "internal": 1, "out": 1, "alice": 1, "hamburg": 1}},
+		{name: "a forward behind a phone", dialed: "1002", office: func(o *office) { noanswer(o.user("1002"), "forward fwd_work") }, asks: "forward/fwd_work",
+			want: map[string]int{"any": 1, "internal": 1, "out": 1, "alice": 1, "bob": 1, "hamburg": 1}},
+		{name: "from outside to a forward", office: func(o *office) { o.leads("forward fwd_work") }, want: map[string]int{"any": 1, "in": 1, "out": 1, "main": 1, "hamburg": 1}},
+		{name: "from outside to a forward that asks", office: func(o *office) { o.leads("forward fwd_work"); o.Forwards[1].Confirm = true }, leg: "forward/fwd_work",
+			want: map[string]int{"any": 1, "in": 1, "out": 1, "main": 1, "hamburg": 1}},
+		{name: "from outside to a flow that calls a forward", leg: "forward/fwd_work", want: map[string]int{"any": 1, "in": 1, "out": 1, "main": 1, "hamburg": 1}},
+		{name: "from outside to a flow that calls a phone, and then a forward", office: func(o *office) { noanswer(o.user("1002"), "forward fwd_work") }, leg: "user/us_1002", asks: "forward/fwd_work",
+			want: map[string]int{"any": 1, "in": 1, "out": 1, "main": 1, "hamburg": 1}},
+		{name: "from outside to a flow, and sent on by Alice", office: func(o *office) { o.user("1001").AllowPSTNBlindTransfer = true }, leg: "transfer/us_1001/+49405551234",
+			want: map[string]int{"any": 2, "in": 1, "out": 1, "alice": 1, "main": 1, "hamburg": 1}},
+	} {
+		o := newCompany()
+		o.Extensions = append(o.Extensions, brain.Extension{ID: "ext_555", Digits: "555", DestKind: brain.DestForward, DestID: "fwd_work", Status: brain.StatusActive})
+		if c.office != nil {
+			c.office(o)
+		}
+		acct, dir := o.config()
+		limit := func(id string, scope brain.LimitScope, scopeID, pattern, direction string) {
+			acct.Limits = append(acct.Limits, &brain.CallLimit{ID: id, ScopeKind: scope, ScopeID: scopeID, NumberPattern: pattern, Direction: direction, PeriodSec: 3600, MaxCount: 3, Hard: true})
+		}
+		limit("any", brain.LimitAccount, "", "", brain.DirectionAny)
+		limit("in", brain.LimitAccount, "", "", brain.DirectionIn)
+		limit("out", brain.LimitAccount, "", "", brain.DirectionOut)
+		limit("internal", brain.LimitAccount, "", "", brain.DirectionInternal)
+		limit("alice", brain.LimitUser, "us_1001", "", brain.DirectionAny)
+		limit("bob", brain.LimitUser, "us_1002", "", brain.DirectionAny)
+		limit("main", brain.LimitNumber, "", "4930*", brain.DirectionAny)
+		limit("hamburg", brain.LimitNumber, "", "4940*", brain.DirectionAny)
+
+		got := map[string]int{}
+		add := func(windows []cac.Window) {
+			for _, w := range windows {
+				if w.Kind == cac.Limit {
+					got[w.ID]++
+				}
+			}
+		}
+		req, who := number("1001-desk", c.dialed)
+		caller := who(acct)
+		if c.dialed == "" {
+			req, caller = fromTrunk(acct, "+4930100")
+		}
+		first := Decide(dir, caller, req)
+		_, windows := Needs(&caller, Callee(caller, &req), &req, &first)
+		add(windows)
+		if c.leg != "" {
+			by := ""
+			if caller.User != nil {
+				by = caller.User.ID
+			}
+			req, caller = fromMedia(acct, c.leg)
+			if req.CallerUserID = by; by == "" {
+				req.Called = "4930100"
+			}
+			d := Decide(dir, caller, req)
+			if d.Action != api.ActionProxy {
+				t.Errorf("%s: %s", c.name, Text(d))
+			}
+			_, windows = Needs(&caller, Callee(caller, &req), &req, &d)
+			add(windows)
+		}
+		if c.asks != "" {
+			req.At, req.Hops = c.asks, 2
+			d := Decide(dir, caller, req)
+			s, changes := Change(&caller, nil, &req, &d)
+			if !changes || Leaving(acct, &d) == nil {
+				t.Errorf("%s: %s", c.name, Text(d))
+			}
+			add(s.Windows)
+		}
+		if !maps.Equal(got, c.want) {
+			t.Errorf("%s: counts in %v, want %v", c.name, got, c.want)
 		}
 	}
 }

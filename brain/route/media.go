@@ -31,8 +31,27 @@ const (
 	flagsToWebRTCAnswer = "replace-origin replace-session-connection RTP/SAVPF ICE=force DTLS=passive SDES-off rtcp-mux-accept generate-mid"
 )
 
+// The flags that say whose RTP a leg is, by who has sent the SDP. rtpengine learns where he sends from by his packets, for 3 s after each
+// offer and answer of the call and then by the first packet that comes; docs/edge.md has what was measured. None goes with an SDP with
+// DTLS: there packets without its keys are dropped before they are looked at.
+//
+//	endpoint-learning-heuristic  of all who have sent meanwhile he is the one at the address and port of the SDP, else at its address, else
+//	                             at its port, else the newest: a stranger is nobody once the phone has sent
+//	strict-source                later packets from elsewhere are dropped. A phone that moves says so by a re-INVITE, which begins anew
+//	SIP-source-address           the address of the SDP is the one that its SIP came from
+//	endpoint-learning-off        nothing is learned, the SDP is right: of our own media server alone, as a phone may send from another port
+//
+// A trunk is not held to its address: carriers go on from another machine without a word.
+const (
+	flagsFromPhone = "endpoint-learning-heuristic strict-source"
+	flagsFromNAT   = "SIP-source-address endpoint-learning-heuristic strict-source"
+	flagsFromTrunk = "endpoint-learning-heuristic"
+	flagsFromMedia = "endpoint-learning-off strict-source"
+)
+
 func media() *api.Media {
-	return &api.Media{ToRTP: flagsToRTP, ToWebRTCOffer: flagsToWebRTCOffer, ToWebRTCAnswer: flagsToWebRTCAnswer}
+	return &api.Media{ToRTP: flagsToRTP, ToWebRTCOffer: flagsToWebRTCOffer, ToWebRTCAnswer: flagsToWebRTCAnswer,
+		FromPhone: flagsFromPhone, FromNAT: flagsFromNAT, FromTrunk: flagsFromTrunk, FromMedia: flagsFromMedia}
 }
 
 // flagsToTrunk are the flags of an offer to a trunk: plain RTP, or SRTP with keys in the SDP (SDES), or both at the choice of the

@@ -164,7 +164,7 @@ func (p *plan) over(o *outward, l line) (r api.Route, why string) {
 			return r, "has no digit of the number left"
 		}
 	}
-	out := &api.RouteTrunk{ID: t.ID, FrTimer: t.SilentMS, ToTrunk: flagsToTrunk(t)}
+	out := attempt{&api.RouteTrunk{ID: t.ID, FrTimer: t.SilentMS, ToTrunk: flagsToTrunk(t)}}
 	if out.FrTimer <= 0 {
 		out.FrTimer = defaultSilentMS
 	}
@@ -178,25 +178,13 @@ func (p *plan) over(o *outward, l line) (r api.Route, why string) {
 		return r, "has no proxy"
 	default:
 		r.URI = "sip:" + escapeUser(sent) + "@" + t.Proxy + transport(t)
-		if at := via(p.req.Via, t.ID); at != "" {
-			out.DstURI = "sip:" + at + transport(t)
-		}
+		out.through(via(p.req.Via, t.ID), transport(t))
 	}
 	id := p.identify(o, t)
 	o.attest, o.shown = id.attest, id.spoken()
 	out.From, out.Headers = id.from(p, t), id.headers(p, o, t)
-	r.FrInvTimer, r.Trunk = ringMS(o.ringSec()), out
+	r.FrInvTimer, r.Trunk = ringMS(o.ringSec()), out.RouteTrunk
 	return r, ""
-}
-
-// via is where a trunk's registration went, HOST:PORT, "" when nothing usable is said.
-func via(hints, id string) string {
-	for pair := range strings.SplitSeq(hints, ",") {
-		if name, at, ok := strings.Cut(pair, "="); ok && name == id && hostport(at) {
-			return at
-		}
-	}
-	return ""
 }
 
 // listed tells whether an id is in a list separated by commas.

@@ -101,7 +101,7 @@ func TestAgain_ACarrierHasNoNumberOutside(t *testing.T) {
 // Proves what the caller is told at last, for each answer of the only trunk; never that a password is wanted, nor another address.
 func TestFinalCode_OfTheOnlyTrunk(t *testing.T) {
 	for code, want := range map[int]int{0: 503, 199: 503, 300: 480, 302: 480, 380: 480, 400: 400, 401: 503, 403: 403, 404: 404, 407: 503, 408: 503, 410: 410,
-		480: 480, 484: 484, 486: 486, 487: 487, 488: 488, 500: 503, 502: 503, 503: 503, 504: 503, 600: 600, 603: 603, 606: 606, 700: 503} {
+		480: 480, 484: 484, 486: 486, 487: 487, 488: 488, 500: 503, 502: 503, 503: 503, 504: 503, 600: 600, 603: 603, 604: 604, 606: 606, 700: 503} {
 		req, caller, dir := outFrom("0033142685300", nil)
 		req.At, req.Trunk, req.Tried, req.FailedCode = "number/+33142685300", "trk_whole", "trk_whole", code
 		if d := Decide(dir, caller, req); d.Action != api.ActionReject || d.SIPCode != want {

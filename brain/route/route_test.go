@@ -407,7 +407,7 @@ func TestDecide_RefusesACallerWithoutIdentity(t *testing.T) {
 }
 
 // Proves idempotence: the same question gives the same directive to the last field, though maps are walked
-// in another order each time, and a retry under another branch, CSeq, call or node has another token.
+// in another order each time, and a retry under another branch, CSeq, call, node, transaction or time has another token.
 func TestDecide_SameQuestionSameDirective(t *testing.T) {
 	for _, s := range everyScenario() {
 		_, _, first := s.decide()
@@ -417,13 +417,21 @@ func TestDecide_SameQuestionSameDirective(t *testing.T) {
 			}
 		}
 	}
-	base := api.Origin{CallID: "a", CSeq: "1", Branch: "b", Node: "n"}
-	seen := map[string]bool{base.Token(): true}
-	for _, o := range []api.Origin{{CallID: "a1", Branch: "b", Node: "n"}, {CallID: "a", CSeq: "2", Branch: "b", Node: "n"},
-		{CallID: "a", CSeq: "1", Branch: "c", Node: "n"}, {CallID: "a", CSeq: "1", Branch: "b", Node: "m"}, {CallID: "a", CSeq: "1", Branch: "bn"}} {
-		tok := o.Token()
-		if seen[tok] {
-			t.Errorf("%+v shares its token with another question", o)
+	seen := map[string]bool{}
+	for _, r := range []api.RouteRequest{
+		{Origin: api.Origin{CallID: "a", CSeq: "1", Branch: "b", Node: "n"}},
+		{Origin: api.Origin{CallID: "a1", Branch: "b", Node: "n"}},
+		{Origin: api.Origin{CallID: "a", CSeq: "2", Branch: "b", Node: "n"}},
+		{Origin: api.Origin{CallID: "a", CSeq: "1", Branch: "c", Node: "n"}},
+		{Origin: api.Origin{CallID: "a", CSeq: "1", Branch: "b", Node: "m"}},
+		{Origin: api.Origin{CallID: "a", CSeq: "1", Branch: "bn"}},
+		{Origin: api.Origin{CallID: "a", CSeq: "1", Branch: "b", Node: "n"}, Transaction: "7.1"},
+		{Origin: api.Origin{CallID: "a", CSeq: "1", Branch: "b", Node: "n"}, Transaction: "7.2"},
+		{Origin: api.Origin{CallID: "a", CSeq: "1", Branch: "b", Node: "n", TimeMS: 1}, Transaction: "7.1"},
+	} {
+		tok := r.Token()
+		if seen[tok] || tok != r.Token() {
+			t.Errorf("%+v shares its token with another question", r)
 		}
 		seen[tok] = true
 		if len(tok) != 20 || strings.Trim(tok, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sipio/sipio/controller"
+	"github.com/sipio/sipio/setting"
 )
 
 func main() {
@@ -67,10 +68,10 @@ func command(cfg *controller.Config, stderr io.Writer) *cobra.Command {
 	return cmd
 }
 
-func addFlags(cmd *cobra.Command, settings []controller.Setting) {
+func addFlags(cmd *cobra.Command, settings setting.List) {
 	for _, s := range settings {
-		f := cmd.Flags().VarPF(value{s}, s.Name, "", s.Doc+" [$"+s.Env()+"]")
-		if s.Type == "bool" {
+		f := cmd.Flags().VarPF(s, s.Name, "", s.Doc+" [$"+s.Env()+"]")
+		if s.Type() == "bool" {
 			f.NoOptDefVal = "true"
 		}
 	}
@@ -97,13 +98,6 @@ func busCommand(cfg *controller.BusConfig, stderr io.Writer) *cobra.Command {
 	addFlags(cmd, cfg.Settings())
 	return cmd
 }
-
-// value lets a setting be a flag.
-type value struct{ controller.Setting }
-
-func (v value) String() string     { return v.Get() }
-func (v value) Set(s string) error { return v.Setting.Set(s) }
-func (v value) Type() string       { return v.Setting.Type }
 
 // serviceManager connects the configuration's hooks to systemd, which says by the environment whether
 // it is there.

@@ -61,22 +61,10 @@ func command(cfg *nodeagent.Config, stderr io.Writer) *cobra.Command {
 		},
 	}
 	for _, s := range cfg.Settings() {
-		cmd.Flags().Var(value{s}, s.Name, s.Doc+" [$"+s.Env()+"]")
+		cmd.Flags().Var(s, s.Name, s.Doc+" [$"+s.Env()+"]")
 	}
 	return cmd
 }
-
-// value lets a setting be a flag.
-type value struct{ nodeagent.Setting }
-
-func (v value) String() string {
-	if v.Get == nil { // cobra asks a zero value what the default of the type is
-		return ""
-	}
-	return v.Get()
-}
-func (v value) Set(s string) error { return v.Setting.Set(s) }
-func (v value) Type() string       { return v.Setting.Type }
 
 // serviceManager connects the configuration's hooks to systemd, which says by the environment whether
 // it is there.

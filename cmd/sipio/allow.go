@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/controller/client"
 )
 
 func newAllow(s *server) *cobra.Command {
@@ -48,36 +50,24 @@ func newAllowAdd(s *server) *cobra.Command {
 }
 
 func newAllowList(s *server) *cobra.Command {
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the networks that are never banned by this list",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
-			list, err := c.Allowed(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), list)
-			}
-			t := newTable("NET", "UNTIL", "SINCE", "BY", "NOTE")
-			for _, a := range list.Allowed {
-				until := "for good"
-				if a.UntilMS > 0 {
-					until = utc(a.UntilMS)
-				}
-				t.row(a.Net, until, utc(a.SinceMS), a.Who, a.Note)
-			}
-			return t.write(cmd.OutOrStdout())
-		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "list as JSON")
-	return cmd
+	return shows(s, cmd, "list as JSON", func(ctx context.Context, c *client.Client, _ []string) (api.AllowList, error) {
+		return c.Allowed(ctx)
+	}, func(cmd *cobra.Command, list api.AllowList) error {
+		t := newTable("NET", "UNTIL", "SINCE", "BY", "NOTE")
+		for _, a := range list.Allowed {
+			until := "for good"
+			if a.UntilMS > 0 {
+				until = utc(a.UntilMS)
+			}
+			t.row(a.Net, until, utc(a.SinceMS), a.Who, a.Note)
+		}
+		return t.write(cmd.OutOrStdout())
+	})
 }
 
 func newAllowRemove(s *server) *cobra.Command {

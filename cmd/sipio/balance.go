@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"fmt"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/balance"
+	"github.com/sipio/sipio/controller/client"
 )
 
 func newBalance(s *server) *cobra.Command {
@@ -24,33 +26,19 @@ func newBalance(s *server) *cobra.Command {
 }
 
 func newBalanceShow(s *server) *cobra.Command {
-	var account string
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "show",
 		Short: "Show what an account has, what is held for its calls, and what is available",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, id, err := s.account(cmd.Context(), account)
-			if err != nil {
-				return err
-			}
-			b, err := c.Balance(cmd.Context(), id)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), b)
-			}
-			t := newTable("BALANCE", "HELD", "LIMIT", "AVAILABLE", "CURRENCY", "CALLS", "RATE PLAN")
-			t.row(balance.FormatMicros(b.BalanceMicros), balance.FormatMicros(b.HeldMicros), balance.FormatMicros(b.LimitMicros),
-				balance.FormatMicros(b.AvailableMicros), b.Currency, strconv.Itoa(b.Calls), cmp.Or(b.RatePlan, "(free of charge)"))
-			return t.write(cmd.OutOrStdout())
-		},
 	}
-	addAccountFlag(cmd, &account)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "show it as JSON, in micro-units")
-	return cmd
+	return showsAccount(s, cmd, "show it as JSON, in micro-units", func(ctx context.Context, c *client.Client, account string, _ []string) (api.BalanceState, error) {
+		return c.Balance(ctx, account)
+	}, func(cmd *cobra.Command, b api.BalanceState) error {
+		t := newTable("BALANCE", "HELD", "LIMIT", "AVAILABLE", "CURRENCY", "CALLS", "RATE PLAN")
+		t.row(balance.FormatMicros(b.BalanceMicros), balance.FormatMicros(b.HeldMicros), balance.FormatMicros(b.LimitMicros),
+			balance.FormatMicros(b.AvailableMicros), b.Currency, strconv.Itoa(b.Calls), cmp.Or(b.RatePlan, "(free of charge)"))
+		return t.write(cmd.OutOrStdout())
+	})
 }
 
 func newBalanceChange(s *server, path, use, short string) *cobra.Command {
@@ -111,50 +99,40 @@ func askedAt(id string) (int64, error) {
 const statementPage = 500
 
 func newStatement(s *server) *cobra.Command {
-	var account, since string
-	var asJSON bool
+	var since string
 	cmd := &cobra.Command{
 		Use:   "statement",
 		Short: "List the movements of a balance, oldest first",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			fromMS := int64(0)
-			if since != "" {
-				at, err := time.Parse(time.DateOnly, since)
-				if err != nil {
-					return fmt.Errorf("--since: %q is no date such as 2026-11-01", since)
-				}
-				fromMS = at.UnixMilli()
-			}
-			c, id, err := s.account(cmd.Context(), account)
-			if err != nil {
-				return err
-			}
-			var all []balance.Movement
-			for after, more := int64(0), true; more; {
-				page, err := c.Statement(cmd.Context(), id, after, fromMS, statementPage)
-				if err != nil {
-					return err
-				}
-				all = append(all, page.Movements...)
-				after, more, fromMS = page.Next, page.More, 0
-			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), all)
-			}
-			t := newTable("TIME", "KIND", "AMOUNT", "BALANCE", "TO", "TALK", "BILLED", "CALL-ID, OR BY WHOM AND WHY")
-			for _, m := range all {
-				talk, billed := "", ""
-				if m.Kind == balance.Settle {
-					talk, billed = (time.Duration(m.TalkMS) * time.Millisecond).String(), strconv.FormatInt(m.BilledSec, 10)+"s"
-				}
-				t.row(utc(m.TimeMS), m.Kind, balance.FormatMicros(m.Micros), balance.FormatMicros(m.AfterMicros), m.To, talk, billed, cmp.Or(m.CallID, m.Text))
-			}
-			return t.write(cmd.OutOrStdout())
-		},
 	}
-	addAccountFlag(cmd, &account)
 	cmd.Flags().StringVar(&since, "since", "", "from this date on (UTC); absent: as far as movements are kept one by one")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "show them as JSON, in micro-units")
-	return cmd
+	return showsAccount(s, cmd, "show them as JSON, in micro-units", func(ctx context.Context, c *client.Client, account string, _ []string) (all []balance.Movement, err error) {
+		fromMS := int64(0)
+		if since != "" {
+			at, err := time.Parse(time.DateOnly, since)
+			if err != nil {
+				return nil, fmt.Errorf("--since: %q is no date such as 2026-11-01", since)
+			}
+			fromMS = at.UnixMilli()
+		}
+		for after, more := int64(0), true; more; {
+			page, err := c.Statement(ctx, account, after, fromMS, statementPage)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, page.Movements...)
+			after, more, fromMS = page.Next, page.More, 0
+		}
+		return all, nil
+	}, func(cmd *cobra.Command, all []balance.Movement) error {
+		t := newTable("TIME", "KIND", "AMOUNT", "BALANCE", "TO", "TALK", "BILLED", "CALL-ID, OR BY WHOM AND WHY")
+		for _, m := range all {
+			talk, billed := "", ""
+			if m.Kind == balance.Settle {
+				talk, billed = (time.Duration(m.TalkMS) * time.Millisecond).String(), strconv.FormatInt(m.BilledSec, 10)+"s"
+			}
+			t.row(utc(m.TimeMS), m.Kind, balance.FormatMicros(m.Micros), balance.FormatMicros(m.AfterMicros), m.To, talk, billed, cmp.Or(m.CallID, m.Text))
+		}
+		return t.write(cmd.OutOrStdout())
+	})
 }

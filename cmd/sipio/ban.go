@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/controller/client"
 )
 
 func newBan(s *server) *cobra.Command {
@@ -21,34 +23,37 @@ func newBan(s *server) *cobra.Command {
 
 func newBanList(s *server) *cobra.Command {
 	var node string
-	var asJSON bool
+	var offenders bool
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the bans in force",
+		Short: "List the bans in force, or with --offenders who has offended, banned or not",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
-			bans, err := c.Bans(cmd.Context(), node)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), bans)
-			}
-			t := newTable("ADDRESS", "TIER", "UNTIL", "NODE", "EVIDENCE")
-			for i := range bans {
-				b := &bans[i]
-				t.row(b.Addr, b.Tier, utc(b.UntilMS), nodeOf(b), cmp.Or(b.Evidence, b.Why))
-			}
-			return t.write(cmd.OutOrStdout())
-		},
 	}
 	cmd.Flags().StringVar(&node, "node", "", "only those that this node enforces")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "list as JSON")
-	return cmd
+	cmd.Flags().BoolVar(&offenders, "offenders", false, "list the addresses that have offended, with their last offence")
+	cmd.MarkFlagsMutuallyExclusive("node", "offenders")
+	return shows(s, cmd, "list as JSON", func(ctx context.Context, c *client.Client, _ []string) (any, error) {
+		if offenders {
+			return c.Offenders(ctx)
+		}
+		return c.Bans(ctx, node)
+	}, func(cmd *cobra.Command, list any) error {
+		t := newTable("ADDRESS", "LAST OFFENCE", "COUNT", "AT", "BANS BEFORE", "EVIDENCE")
+		switch list := list.(type) {
+		case []api.BanAbout:
+			for i := range list {
+				a := &list[i]
+				t.row(a.Addr, a.LastKind, strconv.Itoa(a.LastCount), utc(a.LastOffenceMS), strconv.Itoa(a.Count), a.LastEvidence)
+			}
+		case []api.Ban:
+			t = newTable("ADDRESS", "TIER", "UNTIL", "NODE", "EVIDENCE")
+			for i := range list {
+				b := &list[i]
+				t.row(b.Addr, b.Tier, utc(b.UntilMS), nodeOf(b), cmp.Or(b.Evidence, b.Why))
+			}
+		}
+		return t.write(cmd.OutOrStdout())
+	})
 }
 
 // nodeOf says which node caught an address, or who banned it.
@@ -60,28 +65,16 @@ func nodeOf(b *api.Ban) string {
 }
 
 func newBanShow(s *server) *cobra.Command {
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "show ADDR",
 		Short: "Show why an address is banned, or why it is not, and since when",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
-			found, err := c.Ban(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), found)
-			}
-			return writeBan(cmd.OutOrStdout(), args[0], &found)
-		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "show as JSON")
-	return cmd
+	return shows(s, cmd, "show as JSON", func(ctx context.Context, c *client.Client, args []string) (api.BanList, error) {
+		return c.Ban(ctx, args[0])
+	}, func(cmd *cobra.Command, found api.BanList) error {
+		return writeBan(cmd.OutOrStdout(), cmd.Flags().Arg(0), &found)
+	})
 }
 
 func writeBan(w io.Writer, addr string, found *api.BanList) error {
@@ -114,7 +107,8 @@ func writeBan(w io.Writer, addr string, found *api.BanList) error {
 		t.row("lifted", "not banned again before "+utc(about.GraceUntilMS))
 	}
 	if len(found.Bans) == 0 && about.LastOffenceMS > 0 {
-		t.row("last offence", about.LastKind+" at "+utc(about.LastOffenceMS))
+		t.row("last offence", fmt.Sprintf("%s (%d) at %s", about.LastKind, about.LastCount, utc(about.LastOffenceMS)))
+		t.row("evidence", about.LastEvidence)
 		t.row("bans before", strconv.Itoa(about.Count))
 	}
 	return t.write(w)

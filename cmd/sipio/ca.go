@@ -75,7 +75,7 @@ func newCAIssue(dir *string, kind, short string, reached bool) *cobra.Command {
 func newCAList(dir *string) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "list", Short: "List the certificates in the folder, with when they end", Args: cobra.NoArgs,
+		Use: "list", Short: "List the certificates in the folder, and those that have no file there, with when they end", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			authority, err := ca.Open(*dir, time.Now())
 			if err != nil {
@@ -91,7 +91,11 @@ func newCAList(dir *string) *cobra.Command {
 			t := newTable("KIND", "NAME", "UNTIL", "STATE", "HOSTS", "SERIAL")
 			t.row("authority", "", authority.Until().Format(time.DateOnly), stateAt(authority.Until(), false), "", "")
 			for _, leaf := range leaves {
-				t.row(leaf.Kind, leaf.Name, leaf.Until.Format(time.DateOnly), stateAt(leaf.Until, leaf.Revoked), strings.Join(leaf.Hosts, ","), leaf.Serial)
+				state := stateAt(leaf.Until, leaf.Revoked)
+				if leaf.File == "" {
+					state += ", no file"
+				}
+				t.row(leaf.Kind, leaf.Name, leaf.Until.Format(time.DateOnly), state, strings.Join(leaf.Hosts, ","), leaf.Serial)
 			}
 			return t.write(cmd.OutOrStdout())
 		},
@@ -138,14 +142,20 @@ func newCARenew(dir *string) *cobra.Command {
 
 func newCARevoke(dir *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "revoke KIND NAME", Short: "Take a certificate back: copy ca.pem to every brain and node afterwards",
-		Args: cobra.ExactArgs(2),
+		Use: "revoke {KIND NAME | NAME | SERIAL}", Short: "Take a certificate back: copy ca.pem to every brain and node afterwards",
+		Long: "By its name everything goes that was ever signed for a holder, by a serial number (sipio ca list) that one certificate alone. Its file need not be\n" +
+			"here: the folder's file issued has every serial number. Copy ca.pem to every brain and node afterwards.",
+		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			authority, err := ca.Open(*dir, time.Now())
 			if err != nil {
 				return err
 			}
-			leaf, err := authority.Revoke(args[0] + "-" + args[1] + ".pem")
+			word := args[0]
+			if len(args) == 2 {
+				word = args[0] + "-" + args[1] + ".pem"
+			}
+			leaf, err := authority.Revoke(word)
 			if err != nil {
 				return err
 			}

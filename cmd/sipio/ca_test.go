@@ -29,6 +29,8 @@ func TestCA(t *testing.T) {
 		{[]string{"ca", "renew", "operator", "bert"}, "no certificate operator-bert", 1},
 		{[]string{"ca", "revoke", "node", "edge-1"}, "revoked sipio://node/edge-1", 0},
 		{[]string{"ca", "list"}, "revoked  edge.example.com", 0},
+		{[]string{"ca", "revoke", "anna"}, "revoked sipio://operator/anna, serial", 0},
+		{[]string{"ca", "revoke", "bert"}, "has signed nothing for bert", 1},
 		{[]string{"ca", "list", "--json"}, `"name": "edge-1"`, 0},
 	} {
 		args := row.args

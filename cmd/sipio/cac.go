@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/controller/client"
 )
 
 func newCAC(s *server) *cobra.Command {
@@ -18,42 +20,29 @@ func newCAC(s *server) *cobra.Command {
 }
 
 func newCACShow(s *server) *cobra.Command {
-	var account string
-	var asJSON, slots bool
+	var slots bool
 	cmd := &cobra.Command{
 		Use:   "show",
 		Short: "Show what is taken of each limit of an account, and by which calls",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, id, err := s.account(cmd.Context(), account)
-			if err != nil {
-				return err
-			}
-			state, err := c.CAC(cmd.Context(), id)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), state)
-			}
-			if slots {
-				return writeSlots(cmd, state)
-			}
-			t := newTable("DIMENSION", "ID", "USED", "LIMIT")
-			for _, u := range state.Usage {
-				limit := "none"
-				if u.Limit > 0 {
-					limit = strconv.Itoa(u.Limit)
-				}
-				t.row(u.Dimension, u.ID, strconv.Itoa(u.Used), limit)
-			}
-			return t.write(cmd.OutOrStdout())
-		},
 	}
-	addAccountFlag(cmd, &account)
 	cmd.Flags().BoolVar(&slots, "slots", false, "list the calls instead")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "show both as JSON")
-	return cmd
+	return showsAccount(s, cmd, "show both as JSON", func(ctx context.Context, c *client.Client, account string, _ []string) (api.CACState, error) {
+		return c.CAC(ctx, account)
+	}, func(cmd *cobra.Command, state api.CACState) error {
+		if slots {
+			return writeSlots(cmd, state)
+		}
+		t := newTable("DIMENSION", "ID", "USED", "LIMIT")
+		for _, u := range state.Usage {
+			limit := "none"
+			if u.Limit > 0 {
+				limit = strconv.Itoa(u.Limit)
+			}
+			t.row(u.Dimension, u.ID, strconv.Itoa(u.Used), limit)
+		}
+		return t.write(cmd.OutOrStdout())
+	})
 }
 
 func writeSlots(cmd *cobra.Command, state api.CACState) error {

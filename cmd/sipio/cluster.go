@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -8,7 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/controller"
+	"github.com/sipio/sipio/controller/client"
 )
 
 func newCluster(s *server) *cobra.Command {
@@ -18,46 +21,34 @@ func newCluster(s *server) *cobra.Command {
 }
 
 func newClusterStatus(s *server) *cobra.Command {
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show the brains, who owns how many shards, and where the configuration stands",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
-			state, err := c.Cluster(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), state)
-			}
-			t := newTable("BRAIN", "LIVE", "SILENT", "SHARDS")
-			for _, b := range state.Brains {
-				t.row(b.Name, yesNo(b.Live), (time.Duration(b.SilentMS) * time.Millisecond).String(), strconv.Itoa(b.Shards))
-			}
-			if err := t.write(cmd.OutOrStdout()); err != nil {
-				return err
-			}
-			var ownerless []string
-			for _, shard := range state.Shards {
-				if shard.Owner == "" {
-					ownerless = append(ownerless, strconv.Itoa(shard.Shard))
-				}
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: configuration %d, %.12s\n", state.Name, state.ConfigVersion, state.ConfigDigest)
-			if len(ownerless) > 0 {
-				fmt.Fprintf(cmd.OutOrStdout(), "without an owner: shards %s\n", strings.Join(ownerless, " "))
-				return exitCode(exitFailed)
-			}
-			return nil
-		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "show it as JSON, with the owner of each shard")
-	return cmd
+	return shows(s, cmd, "show it as JSON, with the owner of each shard", func(ctx context.Context, c *client.Client, _ []string) (api.ClusterState, error) {
+		return c.Cluster(ctx)
+	}, func(cmd *cobra.Command, state api.ClusterState) error {
+		t := newTable("BRAIN", "LIVE", "SILENT", "SHARDS")
+		for _, b := range state.Brains {
+			t.row(b.Name, yesNo(b.Live), (time.Duration(b.SilentMS) * time.Millisecond).String(), strconv.Itoa(b.Shards))
+		}
+		if err := t.write(cmd.OutOrStdout()); err != nil {
+			return err
+		}
+		var ownerless []string
+		for _, shard := range state.Shards {
+			if shard.Owner == "" {
+				ownerless = append(ownerless, strconv.Itoa(shard.Shard))
+			}
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%s: configuration %d, %.12s\n", state.Name, state.ConfigVersion, state.ConfigDigest)
+		if len(ownerless) > 0 {
+			fmt.Fprintf(cmd.OutOrStdout(), "without an owner: shards %s\n", strings.Join(ownerless, " "))
+			return exitCode(exitFailed)
+		}
+		return nil
+	})
 }
 
 func newClusterMigrate() *cobra.Command {

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/controller/client"
 )
 
 func newConference(s *server) *cobra.Command {
@@ -24,30 +26,16 @@ func newConference(s *server) *cobra.Command {
 }
 
 func newConferenceShow(s *server) *cobra.Command {
-	var account string
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "show NAME",
 		Short: "Show who is in a conference",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, id, err := s.account(cmd.Context(), account)
-			if err != nil {
-				return err
-			}
-			state, err := c.Conference(cmd.Context(), id, args[0])
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), state)
-			}
-			return writeConference(cmd, state)
-		},
 	}
-	addAccountFlag(cmd, &account)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "show as JSON")
-	return cmd
+	return showsAccount(s, cmd, "show as JSON", func(ctx context.Context, c *client.Client, account string, args []string) (api.ConferenceState, error) {
+		return c.Conference(ctx, account, args[0])
+	}, func(cmd *cobra.Command, state api.ConferenceState) error {
+		return writeConference(cmd, state)
+	})
 }
 
 func writeConference(cmd *cobra.Command, state api.ConferenceState) error {

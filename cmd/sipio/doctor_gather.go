@@ -18,9 +18,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/doctor"
 	"github.com/sipio/sipio/controller/client"
+	"github.com/sipio/sipio/keyfile"
 	"github.com/sipio/sipio/nodeagent"
 	"github.com/sipio/sipio/nodeagent/ban"
 )
@@ -37,27 +39,31 @@ func (e *exam) gather(ctx context.Context, s *server) {
 	if e.brain != nil {
 		e.gatherBrain(ctx)
 	}
+	if e.bus != nil {
+		e.gatherBus()
+	}
 	e.gatherInstallation(ctx, s)
 }
 
 func (e *exam) gatherNode(ctx context.Context) {
-	c := e.node
-	e.listener("door of the node agent", "tcp", c.DoorListen)
-	e.listener("orders and health of the node agent", "tcp", c.OpListen)
-	e.listener("rtpengine's control (ng)", "udp", c.RTPEngineNG)
-	e.key("node key", cmp.Or(c.BrainKeyFile, e.nodeCreds[nodeagent.CredentialKey]), c.CertFile != "")
-	e.key("key of orders", cmp.Or(c.OpKeyFile, e.nodeCreds[nodeagent.CredentialOp]), true)
-	e.file("access token of orders", c.OpAccessFile, false)
-	e.file("key of the node's certificate", c.CertKeyFile, false)
-	e.file("credentials of the tunnel", e.at.tunnelKey, true)
+	c, handed := e.node, of{e.nodeUser, brain.GroupReads}
+	e.listener("door of the node agent", "SIPIO_NODE_DOOR_LISTEN", "tcp", c.DoorListen)
+	e.listener("orders and health of the node agent", "SIPIO_NODE_OP_LISTEN", "tcp", c.OpListen)
+	e.listener("rtpengine's control (ng)", "listen-ng of rtpengine.conf", "udp", c.RTPEngineNG)
+	e.key(handed, "node key", cmp.Or(c.BrainKeyFile, e.nodeCreds[nodeagent.CredentialKey]), c.CertFile != "")
+	e.key(handed, "key of orders", cmp.Or(c.OpKeyFile, e.nodeCreds[nodeagent.CredentialOp]), true)
+	e.file(handed, "access token of orders", c.OpAccessFile, false)
+	e.file(handed, "key of the node's certificate", c.CertKeyFile, false)
+	e.file(of{0, brain.GroupReads}, "credentials of the tunnel", e.at.tunnelKey, true)
 	e.cert("certificate of the node", c.CertFile)
-	e.cert("authority of brains", c.BrainCAFile)
+	e.authorities("authority of brains", c.BrainCAFile)
+	e.authorities("authority of who gives orders over TLS", c.OpCAFile)
 	e.gatherKamailio()
 	e.gatherRTPEngine()
 	if c.MediaKeyFile != "" {
-		e.listener("FreeSWITCH's event socket", "tcp", c.MediaESL)
-		e.listener("calls of FreeSWITCH at the node agent", "tcp", c.MediaListen)
-		e.key("password of FreeSWITCH's event socket", c.MediaKeyFile, false)
+		e.listener("FreeSWITCH's event socket", "listen-ip of event_socket.conf.xml", "tcp", c.MediaESL)
+		e.listener("calls of FreeSWITCH at the node agent", "SIPIO_NODE_MEDIA_LISTEN", "tcp", c.MediaListen)
+		e.key(handed, "password of FreeSWITCH's event socket", c.MediaKeyFile, false)
 		e.gatherMedia()
 	}
 	e.gatherBans()
@@ -72,23 +78,31 @@ func (e *exam) gatherNode(ctx context.Context) {
 // substdef is a value of Kamailio's node.cfg; one in a comment is none.
 var substdef = regexp.MustCompile(`(?m)^#!substdef "!([A-Z0-9_]+)!([^!"]*)!g"`)
 
+// tlsTrunks is the switch without which Kamailio looks at no TLS_CA.
+var tlsTrunks = regexp.MustCompile(`(?m)^#!define TLS_TRUNKS\b`)
+
 func (e *exam) gatherKamailio() {
 	text, err := readSmall(e.at.kamailio)
 	if err != nil {
 		e.unread("Kamailio's configuration", err)
 		return
 	}
-	e.file("Kamailio's values of this node", e.at.kamailio, false)
+	handed := of{e.nodeUser, brain.GroupReads} // Kamailio and the node agent have one user
+	e.file(handed, "Kamailio's values of this node", e.at.kamailio, false)
 	for _, found := range substdef.FindAllStringSubmatch(string(text), -1) {
 		switch name, value := found[1], found[2]; name {
 		case "EDGE_SECRET":
 			e.secret("secret of the edge (EDGE_SECRET)", e.at.kamailio, value)
 		case "RPC_SOCK", "CTL_SOCK":
-			e.file("Kamailio's control socket", value, false)
+			e.file(handed, "Kamailio's control socket", value, false)
 		case "TLS_KEY":
-			e.file("key of the node's TLS", value, false)
+			e.file(handed, "key of the node's TLS", value, false)
 		case "TLS_CERT":
 			e.cert("certificate of the node's TLS", value)
+		case "TLS_CA":
+			if tlsTrunks.Match(text) {
+				e.authorities("authorities of trunks (TLS_CA)", value)
+			}
 		}
 	}
 }
@@ -113,7 +127,7 @@ func (e *exam) gatherRTPEngine() {
 		if !strings.Contains(address, ":") {
 			address = ":" + address
 		}
-		e.listener("rtpengine's control ("+strings.TrimPrefix(found[1], "listen-")+")", network, address)
+		e.listener("rtpengine's control ("+strings.TrimPrefix(found[1], "listen-")+")", found[1]+" of rtpengine.conf", network, address)
 	}
 }
 
@@ -129,7 +143,7 @@ func (e *exam) gatherMedia() {
 		e.unread("FreeSWITCH's configuration", err)
 		return
 	}
-	e.file("FreeSWITCH's values of this node", e.at.media, false)
+	e.file(of{0, brain.GroupReads}, "FreeSWITCH's values of this node", e.at.media, false)
 	if found := password.FindStringSubmatch(string(text)); found != nil {
 		e.secret("password of FreeSWITCH's event socket", e.at.media, found[1])
 	}
@@ -144,6 +158,9 @@ func (e *exam) gatherBans() {
 			return
 		}
 		bans.Agent, bans.Able = agentMayBan()
+		if err := ban.CountsConnections(); err != nil {
+			bans.Uncounted = err.Error()
+		}
 	}
 	e.facts.Bans = bans
 }
@@ -205,7 +222,7 @@ func askerOf(c *nodeagent.Config) (*http.Client, error) {
 		}
 	}
 	if c.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(c.CertFile, c.CertKeyFile)
+		pair, err := keyfile.LoadPair(c.CertFile, c.CertKeyFile)
 		if err != nil {
 			return nil, err
 		}
@@ -237,22 +254,25 @@ func (e *exam) ask(ctx context.Context, asker *http.Client, method, url, key str
 }
 
 func (e *exam) gatherBrain(ctx context.Context) {
-	c := e.brain
+	c, handed, held := e.brain, of{e.brainUser, brain.GroupReads}, of{e.brainUser, brain.OwnerReads}
 	if c.Listen != "" {
-		e.listener("plain HTTP of the brain", "tcp", c.Listen)
+		e.listener("plain HTTP of the brain", "SIPIO_BRAIN_LISTEN", "tcp", c.Listen)
 	}
 	for _, f := range []struct{ what, path string }{
 		{"key of the brain's TLS", c.TLSKeyFile}, {"key of the brain towards nodes", c.NodeCertKey}, {"keys of the secrets", c.SecretKeyFile},
 		{"credentials of the bus", c.BusCredsFile}, {"key of the speech server", c.SpeechKeyFile}, {"key that signs calls", c.StirKeyFile},
 	} {
-		e.file(f.what, f.path, false)
+		e.file(handed, f.what, f.path, false)
 	}
-	e.file("first key of the platform", filepath.Join(c.DataDir, "admin.key"), true)
-	e.file("keys of the secrets", filepath.Join(c.DataDir, "secret.key"), true)
-	e.key("key of orders", cmp.Or(c.OpKeyFile, e.brainCreds["op-key"]), true)
+	e.file(held, "first key of the platform", filepath.Join(c.DataDir, "admin.key"), true)
+	e.file(handed, "keys of the secrets", filepath.Join(c.DataDir, "secret.key"), true)
+	e.key(handed, "key of orders", cmp.Or(c.OpKeyFile, e.brainCreds["op-key"]), true)
 	e.cert("certificate of the brain", c.TLSCertFile)
 	e.cert("certificate of the brain towards nodes", c.NodeCertFile)
-	e.cert("authority of nodes", c.NodeCAFile)
+	e.authorities("authority of nodes", c.NodeCAFile)
+	e.authorities("authority of the bus", c.BusCAFile)
+	e.authorities("authorities of servers of flows", c.FlowCAFile)
+	e.authorities("authorities of who signs calls", c.StirRootsFile)
 	if c.Listen == "" {
 		return
 	}
@@ -261,6 +281,21 @@ func (e *exam) gatherBrain(ctx context.Context) {
 		asked.Error = err.Error()
 	}
 	e.facts.Asked = append(e.facts.Asked, asked)
+}
+
+func (e *exam) gatherBus() {
+	c, handed := e.bus, of{e.busUser, brain.GroupReads}
+	if e.file(handed, "password of the bus", c.UserFile, false) {
+		text, err := readSmall(c.UserFile)
+		if err != nil {
+			e.unread("password of the bus", err)
+		} else if _, password, found := strings.Cut(strings.TrimSpace(string(text)), " "); found {
+			e.secret("password of the bus", c.UserFile, password)
+		}
+	}
+	e.file(handed, "key of the bus's TLS", c.KeyFile, false)
+	e.cert("certificate of the bus", c.CertFile)
+	e.authorities("authority of the bus's members", c.CAFile)
 }
 
 // gatherInstallation asks the brain of --server what its nodes run, when there is a key to ask with.

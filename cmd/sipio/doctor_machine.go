@@ -10,18 +10,22 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
+	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/doctor"
+	"github.com/sipio/sipio/keyfile"
 )
 
-// settings are what systemd gives a process: variables and credentials.
+// settings are what systemd gives a process: variables, credentials and a user.
 type settings struct {
 	env, credentials map[string]string
+	user             string // "" = root, or one that systemd makes
 }
 
 func (s settings) lookup(name string) (string, bool) {
@@ -32,7 +36,7 @@ func (s settings) lookup(name string) (string, bool) {
 // readSetUp reads a unit, what was added to it (systemctl edit), and then its file of variables, which counts more. None of
 // them need be there.
 func readSetUp(unit, envFile string) (settings, error) {
-	s := settings{map[string]string{}, map[string]string{}}
+	s := settings{env: map[string]string{}, credentials: map[string]string{}}
 	added, err := filepath.Glob(unit + ".d/*.conf")
 	if err != nil {
 		return s, fmt.Errorf("units: %w", err)
@@ -61,14 +65,31 @@ func readSetUp(unit, envFile string) (settings, error) {
 	return s, nil
 }
 
+// uid is that of the user of a process; without one in its unit that of the owner of its folder, root when there is none.
+func (s settings) uid(folder string) uint32 {
+	if found, err := user.Lookup(s.user); err == nil {
+		if id, err := strconv.ParseUint(found.Uid, 10, 32); err == nil {
+			return uint32(id)
+		}
+	}
+	info, err := os.Stat(folder)
+	if err != nil {
+		return 0
+	}
+	return keyfile.Of(folder, info).Owner
+}
+
 // setUnit takes the lines of a unit that give its process something.
-func (s settings) setUnit(line string) {
+func (s *settings) setUnit(line string) {
 	if assignment, found := strings.CutPrefix(line, "Environment="); found {
 		s.set(assignment)
 	}
 	if credential, found := strings.CutPrefix(line, "LoadCredential="); found {
 		name, path, _ := strings.Cut(credential, ":")
 		s.credentials[name] = strings.TrimSpace(path)
+	}
+	if name, found := strings.CutPrefix(line, "User="); found {
+		s.user = strings.TrimSpace(name)
 	}
 }
 
@@ -118,8 +139,8 @@ func listening(table, state string) []netip.AddrPort {
 	return out
 }
 
-// listener adds the fact where a port of control is listened on; network is tcp or udp, address what the settings say.
-func (e *exam) listener(what, network, address string) {
+// listener adds the fact where a port of control is listened on; network is tcp or udp, address what the setting says.
+func (e *exam) listener(what, setting, network, address string) {
 	_, text, err := net.SplitHostPort(address)
 	port, errPort := strconv.ParseUint(text, 10, 16)
 	if err := errors.Join(err, errPort); err != nil {
@@ -127,7 +148,7 @@ func (e *exam) listener(what, network, address string) {
 		return
 	}
 	state := map[string]string{"tcp": stateListen, "udp": stateOpen}[network]
-	l := doctor.Listener{What: what, Port: uint16(port)}
+	l := doctor.Listener{What: what, Setting: setting, Port: uint16(port)}
 	for _, table := range []string{network, network + "6"} {
 		text, err := os.ReadFile("/proc/self/net/" + table)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // a kernel without IPv6
@@ -143,8 +164,14 @@ func (e *exam) listener(what, network, address string) {
 	e.facts.Listeners = append(e.facts.Listeners, l)
 }
 
-// file adds the mode of a file or unix socket, "" and what is not there excepted when it may be missing.
-func (e *exam) file(what, path string, missing bool) bool {
+// of says whom the files are for that are looked at next.
+type of struct {
+	user    uint32 // who runs the program
+	readers brain.KeyReaders
+}
+
+// file adds owner and mode of a file or unix socket, "" and what is not there excepted when it may be missing.
+func (e *exam) file(whose of, what, path string, missing bool) bool {
 	info, err := os.Stat(path)
 	switch {
 	case path == "", missing && errors.Is(err, fs.ErrNotExist):
@@ -153,13 +180,13 @@ func (e *exam) file(what, path string, missing bool) bool {
 		e.unread(what, err)
 		return false
 	}
-	e.facts.Files = append(e.facts.Files, doctor.File{What: what, Path: path, Mode: uint32(info.Mode().Perm()), Socket: info.Mode()&fs.ModeSocket != 0})
+	e.facts.Files = append(e.facts.Files, doctor.File{What: what, KeyFile: keyfile.Of(path, info), User: whose.user, Readers: whose.readers})
 	return true
 }
 
 // key adds the mode of a file and the secret in it.
-func (e *exam) key(what, path string, missing bool) {
-	if !e.file(what, path, missing) {
+func (e *exam) key(whose of, what, path string, missing bool) {
+	if !e.file(whose, what, path, missing) {
 		return
 	}
 	value, err := readSmall(path)
@@ -174,8 +201,12 @@ func (e *exam) secret(what, path, value string) {
 	e.facts.Secrets = append(e.facts.Secrets, doctor.Secret{What: what, Path: path, Value: value})
 }
 
-// cert adds the end of the first certificate in a PEM file.
-func (e *exam) cert(what, path string) {
+// cert adds the end of the first certificate in a PEM file, which is its holder's; authorities the ends of all.
+func (e *exam) cert(what, path string) { e.certs(what, path, 1) }
+
+func (e *exam) authorities(what, path string) { e.certs(what, path, maxAuthorities) }
+
+func (e *exam) certs(what, path string, most int) {
 	if path == "" {
 		return
 	}
@@ -184,17 +215,19 @@ func (e *exam) cert(what, path string) {
 		e.unread(what, err)
 		return
 	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		e.unread(what, fmt.Errorf("%s holds no certificate", path))
-		return
+	fact := doctor.Cert{What: what, Path: path}
+	for block, rest := pem.Decode(text); block != nil && len(fact.Ends) < most; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			e.unread(what, fmt.Errorf("%s: %w", path, err))
+			return
+		}
+		fact.Ends = append(fact.Ends, doctor.End{Name: c.Subject.String(), NotAfter: c.NotAfter})
 	}
-	c, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		e.unread(what, fmt.Errorf("%s: %w", path, err))
-		return
-	}
-	e.facts.Certs = append(e.facts.Certs, doctor.Cert{What: what, Path: path, NotAfter: c.NotAfter})
+	e.facts.Certs = append(e.facts.Certs, fact)
 }
 
 func (e *exam) unread(what string, err error) {
@@ -211,6 +244,9 @@ func (e *exam) clock() {
 	}
 	e.facts.Clock = &doctor.Clock{Synchronized: t.Status&unsynchronized == 0}
 }
+
+// maxAuthorities bounds the certificates of one file; a system has some 150.
+const maxAuthorities = 1000
 
 // capNetAdmin is its bit in the status of a process.
 const capNetAdmin = 12

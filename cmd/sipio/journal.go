@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/presence"
 	"github.com/sipio/sipio/brain/session"
+	"github.com/sipio/sipio/controller/client"
 )
 
 func newJournal(s *server) *cobra.Command {
@@ -26,32 +28,20 @@ func newJournal(s *server) *cobra.Command {
 }
 
 func newJournalStat(s *server) *cobra.Command {
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "stat",
 		Short: "Say what each shard's journal holds, and whether anything of it is damaged",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
-			state, err := c.Journal(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), state)
-			}
-			t := newTable("SHARD", "FIRST", "LAST", "MESSAGES", "BYTES", "EPOCH", "SNAPSHOT", "DAMAGE")
-			for _, j := range state.Shards {
-				t.row(strconv.Itoa(j.Shard), seq(j.First), seq(j.Last), strconv.Itoa(j.Messages), strconv.FormatInt(j.Bytes, 10), seq(j.Epoch), seq(j.Snapshot), j.Damage)
-			}
-			return t.write(cmd.OutOrStdout())
-		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "say it as JSON")
-	return cmd
+	return shows(s, cmd, "say it as JSON", func(ctx context.Context, c *client.Client, _ []string) (api.JournalState, error) {
+		return c.Journal(ctx)
+	}, func(cmd *cobra.Command, state api.JournalState) error {
+		t := newTable("SHARD", "FIRST", "LAST", "MESSAGES", "BYTES", "EPOCH", "SNAPSHOT", "DAMAGE")
+		for _, j := range state.Shards {
+			t.row(strconv.Itoa(j.Shard), seq(j.First), seq(j.Last), strconv.Itoa(j.Messages), strconv.FormatInt(j.Bytes, 10), seq(j.Epoch), seq(j.Snapshot), j.Damage)
+		}
+		return t.write(cmd.OutOrStdout())
+	})
 }
 
 func seq(n uint64) string { return strconv.FormatUint(n, 10) }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sipio/sipio/keyfile"
 )
 
 var update = flag.Bool("update", false, "rewrite testdata and docs/cli.md to what the program does now")
@@ -89,7 +91,7 @@ func TestDocs_AreFresh(t *testing.T) {
 func TestKey_ComesFromTheFlagFirst(t *testing.T) {
 	dir := t.TempDir()
 	good, wrong, huge := filepath.Join(dir, "good"), filepath.Join(dir, "wrong"), filepath.Join(dir, "huge")
-	for path, text := range map[string]string{good: tokenGood + "\n", wrong: "sk_wrong", huge: strings.Repeat("x", maxKeyFile+1)} {
+	for path, text := range map[string]string{good: tokenGood + "\n", wrong: "sk_wrong", huge: strings.Repeat("x", keyfile.Limit+1)} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +105,7 @@ func TestKey_ComesFromTheFlagFirst(t *testing.T) {
 		{"", "", "", "SIPIO_KEY_FILE"},
 		{"", wrong, "", "unknown one"},
 		{"", filepath.Join(dir, "none"), "", "no such file"},
-		{"", huge, "", "too large to be a key"},
+		{"", huge, "", "is longer than 4096 bytes"},
 	}
 	for _, c := range cases {
 		t.Setenv("SIPIO_KEY", c.keyEnv)

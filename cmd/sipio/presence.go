@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
 	"strconv"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/controller/client"
 )
 
 func newPresence(s *server) *cobra.Command {
@@ -13,34 +17,20 @@ func newPresence(s *server) *cobra.Command {
 }
 
 func newPresenceShow(s *server) *cobra.Command {
-	var account string
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "show",
 		Short: "Show the users of an account with a registration, a call or an agent's status",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, id, err := s.account(cmd.Context(), account)
-			if err != nil {
-				return err
-			}
-			state, err := c.Presence(cmd.Context(), id)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), state)
-			}
-			t := newTable("USER", "REACHABLE", "CALLS", "STATUS", "STATE", "BUCKET")
-			for _, u := range state.Users {
-				t.row(u.UserID, yesNo(u.Reachable), strconv.Itoa(u.Calls), u.Status, u.State, u.Bucket)
-			}
-			return t.write(cmd.OutOrStdout())
-		},
 	}
-	addAccountFlag(cmd, &account)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "show devices too, as JSON")
-	return cmd
+	return showsAccount(s, cmd, "show devices too, as JSON", func(ctx context.Context, c *client.Client, account string, _ []string) (api.PresenceState, error) {
+		return c.Presence(ctx, account)
+	}, func(cmd *cobra.Command, state api.PresenceState) error {
+		t := newTable("USER", "REACHABLE", "CALLS", "STATUS", "STATE", "BUCKET")
+		for _, u := range state.Users {
+			t.row(u.UserID, yesNo(u.Reachable), strconv.Itoa(u.Calls), u.Status, u.State, u.Bucket)
+		}
+		return t.write(cmd.OutOrStdout())
+	})
 }
 
 func yesNo(b bool) string {

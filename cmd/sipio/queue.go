@@ -24,36 +24,23 @@ func newQueue(s *server) *cobra.Command {
 }
 
 func newQueueList(s *server) *cobra.Command {
-	var account string
-	var asJSON bool
 	period := period{last: defaultPeriod}
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the queues of an account with how they stand and their figures",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			asked, err := period.ask()
-			if err != nil {
-				return err
-			}
-			c, id, err := s.account(cmd.Context(), account)
-			if err != nil {
-				return err
-			}
-			list, _, err := c.Queues(cmd.Context(), id, client.QueueQuery{Period: asked})
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), list)
-			}
-			return queueTable(list.Queues, len(list.Queues)).write(cmd.OutOrStdout())
-		},
 	}
-	addAccountFlag(cmd, &account)
 	period.addFlag(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "list as JSON")
-	return cmd
+	return showsAccount(s, cmd, "list as JSON", func(ctx context.Context, c *client.Client, account string, _ []string) (list api.QueueList, err error) {
+		asked, err := period.ask()
+		if err != nil {
+			return list, err
+		}
+		list, _, err = c.Queues(ctx, account, client.QueueQuery{Period: asked})
+		return list, err
+	}, func(cmd *cobra.Command, list api.QueueList) error {
+		return queueTable(list.Queues, len(list.Queues)).write(cmd.OutOrStdout())
+	})
 }
 
 // queueTable is the first rows of the queues.
@@ -74,8 +61,6 @@ func queueTable(queues []api.QueueState, rows int) *table {
 }
 
 func newQueueShow(s *server) *cobra.Command {
-	var account string
-	var asJSON bool
 	period := period{last: defaultPeriod}
 	cmd := &cobra.Command{
 		Use:   "show NAME",
@@ -84,37 +69,25 @@ func newQueueShow(s *server) *cobra.Command {
 			"IN QUEUE is the time since a caller joined, FOR the time since an agent's bucket is what it is. Agents that are not signed in\n" +
 			"to the queue are left out: sipio agent list has them.",
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			asked, err := period.ask()
-			if err != nil {
-				return err
-			}
-			c, id, err := s.account(cmd.Context(), account)
-			if err != nil {
-				return err
-			}
-			queue, err := queueID(cmd.Context(), c, id, args[0])
-			if err != nil {
-				return err
-			}
-			view, err := lookAtQueue(cmd.Context(), c, id, queue, asked)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), view)
-			}
-			if err := view.write(cmd.OutOrStdout(), allRows); err != nil {
-				return err
-			}
-			fmt.Fprintln(cmd.OutOrStdout())
-			return writeFigures(cmd.OutOrStdout(), period.last, view.Queue.Figures)
-		},
 	}
-	addAccountFlag(cmd, &account)
 	period.addFlag(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "show as JSON")
-	return cmd
+	return showsAccount(s, cmd, "show as JSON", func(ctx context.Context, c *client.Client, account string, args []string) (view queueView, err error) {
+		asked, err := period.ask()
+		if err != nil {
+			return view, err
+		}
+		queue, err := queueID(ctx, c, account, args[0])
+		if err != nil {
+			return view, err
+		}
+		return lookAtQueue(ctx, c, account, queue, asked)
+	}, func(cmd *cobra.Command, view queueView) error {
+		if err := view.write(cmd.OutOrStdout(), allRows); err != nil {
+			return err
+		}
+		fmt.Fprintln(cmd.OutOrStdout())
+		return writeFigures(cmd.OutOrStdout(), period.last, view.Queue.Figures)
+	})
 }
 
 // queueID turns the name or id of a queue into its id.

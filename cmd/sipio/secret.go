@@ -15,6 +15,7 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/controller/client"
+	"github.com/sipio/sipio/keyfile"
 )
 
 // maxValueRead bounds in bytes what is read of a value; brain.CheckSecretValue allows less.
@@ -90,22 +91,22 @@ func findSecret(ctx context.Context, c *client.Client, accountID, name string) (
 	return nil, fmt.Errorf("%d accounts have a secret %q: say which with --account", len(all), name)
 }
 
-// readValue reads the value of a secret. An error shows nothing of it.
-func readValue(stdin io.Reader, path string) (string, error) {
-	in := stdin
+// readRaw reads a file, which may be open to others as the documents with passwords may; without a path standard input.
+func readRaw(stdin io.Reader, path string) ([]byte, error) {
 	if path != "" {
-		f, err := os.Open(path)
-		if err != nil {
-			return "", fmt.Errorf("read the value: %w", err)
-		}
-		defer f.Close()
-		in = f
-	} else if f, ok := stdin.(*os.File); ok {
+		return keyfile.Read(path, maxValueRead, brain.EverybodyReads)
+	}
+	if f, ok := stdin.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode()&fs.ModeCharDevice != 0 {
-			return "", errors.New("the value is read from standard input, and a terminal would show it: pipe it in, or name a file with --from-file")
+			return nil, errors.New("it is read from standard input, and a terminal would show it: pipe it in, or name a file with --from-file")
 		}
 	}
-	raw, err := io.ReadAll(io.LimitReader(in, maxValueRead))
+	return io.ReadAll(io.LimitReader(stdin, maxValueRead))
+}
+
+// readValue reads the value of a secret. An error shows nothing of it.
+func readValue(stdin io.Reader, path string) (string, error) {
+	raw, err := readRaw(stdin, path)
 	if err != nil {
 		return "", fmt.Errorf("read the value: %w", err)
 	}

@@ -11,13 +11,11 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/controller/client"
+	"github.com/sipio/sipio/keyfile"
 )
 
 // defaultServer is where a brain listens on its own machine.
 const defaultServer = "http://127.0.0.1:8080"
-
-// maxKeyFile bounds a key file in bytes, so that a wrong path is noticed before it is sent anywhere.
-const maxKeyFile = 4096
 
 // server says which brain to ask and with which key: a flag beats its variable.
 type server struct{ url, keyFile string }
@@ -46,18 +44,11 @@ func (s *server) key() (string, error) {
 	if path == "" {
 		return "", nil // the brain says that it needs one
 	}
-	info, err := os.Stat(path)
+	key, err := keyfile.Text(path, brain.OwnerReads)
 	if err != nil {
 		return "", fmt.Errorf("read the API key: %w", err)
 	}
-	if info.Size() > maxKeyFile {
-		return "", fmt.Errorf("read the API key: %s is too large to be a key", path)
-	}
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("read the API key: %w", err)
-	}
-	return strings.TrimSpace(string(raw)), nil
+	return key, nil
 }
 
 // addAccountFlag is for commands that a key of the platform may hold to one account.

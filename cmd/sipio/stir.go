@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/stir"
+	"github.com/sipio/sipio/keyfile"
 )
 
 // maxStirFile bounds keys, certificates and headers in bytes, so that a wrong path is noticed.
@@ -38,7 +39,7 @@ func newStirSign() *cobra.Command {
 			"The key is ECDSA on P-256 in PEM; URL is where others find its certificate. A: the number is the caller's; B: the caller is known; C: neither.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			value, err := s.sign(cmd.ErrOrStderr())
+			value, err := s.sign()
 			if err != nil {
 				return err
 			}
@@ -56,7 +57,7 @@ func newStirSign() *cobra.Command {
 	return cmd
 }
 
-func (s *signing) sign(warn io.Writer) (string, error) {
+func (s *signing) sign() (string, error) {
 	if s.key == "" || s.attest == "" {
 		return "", errors.New("--key or --attest is missing")
 	}
@@ -68,12 +69,9 @@ func (s *signing) sign(warn io.Writer) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("--to: %w", err)
 	}
-	body, err := readSmall(s.key)
+	body, err := keyfile.Read(s.key, maxStirFile, brain.GroupReads)
 	if err != nil {
 		return "", err
-	}
-	if info, err := os.Stat(s.key); err == nil && info.Mode().Perm()&0o077 != 0 {
-		fmt.Fprintf(warn, "warning: others than its owner may use %s: chmod 600\n", s.key)
 	}
 	key, err := stir.ParseKey(body)
 	if err != nil {
@@ -210,16 +208,7 @@ func writeVerdict(w io.Writer, r stir.Result, id *stir.Identity) {
 	t.write(w)
 }
 
-// readSmall reads a file of at most maxStirFile bytes.
+// readSmall reads a file of at most maxStirFile bytes that is no secret.
 func readSmall(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, maxStirFile+1))
-	if err == nil && len(raw) > maxStirFile {
-		err = fmt.Errorf("%s is longer than %d bytes", path, maxStirFile)
-	}
-	return raw, err
+	return keyfile.Read(path, maxStirFile, brain.EverybodyReads)
 }

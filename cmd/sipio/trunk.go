@@ -21,35 +21,21 @@ func newTrunk(s *server) *cobra.Command {
 }
 
 func newTrunkList(s *server) *cobra.Command {
-	var account string
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the trunks of an account with their state",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, id, err := s.account(cmd.Context(), account)
-			if err != nil {
-				return err
-			}
-			list, err := c.Trunks(cmd.Context(), id)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), list)
-			}
-			t := newTable("ID", "NAME", "STATUS", "DIRECTION", "PROXY", "NODES", "REGISTERED")
-			for i := range list.Trunks {
-				tr := &list.Trunks[i]
-				t.row(tr.ID, tr.Name, tr.Status, tr.Direction, tr.Proxy, upOf(tr), registeredAt(tr))
-			}
-			return t.write(cmd.OutOrStdout())
-		},
 	}
-	addAccountFlag(cmd, &account)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "list as JSON")
-	return cmd
+	return showsAccount(s, cmd, "list as JSON", func(ctx context.Context, c *client.Client, account string, _ []string) (api.TrunkList, error) {
+		return c.Trunks(ctx, account)
+	}, func(cmd *cobra.Command, list api.TrunkList) error {
+		t := newTable("ID", "NAME", "STATUS", "DIRECTION", "PROXY", "NODES", "REGISTERED")
+		for i := range list.Trunks {
+			tr := &list.Trunks[i]
+			t.row(tr.ID, tr.Name, tr.Status, tr.Direction, tr.Proxy, upOf(tr), registeredAt(tr))
+		}
+		return t.write(cmd.OutOrStdout())
+	})
 }
 
 // oldMS is after how long what a node has told is no longer counted: it tells every few seconds as long as it lives.
@@ -97,44 +83,28 @@ func cmpText(text, otherwise string) string {
 }
 
 func newTrunkShow(s *server) *cobra.Command {
-	var account string
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "show TRUNK",
 		Short: "Show what each node finds of a trunk, and its registration",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			_, _, t, err := s.trunk(cmd.Context(), account, args[0])
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), t)
-			}
-			return writeTrunk(cmd.OutOrStdout(), t)
-		},
 	}
-	addAccountFlag(cmd, &account)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "show as JSON")
-	return cmd
+	return showsAccount(s, cmd, "show as JSON", func(ctx context.Context, c *client.Client, account string, args []string) (*api.TrunkState, error) {
+		return findTrunk(ctx, c, account, args[0])
+	}, func(cmd *cobra.Command, t *api.TrunkState) error { return writeTrunk(cmd.OutOrStdout(), t) })
 }
 
-// trunk finds a trunk of an account by id or name.
-func (s *server) trunk(ctx context.Context, account, name string) (*client.Client, string, *api.TrunkState, error) {
-	c, id, err := s.account(ctx, account)
+// findTrunk finds a trunk of an account by id or name.
+func findTrunk(ctx context.Context, c *client.Client, account, name string) (*api.TrunkState, error) {
+	list, err := c.Trunks(ctx, account)
 	if err != nil {
-		return nil, "", nil, err
-	}
-	list, err := c.Trunks(ctx, id)
-	if err != nil {
-		return nil, "", nil, err
+		return nil, err
 	}
 	for i := range list.Trunks {
 		if t := &list.Trunks[i]; t.ID == name || t.Name == name {
-			return c, id, t, nil
+			return t, nil
 		}
 	}
-	return nil, "", nil, fmt.Errorf("the account has no trunk %q: sipio trunk list shows them", name)
+	return nil, fmt.Errorf("the account has no trunk %q: sipio trunk list shows them", name)
 }
 
 func writeTrunk(w io.Writer, t *api.TrunkState) error {
@@ -161,30 +131,18 @@ func someNumber(n int) string {
 }
 
 func newTrunkPing(s *server) *cobra.Command {
-	var account string
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "ping TRUNK",
 		Short: "Have every node send OPTIONS to a trunk now",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, id, t, err := s.trunk(cmd.Context(), account, args[0])
-			if err != nil {
-				return err
-			}
-			found, err := c.PingTrunk(cmd.Context(), id, t.ID)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), found)
-			}
-			return writePinged(cmd.OutOrStdout(), found)
-		},
 	}
-	addAccountFlag(cmd, &account)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "show as JSON")
-	return cmd
+	return showsAccount(s, cmd, "show as JSON", func(ctx context.Context, c *client.Client, account string, args []string) (found api.TrunkPinged, err error) {
+		t, err := findTrunk(ctx, c, account, args[0])
+		if err != nil {
+			return found, err
+		}
+		return c.PingTrunk(ctx, account, t.ID)
+	}, func(cmd *cobra.Command, found api.TrunkPinged) error { return writePinged(cmd.OutOrStdout(), found) })
 }
 
 func writePinged(w io.Writer, found api.TrunkPinged) error {
@@ -209,7 +167,11 @@ func newTrunkTest(s *server) *cobra.Command {
 		Short: "Ping a trunk from every node and look at its registration; exit status 1 when something is wrong",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, id, t, err := s.trunk(cmd.Context(), account, args[0])
+			c, id, err := s.account(cmd.Context(), account)
+			if err != nil {
+				return err
+			}
+			t, err := findTrunk(cmd.Context(), c, id, args[0])
 			if err != nil {
 				return err
 			}

@@ -294,7 +294,7 @@ func TestHost_HandOverLeavesLittleToReplay(t *testing.T) {
 		all += done
 		began := time.Now()
 		leave(t.Context(), n)
-		if took := time.Since(began); took > time.Second {
+		if took := time.Since(began); took > 5*time.Second {
 			t.Fatalf("round %d: the shard was left after %v", round, took)
 		}
 		if got := len(s.shards[n].msgs); got != want {

@@ -55,7 +55,7 @@ type Authority struct {
 // Leaf is a certificate that the authority has signed.
 type Leaf struct {
 	api.Identity
-	File    string    `json:"file"`   // of the certificate, in the folder; its key is beside it with the ending .key
+	File    string    `json:"file"`   // of the certificate, in the folder; its key is beside it with the ending .key. "" = it is not here
 	Serial  string    `json:"serial"` // hex
 	Hosts   []string  `json:"hosts,omitempty"`
 	Until   time.Time `json:"until"`
@@ -187,11 +187,34 @@ func (a *Authority) sign(id api.Identity, hosts []string, life time.Duration, ke
 	if err != nil {
 		return nil, Leaf{}, fmt.Errorf("sign: %w", err)
 	}
-	return der, Leaf{Identity: id, File: id.Kind + "-" + id.Name + ".pem", Serial: serial.Text(16), Hosts: hosts, Until: until}, nil
+	return der, Leaf{Identity: id, File: fileOf(id), Serial: serial.Text(16), Hosts: hosts, Until: until}, nil
 }
 
-// List reads every certificate of the folder that the authority has signed, sorted by file.
+// List is every certificate of the folder that the authority has signed, sorted by file, and behind them what it has signed for holders of whom
+// there is no file, as long as it is good.
 func (a *Authority) List() ([]Leaf, error) {
+	leaves, err := a.files()
+	if err != nil {
+		return nil, err
+	}
+	issued, err := a.issued()
+	if err != nil {
+		return nil, err
+	}
+	here := map[api.Identity]bool{}
+	for _, leaf := range leaves {
+		here[leaf.Identity] = true
+	}
+	for _, leaf := range issued {
+		if !here[leaf.Identity] && leaf.Until.After(a.now) {
+			leaves = append(leaves, leaf)
+		}
+	}
+	return leaves, nil
+}
+
+// files reads the certificates of the folder.
+func (a *Authority) files() ([]Leaf, error) {
 	revoked, err := a.revoked()
 	if err != nil {
 		return nil, err
@@ -225,7 +248,7 @@ func (a *Authority) List() ([]Leaf, error) {
 }
 
 func (a *Authority) find(file string) (Leaf, error) {
-	leaves, err := a.List()
+	leaves, err := a.files()
 	if err != nil {
 		return Leaf{}, err
 	}
@@ -246,6 +269,8 @@ func hostsOf(cert *x509.Certificate) []string {
 }
 
 func (a *Authority) path(file string) string { return filepath.Join(a.dir, file) }
+
+func fileOf(id api.Identity) string { return id.Kind + "-" + id.Name + ".pem" }
 
 func keyOf(file string) string { return strings.TrimSuffix(file, ".pem") + ".key" }
 

@@ -2,83 +2,18 @@ package ca
 
 import (
 	"crypto/ecdsa"
-	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"math/big"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
-	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/keyfile"
 )
-
-// note writes down what is about to be signed.
-func (a *Authority) note(serial *big.Int, id api.Identity, until time.Time) error {
-	f, err := os.OpenFile(a.path(logFile), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(f, "%s %s %s\n", serial.Text(16), id.URI(), until.UTC().Format(time.RFC3339))
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-// serials are those of everything that was ever signed for an identity.
-func (a *Authority) serials(id api.Identity) ([]*big.Int, error) {
-	text, err := read(a.path(logFile))
-	if err != nil {
-		return nil, err
-	}
-	var list []*big.Int
-	for line := range strings.Lines(string(text)) {
-		number, rest, _ := strings.Cut(line, " ")
-		if serial, ok := new(big.Int).SetString(number, 16); ok && strings.HasPrefix(rest, id.URI()+" ") {
-			list = append(list, serial)
-		}
-	}
-	return list, nil
-}
-
-// Revoke takes a certificate of the folder back, and all that were signed for its holder before: from then on ca.pem lists
-// them, and whoever has been given that file refuses him. What was revoked once stays so.
-func (a *Authority) Revoke(file string) (Leaf, error) {
-	leaf, err := a.find(file)
-	if err != nil {
-		return Leaf{}, err
-	}
-	old, err := a.list()
-	if err != nil {
-		return Leaf{}, err
-	}
-	number := big.NewInt(1)
-	var entries []x509.RevocationListEntry
-	if old != nil {
-		number.Add(old.Number, number)
-		entries = old.RevokedCertificateEntries
-	}
-	if leaf.Revoked {
-		return leaf, nil
-	}
-	serials, err := a.serials(leaf.Identity)
-	if err != nil {
-		return Leaf{}, err
-	}
-	for _, serial := range serials {
-		entries = append(entries, x509.RevocationListEntry{SerialNumber: serial, RevocationTime: a.now})
-	}
-	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: number, ThisUpdate: a.now, NextUpdate: a.cert.NotAfter,
-		RevokedCertificateEntries: entries}, a.cert, a.key)
-	if err != nil {
-		return Leaf{}, fmt.Errorf("sign the list of revoked certificates: %w", err)
-	}
-	leaf.Revoked = true
-	return leaf, replace(a.path(certFile), append(encode(typeCert, a.cert.Raw), encode(typeList, der)...))
-}
 
 // revoked are the serial numbers of revoked certificates, in hex.
 func (a *Authority) revoked() (map[string]bool, error) {
@@ -115,18 +50,7 @@ func (a *Authority) list() (*x509.RevocationList, error) {
 	return nil, nil
 }
 
-func read(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(text) > maxFile {
-		err = fmt.Errorf("%s has more than %d bytes", path, maxFile)
-	}
-	return text, err
-}
+func read(path string) ([]byte, error) { return keyfile.Read(path, maxFile, brain.EverybodyReads) }
 
 func parseCert(text []byte) (*x509.Certificate, error) {
 	block, _ := pem.Decode(text)
@@ -136,16 +60,9 @@ func parseCert(text []byte) (*x509.Certificate, error) {
 	return x509.ParseCertificate(block.Bytes)
 }
 
-// readKey reads a private key. A file that others can read is refused: whoever has it is its holder.
+// readKey reads a private key, which nobody but its owner may read: whoever has it is its holder.
 func readKey(path string) (*ecdsa.PrivateKey, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s is open to other users: chmod 600 it", path)
-	}
-	text, err := read(path)
+	text, err := keyfile.Read(path, maxFile, brain.OwnerReads)
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,25 @@ func (c *Client) Bans(ctx context.Context, node string) ([]api.Ban, error) {
 	}
 }
 
+// Offenders returns everybody who is remembered to have offended, banned or not, by address.
+func (c *Client) Offenders(ctx context.Context) (all []api.BanAbout, err error) {
+	query := url.Values{"limit": {strconv.Itoa(api.MaxBanPage)}, "offenders": {"true"}}
+	for {
+		var page api.BanList
+		if err := c.get(ctx, api.PathSecurityBans, query, &page); err != nil {
+			return nil, err
+		}
+		all = append(all, page.Offenders...)
+		if page.Next == "" {
+			return all, nil
+		}
+		if page.Next == query.Get("after") {
+			return nil, fmt.Errorf("list offenders: the brain answers the same page again")
+		}
+		query.Set("after", page.Next)
+	}
+}
+
 // Ban returns the ban of an address, if there is one, and what else is known of it.
 func (c *Client) Ban(ctx context.Context, addr string) (list api.BanList, err error) {
 	return list, c.get(ctx, api.PathSecurityBans, url.Values{"addr": {addr}}, &list)

@@ -131,11 +131,11 @@ func TestChange_KeepsWhatIsReferredTo(t *testing.T) {
 	f := &brain.CallFlow{AccountID: id, Name: "new", Graph: graphOf(group.ID, spare.ID)}
 	mustChange(t, s, brain.OpCreate, f)
 	_, err := change(s, brain.OpDelete, spare)
-	wantCode(t, err, brain.EConflict, `call_flow "new": graph.nodes[2].data.mailboxId: no voicemail`)
+	wantCode(t, err, brain.EConflict, `voicemail "spare" is still named by call_flow "new" (graph.nodes[2].data.mailboxId)`)
 	f.Status, f.Graph.Nodes, f.Graph.Edges = brain.StatusDraft, f.Graph.Nodes[:2], f.Graph.Edges[:1]
 	mustChange(t, s, brain.OpUpdate, f)
 	_, err = change(s, brain.OpDelete, spare)
-	wantCode(t, err, brain.EConflict, `call_flow "new": live_graph.nodes[2].data.mailboxId: no voicemail`)
+	wantCode(t, err, brain.EConflict, `voicemail "spare" is still named by call_flow "new" (live_graph.nodes[2].data.mailboxId)`)
 	f.Status = brain.StatusPublished
 	mustChange(t, s, brain.OpUpdate, f)
 	m := &brain.VoicemailMessage{AccountID: id, VoicemailID: spare.ID, ObjectKey: "k", SHA256: strings.Repeat("0", 64)}
@@ -145,12 +145,12 @@ func TestChange_KeepsWhatIsReferredTo(t *testing.T) {
 	mustChange(t, s, brain.OpDelete, m)
 	mustChange(t, s, brain.OpDelete, spare)
 	for part, r := range map[string]brain.Resource{
-		`did "493012345": schedule_id`:             only[*brain.TimeSchedule](t, s, id, brain.KindTimeSchedule, "office"),
-		`media_playlist "waiting": media_ids[0]`:   only[*brain.MediaFile](t, s, id, brain.KindMediaFile, "song"),
-		`voicemail "alice": greeting_media_id`:     only[*brain.MediaFile](t, s, id, brain.KindMediaFile, "hello"),
-		`account "acme": did_default_dest_id`:      only[*brain.CallFlow](t, s, id, brain.KindCallFlow, "main"),
-		`sip_user "1001": voicemail_id`:            only[*brain.Voicemail](t, s, id, brain.KindVoicemail, "alice"),
-		`call_flow "main": graph.nodes[4].data.fl`: only[*brain.CallFlow](t, s, id, brain.KindCallFlow, "other"),
+		`by did "493012345" (schedule_id)`:            only[*brain.TimeSchedule](t, s, id, brain.KindTimeSchedule, "office"),
+		`by media_playlist "waiting" (media_ids[0])`:  only[*brain.MediaFile](t, s, id, brain.KindMediaFile, "song"),
+		`by voicemail "alice" (greeting_media_id)`:    only[*brain.MediaFile](t, s, id, brain.KindMediaFile, "hello"),
+		`by account "acme" (did_default_dest_id)`:     only[*brain.CallFlow](t, s, id, brain.KindCallFlow, "main"),
+		`by sip_user "1001" (voicemail_id)`:           only[*brain.Voicemail](t, s, id, brain.KindVoicemail, "alice"),
+		`by call_flow "main" (graph.nodes[4].data.fl`: only[*brain.CallFlow](t, s, id, brain.KindCallFlow, "other"),
 	} {
 		_, err := change(s, brain.OpDelete, r)
 		wantCode(t, err, brain.EConflict, part)

@@ -307,3 +307,17 @@ func FuzzFromYAML(f *testing.F) {
 		}
 	})
 }
+
+// A phone that nodes would ban for its name is refused, with the signature and its line.
+func TestApply_RefusesTheNamesOfScanners(t *testing.T) {
+	s := acmeStore(t)
+	doc := `- {kind: sip_user, account: acme, name: SIPVicious}
+- {kind: sip_user, account: acme, name: sipclient7}
+- {kind: sip_device, account: acme, name: my-sipvicious@acme.test, spec: {user_id: sipclient7, password: "0123456789abc"}}
+`
+	_, _, err := s.Apply(context.Background(), "test", []byte(doc), brain.ApplyOptions{})
+	wantCode(t, err, brain.EInvalid, "")
+	if got := err.Error(); strings.Count(got, `"from:sipvicious"`) != 2 || !strings.Contains(got, "line 1: ") || !strings.Contains(got, "line 3: ") || strings.Contains(got, "line 2: ") {
+		t.Error(got)
+	}
+}

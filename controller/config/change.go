@@ -190,6 +190,7 @@ func (p *preparation) verdict(found []brain.RowError) error {
 	}
 	var invalid []brain.FieldError
 	var conflicts []string
+	before := "" // what the last of them is about
 	told := make(map[string]bool)
 	for _, f := range append(p.faults, found...) {
 		place := fmt.Sprintf("%s %q: %s", f.Resource.ResourceKind(), called(f.Resource, p.base.get), f.Path)
@@ -198,7 +199,11 @@ func (p *preparation) verdict(found []brain.RowError) error {
 		}
 		told[place] = true
 		if f.Taken || !mine[f.Resource.ResourceID()] {
-			conflicts = append(conflicts, place+": "+f.Text)
+			text, of := p.conflict(place, f)
+			if of != "" && of == before {
+				text = strings.TrimPrefix(text, of)
+			}
+			conflicts, before = append(conflicts, text), of
 			continue
 		}
 		if p.single {
@@ -215,6 +220,22 @@ func (p *preparation) verdict(found []brain.RowError) error {
 		return brain.Errorf(brain.EConflict, "%s", strings.Join(conflicts, "; "))
 	}
 	return nil
+}
+
+// conflict says why a change set may not be made: what else is wrong at a place, or that what it takes away is still named; then of is
+// how the text begins.
+func (p *preparation) conflict(place string, f brain.RowError) (text, of string) {
+	for _, o := range p.ops {
+		gone := o.before
+		if gone == nil || f.Missing == "" || gone.ResourceKind() != f.MissingKind {
+			continue
+		}
+		if name := called(gone, p.base.get); gone.ResourceID() == f.Missing || strings.EqualFold(name, f.Missing) {
+			of = fmt.Sprintf("%s %q is still named ", f.MissingKind, name)
+			return of + fmt.Sprintf("by %s %q (%s)", f.Resource.ResourceKind(), called(f.Resource, p.base.get), f.Path), of
+		}
+	}
+	return place + ": " + f.Text, ""
 }
 
 // maxConflicts bounds the text of an EConflict.

@@ -101,9 +101,9 @@ func TestChange_RefusesTakenNamesAndDeletesInUse(t *testing.T) {
 		{brain.OpCreate, &brain.Extension{AccountID: acme.Account.ID, Digits: "600", DestKind: "hangup"}, `"600" is taken`},
 		{brain.OpCreate, &brain.RingGroup{AccountID: acme.Account.ID, Name: "sales"}, `"sales" is taken`},
 		{brain.OpCreate, &brain.Node{Name: "edge-1"}, `"edge-1" is taken`},
-		{brain.OpDelete, acme.UserByName["1002"], `sip_user "1001": fwd_noanswer_dest_id`},
-		{brain.OpDelete, acme.Domains["acme.test"], `sip_device "1001@acme.test": realm`},
-		{brain.OpDelete, acme.Extensions["*98"], `ring_group "sales": overflow_dest_id`},
+		{brain.OpDelete, acme.UserByName["1002"], `sip_user "1002" is still named by sip_user "1001" (fwd_noanswer_dest_id)`},
+		{brain.OpDelete, acme.Domains["acme.test"], `sip_domain "acme.test" is still named by sip_device "1001@acme.test" (realm)`},
+		{brain.OpDelete, acme.Extensions["*98"], `extension "*98" is still named by ring_group "sales" (overflow_dest_id)`},
 		{brain.OpDelete, &acme.Account, "the account still has 2"},
 	} {
 		_, err := change(s, c.op, c.r)

@@ -2,8 +2,10 @@ package config
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/brain/guard"
 	"github.com/sipio/sipio/brain/number"
 )
 
@@ -67,7 +69,27 @@ func checkFields(r brain.Resource) []brain.RowError {
 	if flow, ok := r.(*brain.CallFlow); ok {
 		return checkGraph(flow)
 	}
-	return append(checkZone(r), checkCountry(r)...)
+	return slices.Concat(checkZone(r), checkCountry(r), checkScanner(r))
+}
+
+// scanners are the guard's own signatures.
+var scanners = guard.Signatures(nil)
+
+// checkScanner refuses the name of a phone that the guard's own signatures take for a scanner: nodes would ban it with its first packet.
+func checkScanner(r brain.Resource) []brain.RowError {
+	field, from := "", ""
+	switch r := r.(type) {
+	case *brain.SIPUser:
+		field, from = "username", "sip:"+r.Username+"@"
+	case *brain.SIPDevice:
+		field, from = "auth_username", "sip:"+r.AuthUsername+"@"+r.Realm
+	default:
+		return nil
+	}
+	if mark := guard.Scanner(scanners, "", from, ""); mark != "" {
+		return []brain.RowError{{Resource: r, FieldError: brain.FieldError{Path: field, Text: fmt.Sprintf("is what scanners call themselves: nodes ban whoever does, by the signature %q", mark)}}}
+	}
+	return nil
 }
 
 // checkCountry finds out whether the country that an account names has a dial plan.

@@ -63,7 +63,7 @@ func dangling(d *draft, f *brain.CallFlow, g brain.FlowGraph, name string) []bra
 		}
 		text := fmt.Sprintf("no %s %q in the account", kind, cut(*id))
 		path = name + strings.TrimPrefix(path, "graph")
-		faults = append(faults, brain.RowError{Resource: f, FieldError: brain.FieldError{Path: path, Text: text}})
+		faults = append(faults, brain.RowError{Resource: f, FieldError: brain.FieldError{Path: path, Text: text}, MissingKind: kind, Missing: *id})
 	})
 	return faults
 }

@@ -39,5 +39,5 @@ func TestApply_CallLimitsNameTheirScope(t *testing.T) {
 		}
 	}
 	_, err = change(s, brain.OpDelete, c.UserByName["1002"])
-	wantCode(t, err, brain.EConflict, `call_limit "alice": scope_id`)
+	wantCode(t, err, brain.EConflict, `by call_limit "alice" (scope_id)`)
 }

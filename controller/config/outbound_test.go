@@ -92,16 +92,16 @@ func TestChange_KeepsWhatCallsToOutsideNeed(t *testing.T) {
 	c := account(t, s, "acme.test")
 	id := c.Account.ID
 	for part, r := range map[string]brain.Resource{
-		`outbound_route "germany": trunks[0].trunk_id: no sip_trunk`: only[*brain.SIPTrunk](t, s, id, brain.KindSIPTrunk, "cheap"),
-		`sip_trunk "gateway": auth_secret_ref: no secret`:            only[*brain.Secret](t, s, id, brain.KindSecret, "gateway password"),
-		`account "acme": stir_secret_ref: no secret`:                 only[*brain.Secret](t, s, id, brain.KindSecret, "signing key"),
-		`account "acme": emergency_route_id: no outbound_route`:      only[*brain.OutboundRoute](t, s, id, brain.KindOutboundRoute, "emergency"),
-		`sip_user "1001": fwd_busy_dest_id: no forward`:              only[*brain.Forward](t, s, id, brain.KindForward, "mobile"),
-		`graph.nodes[6].data.forwardId: no forward`:                  only[*brain.Forward](t, s, id, brain.KindForward, "mobile"),
-		`forward "mobile": overflow_dest_id: no forward`:             only[*brain.Forward](t, s, id, brain.KindForward, "office"),
-		`sip_user "1001": out_cid_number: no did`:                    c.DIDByE164["493012346"],
-		`account "acme": default_cid_number: no did`:                 c.DIDByE164["493012346"],
-		`outbound_route "germany": schedule_id: no time_schedule`:    only[*brain.TimeSchedule](t, s, id, brain.KindTimeSchedule, "office"),
+		`by outbound_route "germany" (trunks[0].trunk_id)`: only[*brain.SIPTrunk](t, s, id, brain.KindSIPTrunk, "cheap"),
+		`by sip_trunk "gateway" (auth_secret_ref)`:         only[*brain.Secret](t, s, id, brain.KindSecret, "gateway password"),
+		`by account "acme" (stir_secret_ref)`:              only[*brain.Secret](t, s, id, brain.KindSecret, "signing key"),
+		`by account "acme" (emergency_route_id)`:           only[*brain.OutboundRoute](t, s, id, brain.KindOutboundRoute, "emergency"),
+		`by sip_user "1001" (fwd_busy_dest_id)`:            only[*brain.Forward](t, s, id, brain.KindForward, "mobile"),
+		`(graph.nodes[6].data.forwardId)`:                  only[*brain.Forward](t, s, id, brain.KindForward, "mobile"),
+		`by forward "mobile" (overflow_dest_id)`:           only[*brain.Forward](t, s, id, brain.KindForward, "office"),
+		`by sip_user "1001" (out_cid_number)`:              c.DIDByE164["493012346"],
+		`by account "acme" (default_cid_number)`:           c.DIDByE164["493012346"],
+		`by outbound_route "germany" (schedule_id)`:        only[*brain.TimeSchedule](t, s, id, brain.KindTimeSchedule, "office"),
 	} {
 		_, err := change(s, brain.OpDelete, r)
 		wantCode(t, err, brain.EConflict, part)

@@ -91,16 +91,16 @@ func TestChange_KeepsQueuesThatAreUsed(t *testing.T) {
 	ctx, s := context.Background(), acmeStore(t)
 	id := account(t, s, "acme.test").Account.ID
 	q, overflow := only[*brain.Queue](t, s, id, brain.KindQueue, "first/second level"), only[*brain.Queue](t, s, id, brain.KindQueue, "overflow")
-	for _, part := range []string{`extension "603": dest_id: no queue`, `agent_queue_assignment "first/second level/1002": queue_id: no queue`,
-		`in_queue_option "first/second level/*": queue_id: no queue`, `call_flow "main": graph.nodes[5].data.queueId: no queue`} {
+	for _, part := range []string{`queue "first/second level" is still named by extension "603" (dest_id); by agent_queue_assignment "first/second level/1002" (queue_id);`,
+		`; by in_queue_option "first/second level/*" (queue_id)`, `; by call_flow "main" (graph.nodes[5].data.queueId)`} {
 		_, err := change(s, brain.OpDelete, q)
 		wantCode(t, err, brain.EConflict, part)
 	}
 	_, err := change(s, brain.OpDelete, overflow)
-	wantCode(t, err, brain.EConflict, `queue "first/second level": timeout_dest_id: no queue`)
+	wantCode(t, err, brain.EConflict, `queue "overflow" is still named by queue "first/second level" (timeout_dest_id)`)
 	agent := account(t, s, "acme.test").UserByName["1002"]
 	_, err = change(s, brain.OpDelete, agent)
-	wantCode(t, err, brain.EConflict, `agent_queue_assignment "overflow/1002": user_id: no sip_user`)
+	wantCode(t, err, brain.EConflict, `; by agent_queue_assignment "overflow/1002" (user_id)`)
 	bad := *agent
 	bad.IsAgent = false
 	_, err = change(s, brain.OpUpdate, &bad)

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -14,6 +16,13 @@ import (
 // MaxSnapshot is the largest snapshot that LoadSnapshot takes, in bytes.
 const MaxSnapshot = 1 << 30
 
+// A snapshot is snapshotMark, the SHA-256 of what follows it, and the database: SQLite itself does not notice when a text in it
+// has changed. Snapshots of earlier versions begin with the database, and have no sum.
+const (
+	snapshotMark = "sipio config 1\n\x00" // as long as SQLite's own
+	sqliteMark   = "SQLite format 3\x00"
+)
+
 // WriteSnapshot writes the whole configuration with its history, for LoadSnapshot on another brain, and
 // returns the version that it is of. Changes wait while the file is copied on this machine, not while the
 // copy is written to w. It is as secret as the file.
@@ -23,7 +32,17 @@ func (s *Store) WriteSnapshot(ctx context.Context, w io.Writer) (version int64, 
 		return 0, fmt.Errorf("copy the configuration: %w", err)
 	}
 	defer twin.Close()
-	if _, err := io.Copy(w, twin); err != nil {
+	sum := sha256.New()
+	if _, err = io.Copy(sum, twin); err == nil {
+		_, err = twin.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the copy of the configuration: %w", err)
+	}
+	if _, err = w.Write(sum.Sum([]byte(snapshotMark))); err == nil {
+		_, err = io.Copy(w, twin)
+	}
+	if err != nil {
 		return 0, fmt.Errorf("write the snapshot: %w", err)
 	}
 	return version, nil
@@ -101,17 +120,42 @@ func receive(path string, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	n, err := io.Copy(f, io.LimitReader(r, MaxSnapshot+1))
-	switch {
-	case err != nil:
-	case n > MaxSnapshot:
-		err = fmt.Errorf("it has more than %d bytes", MaxSnapshot)
-	case n == 0:
-		err = errors.New("it is empty")
-	default:
+	err = copyChecked(f, r)
+	if err == nil {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
+}
+
+// copyChecked writes the database of a snapshot to f. What is not the one that its sum was made of is an error.
+func copyChecked(f io.Writer, r io.Reader) error {
+	mark := make([]byte, len(snapshotMark))
+	if _, err := io.ReadFull(r, mark); err != nil {
+		return fmt.Errorf("read its first bytes: %w", err)
+	}
+	want, sum := make([]byte, sha256.Size), sha256.New()
+	switch string(mark) {
+	case snapshotMark:
+		if _, err := io.ReadFull(r, want); err != nil {
+			return fmt.Errorf("read its sum: %w", err)
+		}
+		f = io.MultiWriter(f, sum)
+	case sqliteMark:
+		want = sum.Sum(nil) // of nothing: it has none
+		r = io.MultiReader(bytes.NewReader(mark), r)
+	default:
+		return errors.New("it does not begin as one")
+	}
+	n, err := io.Copy(f, io.LimitReader(r, MaxSnapshot+1))
+	switch {
+	case err != nil:
+		return err
+	case n > MaxSnapshot:
+		return fmt.Errorf("it has more than %d bytes", MaxSnapshot)
+	case !bytes.Equal(sum.Sum(nil), want):
+		return errors.New("it is damaged: it is not what its SHA-256 was made of")
+	}
+	return nil
 }
 
 // inspect reads a database whole, brings its tables up to date, and returns its version.

@@ -3,8 +3,10 @@ package config
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -121,6 +123,8 @@ func TestLoadSnapshot_RefusesWhatIsDamagedOrOlder(t *testing.T) {
 		clear(torn[at : at+4096])
 		snapshots[fmt.Sprintf("page at %d lost", at)] = torn
 	}
+	snapshots["more than a snapshot"] = append(bytes.Clone(newer.Bytes()), 0)
+	snapshots["torn, without a sum"] = newer.Bytes()[len(snapshotMark)+sha256.Size : newer.Len()/2]
 	for name, text := range snapshots {
 		if v, err := LoadSnapshot(ctx, path, bytes.NewReader(text)); err == nil {
 			t.Errorf("%s: taken as version %d", name, v)
@@ -132,6 +136,60 @@ func TestLoadSnapshot_RefusesWhatIsDamagedOrOlder(t *testing.T) {
 	defer mine.Close()
 	if got := dump(t, mine); got != want {
 		t.Errorf("the file was changed:\n%s", got)
+	}
+}
+
+// Proves that a snapshot in which one bit is another is refused, wherever it is: every byte of mark and sum, 2,000 places of the
+// database, those of a free text among them.
+func TestLoadSnapshot_RefusesEachFlippedBit(t *testing.T) {
+	ctx, s := context.Background(), acmeStore(t)
+	mustChange(t, s, brain.OpCreate, &brain.Account{Name: "free-text"})
+	var whole bytes.Buffer
+	if _, err := s.WriteSnapshot(ctx, &whole); err != nil {
+		t.Fatal(err)
+	}
+	raw, head := whole.Bytes(), len(snapshotMark)+sha256.Size
+	random := rand.New(rand.NewPCG(1, 2))
+	var places []int
+	for at := range head {
+		places = append(places, at)
+	}
+	for range 2000 {
+		places = append(places, head+random.IntN(len(raw)-head))
+	}
+	for at := head; ; {
+		found := bytes.Index(raw[at:], []byte("free-text"))
+		if found < 0 {
+			break
+		}
+		at += found + 1
+		places = append(places, at)
+	}
+	path := filepath.Join(t.TempDir(), "config.db")
+	for _, at := range places {
+		bit := byte(1) << random.IntN(8)
+		raw[at] ^= bit
+		if v, err := LoadSnapshot(ctx, path, bytes.NewReader(raw)); err == nil {
+			t.Fatalf("bit %08b of byte %d of %d: taken as version %d", bit, at, len(raw), v)
+		}
+		raw[at] ^= bit
+	}
+	if _, err := LoadSnapshot(ctx, path, bytes.NewReader(raw)); err != nil {
+		t.Errorf("the whole one: %v", err)
+	}
+}
+
+// Proves that a snapshot of an earlier version, which has no sum, is still taken.
+func TestLoadSnapshot_TakesOneWithoutASum(t *testing.T) {
+	ctx, s := context.Background(), acmeStore(t)
+	var whole bytes.Buffer
+	version, err := s.WriteSnapshot(ctx, &whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole.Next(len(snapshotMark) + sha256.Size)
+	if got, err := LoadSnapshot(ctx, filepath.Join(t.TempDir(), "config.db"), &whole); err != nil || got != version {
+		t.Errorf("version %d, %v, want %d", got, err, version)
 	}
 }
 

@@ -63,25 +63,3 @@ func (p PINs) user(old, r *brain.ConsoleUser) []brain.RowError {
 	}
 	return nil
 }
-
-// sealUser seals the password of a console user, unless whoever gives the document may not touch one of that role.
-func (p *planner) sealUser(doc *document, before brain.Resource, r *brain.ConsoleUser) {
-	old, _ := before.(*brain.ConsoleUser)
-	if p.offline && old == nil && r.Password == "" || p.twoSecrets(doc) {
-		return
-	}
-	touched := old == nil || r.Password+r.PasswordHash != "" || r.Role != old.Role || r.Status != old.Status
-	if grant := p.opt.Users; grant != nil && touched {
-		text := grant.Refuse(r.AccountID, r.Role)
-		if text == "" && old != nil {
-			text = grant.Refuse(r.AccountID, old.Role)
-		}
-		if text != "" {
-			p.add(doc, "spec.role", "%s", text)
-			return
-		}
-	}
-	for _, fault := range p.pins.user(old, r) {
-		p.tell(fault)
-	}
-}

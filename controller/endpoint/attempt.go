@@ -23,7 +23,7 @@ func (s *Server) decide(ctx context.Context, dir brain.Directory, caller *route.
 	if t == nil || len(d.Routes) == 0 || d.Routes[0].Trunk == nil || d.Routes[0].Trunk.ID != t.ID {
 		return d
 	}
-	line, err := s.answer(caller.Account, t, req, d.Routes[0].URI)
+	line, err := s.answer(caller.Account, t, &proof{req.Challenge, req.Method, d.Routes[0].URI})
 	if err == nil {
 		d.Routes[0].Trunk.Answer = line
 		return d
@@ -34,8 +34,11 @@ func (s *Server) decide(ctx context.Context, dir brain.Directory, caller *route.
 	return route.Decide(dir, *caller, *req)
 }
 
+// proof is what a trunk wants proved: its challenges, one a line, to a request.
+type proof struct{ challenge, method, uri string }
+
 // answer is the header line that answers the challenge of a question.
-func (s *Server) answer(acct *brain.AccountConfig, t *brain.SIPTrunk, req *api.RouteRequest, uri string) (string, error) {
+func (s *Server) answer(acct *brain.AccountConfig, t *brain.SIPTrunk, of *proof) (string, error) {
 	if s.Password == nil {
 		return "", errors.New("no secret can be opened")
 	}
@@ -43,7 +46,7 @@ func (s *Server) answer(acct *brain.AccountConfig, t *brain.SIPTrunk, req *api.R
 	if err != nil {
 		return "", err
 	}
-	return auth.Answer(strings.Split(req.Challenge, "\n"), req.Method, uri, t.AuthUsername, password, t.Realm, rand.Text())
+	return auth.Answer(strings.Split(of.challenge, "\n"), of.method, of.uri, t.AuthUsername, password, t.Realm, rand.Text())
 }
 
 // outside does what a directive that goes over a trunk needs beside its place: it is paid for, unless it is a call for help, and
@@ -127,7 +130,7 @@ func (a *attempts) all() map[string]TrunkCalls {
 }
 
 // noteAttempt counts what has become of an attempt over a trunk and that another one begins, and writes a line of that: code is
-// what the one before came to, 0 for the first, tried the trunks before. A trunk that is named must be one of the account's:
+// what the one before came to, 0 for the first, targets where it was tried when it had several, tried the trunks before. A trunk that is named must be one of the account's:
 // nothing else is counted.
 func (s *Server) noteAttempt(ctx context.Context, req *api.RouteRequest, d *api.Directive) {
 	next := ""
@@ -148,6 +151,6 @@ func (s *Server) noteAttempt(ctx context.Context, req *api.RouteRequest, d *api.
 	}
 	if level, wanted := s.decisionLevel(ctx); wanted {
 		s.Log.LogAttrs(ctx, level, "trunk attempt", slog.String("call_id", req.CallID), slog.String("account", d.AccountID),
-			slog.String("trunk", next), slog.Int("code", req.FailedCode), slog.String("at", at), slog.String("tried", req.Tried))
+			slog.String("trunk", next), slog.Int("code", req.FailedCode), slog.String("at", at), slog.String("tried", req.Tried), slog.String("targets", req.Targets))
 	}
 }

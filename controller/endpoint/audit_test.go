@@ -41,7 +41,7 @@ func TestBalance_ChangesByHandAreAudited(t *testing.T) {
 		t.Fatalf("entries: %+v", log.entries)
 	}
 	e := log.entries[0]
-	if e.Action != "balance.topup" || e.Actor != "key_2" || e.AccountID != "acc_1" || e.Peer == "" || !strings.Contains(e.Detail, "5 micros") || !strings.HasSuffix(e.Detail, "id x: cash") {
+	if e.Action != "balance.topup" || e.Actor != "key_2" || e.AccountID != "acc_1" || e.Peer == "" || !strings.Contains(e.Detail, "0.000005 EUR, ") || !strings.HasSuffix(e.Detail, "id x: cash") {
 		t.Errorf("entry: %+v", e)
 	}
 	log.fail = errors.New("away")

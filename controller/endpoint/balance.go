@@ -1,6 +1,7 @@
 package endpoint
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -57,7 +58,7 @@ func (s *Server) hold(ctx context.Context, acct *brain.AccountConfig, d *api.Dir
 	case !charged:
 		return nil
 	case paid.State != balance.Granted:
-		return unpaid(acct, 403, whyReason(paid.Why), "wallet: "+paid.Why)
+		return unpaid(acct, 403, whyReason(paid.Why), "wallet: "+cmp.Or(paid.Text, paid.Why))
 	case paid.HeldSec <= most && paid.MoneySec <= paid.HeldSec:
 		d.Call.MaxDurationSec = int(max(1, paid.HeldSec-int64(balance.EndLead/time.Second)))
 	}
@@ -91,6 +92,21 @@ func unpaid(acct *brain.AccountConfig, code int, reason, why string) *api.Direct
 func whyReason(why string) string {
 	if why == balance.WhyMoney {
 		return "Insufficient Credit"
+	}
+	return ""
+}
+
+// checkAmount says what is wrong with the amount of a change by hand, in micro-units; "" when nothing is.
+func checkAmount(kind string, micros int64) string {
+	switch {
+	case micros > balance.MaxMicros || micros < -balance.MaxMicros:
+		return "the amount must be at most " + balance.FormatMicros(balance.MaxMicros)
+	case kind == balance.TopUp && micros <= 0:
+		return "the amount must be above 0"
+	case kind == balance.Adjust && micros == 0:
+		return "the amount must not be 0"
+	case kind == balance.Limit && micros < 0:
+		return "the amount must not be below 0"
 	}
 	return ""
 }
@@ -203,6 +219,12 @@ func (s *Server) changeBalance(kind string) answer {
 		if req.AskedMS <= 0 {
 			return nil, badField(countBadType, "asked_ms", "is missing: when the change was asked for first, epoch milliseconds; without it one that comes again late could be done twice")
 		}
+		if wrong := checkAmount(kind, req.Micros); wrong != "" {
+			return nil, badField(countBadType, "micros", "%s", wrong)
+		}
+		if acct.Account.Currency == "" {
+			return nil, badField(countBadType, "account_id", "the account has no currency: give it one first")
+		}
 		note := strings.TrimSpace(key.ID + " " + req.Note)
 		y, err := s.Wallet.Do(r.Context(), acct.Account.ID, &balance.Op{Kind: kind, ID: req.ID, AskedMS: req.AskedMS, Micros: req.Micros, Text: note})
 		switch {
@@ -229,7 +251,7 @@ func (s *Server) auditBalance(r *http.Request, key brain.APIKey, acct *brain.Acc
 		return
 	}
 	e := brain.AuditEntry{Actor: key.ID, Peer: peer(r).String(), Action: brain.AuditBalance + kind, Object: "account " + acct.Account.Name, AccountID: acct.Account.ID,
-		Detail: fmt.Sprintf("%d micros %s, id %s: %s", req.Micros, acct.Account.Currency, req.ID, req.Note)}
+		Detail: strings.TrimSuffix(fmt.Sprintf("%s %s, id %s: %s", balance.FormatMicros(req.Micros), acct.Account.Currency, req.ID, req.Note), ": ")}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), auditTime)
 	defer cancel()
 	if err := s.Audit.Audit(ctx, e.Bounded()); err != nil {

@@ -67,6 +67,7 @@ func (l *priceList) Show(_ context.Context, owner, plan, number string) (*api.Ra
 func newTill(t *testing.T) (*bench, *purse, *priceList) {
 	b := newBench(t)
 	p, l := &purse{}, &priceList{}
+	b.Config.Directory().ByAccount("acc_1").Account.Currency = "EUR"
 	b.RegisterBalance(b.mux, p, l)
 	return b, p, l
 }
@@ -87,7 +88,8 @@ func TestHold_WhatAWalletsAnswerMakesOfACall(t *testing.T) {
 		"all the money is held":  {purse{paid: balance.Paid{State: balance.Granted, HeldSec: 60, MoneySec: 60}}, 59, 0, ""},
 		"one second":             {purse{paid: balance.Paid{State: balance.Granted, HeldSec: 1, MoneySec: 1}}, 1, 0, ""},
 		"a hold for all of it":   {purse{paid: balance.Paid{State: balance.Granted, HeldSec: most + 1, MoneySec: most + 1}}, most, 0, ""},
-		"no money":               {purse{paid: balance.Paid{State: balance.Refused, Why: balance.WhyMoney}}, most, 403, "wallet: money"},
+		"no money":               {purse{paid: balance.Paid{State: balance.Refused, Why: balance.WhyMoney, Text: "balance 0.00"}}, most, 403, "wallet: balance 0.00"},
+		"another refusal":        {purse{paid: balance.Paid{State: balance.Refused, Why: balance.WhyFull}}, most, 403, "wallet: full"},
 		"no rate":                {purse{paid: balance.Paid{State: balance.Refused, Why: "rate"}}, most, 403, "wallet: rate"},
 		"nobody serves a wallet": {purse{fail: brain.Errorf(brain.EUnavailable, "no owner")}, most, 503, "wallet: no owner"},
 	} {
@@ -150,7 +152,10 @@ func TestBalance_ChangesAreNotedAndRefused(t *testing.T) {
 		{"topup", `{"id":"x","asked_ms":1,"micros":5,"note":"cash"}`, balance.Reply{Done: true}, nil, 200, "topup acc_1 x 5 key_2 cash"},
 		{"adjust", `{"id":"x","asked_ms":1,"micros":-5}`, balance.Reply{Done: true, Repeated: true}, nil, 200, "adjust acc_1 x -5 key_2"},
 		{"limit", `{"id":"x","asked_ms":1,"micros":0}`, balance.Reply{Done: true}, nil, 200, "limit acc_1 x 0 key_2"},
-		{"topup", `{"id":"x","asked_ms":1,"micros":0}`, balance.Reply{}, nil, 400, "topup acc_1 x 0 key_2"},
+		{"topup", `{"id":"x","asked_ms":1,"micros":0}`, balance.Reply{}, nil, 400, ""},
+		{"adjust", `{"id":"x","asked_ms":1,"micros":0}`, balance.Reply{}, nil, 400, ""},
+		{"limit", `{"id":"x","asked_ms":1,"micros":-1}`, balance.Reply{}, nil, 400, ""},
+		{"adjust", `{"id":"x","asked_ms":1,"micros":-10000000000000001}`, balance.Reply{}, nil, 400, ""},
 		{"topup", `{"asked_ms":1,"micros":5}`, balance.Reply{}, nil, 400, ""},
 		{"topup", `{"id":"x","micros":5}`, balance.Reply{}, nil, 400, ""},
 		{"topup", `{"id":"x","asked_ms":-1,"micros":5}`, balance.Reply{}, nil, 400, ""},
@@ -170,6 +175,23 @@ func TestBalance_ChangesAreNotedAndRefused(t *testing.T) {
 	}
 }
 
+// Proves that a change of money that makes no sense is refused in words, and is not asked of the wallet.
+func TestBalance_RefusalsSayWhatIsWrong(t *testing.T) {
+	for _, c := range []struct{ path, micros, currency, want string }{
+		{"topup", "0", "EUR", "the amount must be above 0"}, {"topup", "-5", "EUR", "the amount must be above 0"},
+		{"adjust", "0", "EUR", "the amount must not be 0"}, {"limit", "-1", "EUR", "the amount must not be below 0"},
+		{"adjust", "10000000000000001", "EUR", "the amount must be at most 10000000000.00"},
+		{"topup", "5", "", "the account has no currency"},
+	} {
+		b, p, _ := newTill(t)
+		b.Config.Directory().ByAccount("acc_1").Account.Currency = c.currency
+		w := b.ask("POST", "/balance/"+c.path+"?account_id=acc_1", typeJSON, `{"id":"x","asked_ms":1,"micros":`+c.micros+`}`, withToken(tokenPlatform))
+		if w.Code != 400 || !strings.Contains(w.Body.String(), c.want) || len(p.asked) > 0 {
+			t.Errorf("%s %s: %d %s, asked %v", c.path, c.micros, w.Code, w.Body, p.asked)
+		}
+	}
+}
+
 // Proves that rates are of the platform for its keys, and of the account for its own; that a file's mistakes come line by line.
 func TestRates_WhoseTheyAre(t *testing.T) {
 	keys["sk_rates"] = brain.APIKey{ID: "key_8", AccountID: "acc_1", Scopes: []brain.Scope{brain.ScopeConfigWrite, brain.ScopeConfigRead}}
@@ -185,7 +207,7 @@ func TestRates_WhoseTheyAre(t *testing.T) {
 		{"sk_rates", "POST", "/rates/import?plan=a&account_id=acc_2", nil, 403, "", ""},
 		{tokenPlatform, "POST", "/rates/import", nil, 400, "", "plan"},
 		{tokenPlatform, "POST", "/rates/import?plan=a&dry_run=x", nil, 400, "", "dry_run"},
-		{tokenPlatform, "POST", "/rates/import?plan=a", file, 400, `import key_2 "" a 4 false`, `"line":7`},
+		{tokenPlatform, "POST", "/rates/import?plan=a", file, 400, `import key_2 "" a 4 false`, `"detail":"1 mistakes","errors":[{"path":"prefix","line":7,`},
 		{tokenPlatform, "POST", "/rates/import?plan=a", brain.Errorf(brain.EConflict, "changed meanwhile"), 409, `import key_2 "" a 4 false`, "changed meanwhile"},
 		{tokenAccount, "POST", "/rates/import?plan=a", nil, 403, "", ""},
 		{tokenPlatform, "GET", "/rates?plan=a&number=%2B4930", nil, 200, `show "" a 4930`, ""},

@@ -127,6 +127,10 @@ func (o *object) directive(d *api.Directive) {
 		o.text("to_rtp", m.ToRTP)
 		o.text("to_webrtc_offer", m.ToWebRTCOffer)
 		o.text("to_webrtc_answer", m.ToWebRTCAnswer)
+		o.text("from_phone", m.FromPhone)
+		o.text("from_nat", m.FromNAT)
+		o.text("from_trunk", m.FromTrunk)
+		o.text("from_media", m.FromMedia)
 		o.close()
 	}
 	o.routes(d.Routes)
@@ -182,6 +186,7 @@ func (o *object) trunk(t *api.RouteTrunk) {
 	o.open()
 	o.text("id", t.ID)
 	o.someText("dst_uri", t.DstURI)
+	o.someText("next", t.Next)
 	o.someText("lookup", t.Lookup)
 	o.num("fr_timer", int64(t.FrTimer))
 	o.text("to_trunk", t.ToTrunk)

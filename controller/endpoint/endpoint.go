@@ -125,6 +125,7 @@ type Mux interface {
 func (s *Server) Register(mux Mux) {
 	mux.Handle(api.PathAuth, s.gate(http.MethodPost, forNodes, s.auth))
 	mux.Handle(api.PathRoute, s.gate(http.MethodPost, forNodes, s.route))
+	mux.Handle(api.PathChallenge, s.gate(http.MethodPost, forNodes, s.challenge))
 	mux.Handle(api.PathPresenceEvent, s.gate(http.MethodPost, forNodes, s.presenceEvent))
 	mux.Handle(api.PathHeartbeat, s.gate(http.MethodPost, forNodes, s.heartbeat))
 	mux.Handle(api.PathSurvival, s.gate(http.MethodPost, forNodes, s.survival))

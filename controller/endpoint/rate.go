@@ -97,7 +97,8 @@ func rateFault(err error) error {
 	switch brain.CodeOf(err) {
 	case brain.EInvalid:
 		f := badBody(http.StatusBadRequest, countBadType, "%s", err)
-		if file, ok := errors.AsType[*brain.Error](err); ok {
+		if file, ok := errors.AsType[*brain.Error](err); ok && len(file.Fields) > 0 {
+			f = badBody(http.StatusBadRequest, countBadType, "%s", file.Text)
 			f.lines = file.Fields
 		}
 		return f

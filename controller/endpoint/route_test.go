@@ -303,3 +303,32 @@ func TestRoute_WhoseCallALegIs(t *testing.T) {
 		}
 	}
 }
+
+// INVITEs of a phone are as many calls as they are, though it gives them one Call-ID, CSeq and branch: each takes a line and counts
+// in the window. The same question again is the same call, until that is up: then nobody asks for it any more.
+func TestRoute_InvitesThatLookAlikeAreCallsOfTheirOwn(t *testing.T) {
+	b := newShop(t, func(rows *brain.AccountRows) {
+		rows.Limits = []brain.CallLimit{{ID: "lim_1", Name: "few", ScopeKind: brain.LimitAccount, Direction: brain.DirectionAny, MaxCount: 2, PeriodSec: 3600, Hard: true}}
+	})
+	l := living{b.presence, presence.New("acc_1"), t}
+	b.Presence = l
+	ask := func(transaction string) api.Directive {
+		q := inviteQuestion("1001", "secret1001", "1002")
+		q.Set("transaction", transaction)
+		return b.directive(t, q)
+	}
+	first, again, second, third := ask("7.1"), ask("7.1"), ask("7.2"), ask("7.3")
+	if first.Action != api.ActionProxy || second.Action != api.ActionProxy || first.Call.Token != again.Call.Token || first.Call.Token == second.Call.Token {
+		t.Fatalf("%+v\n%+v\n%+v", first.Call, again.Call, second.Call)
+	}
+	if third.SIPCode != 480 || l.m.Counts().Slots != 2 {
+		t.Errorf("a third call, two are allowed: %+v", third)
+	}
+	l.apply(presence.AppendEvents(nil, "edge1", []presence.Event{{Event: api.Event{Type: api.EventDialogStart, Token: first.Call.Token, CallID: "c1@phone", TimeMS: 1000}}}))
+	if d := ask("7.1"); d.Action != api.ActionReject {
+		t.Errorf("asked again when it was up: %+v", d)
+	}
+	if d := ask("7.2"); d.Call == nil || d.Call.Token != second.Call.Token {
+		t.Errorf("the other one, which is not up: %+v", d)
+	}
+}

@@ -99,10 +99,10 @@ func checkGuardReport(report *api.GuardReport) error {
 
 var guardWords = map[string][]string{
 	"tier": {api.TierNft, api.TierPike, api.TierUA, api.TierScore},
-	"kind": {api.OffenceFlood, api.OffenceRequests, api.OffenceScanner, api.OffenceAuthFail, api.OffenceChallenge, api.OffenceUnknown, api.OffenceSource},
+	"kind": {api.OffenceFlood, api.OffenceRequests, api.OffenceScanner, api.OffenceAuthFail, api.OffenceChallenge, api.OffenceUnknown, api.OffenceSource, api.OffenceSpray},
 }
 
-// bans answers GET /security/bans?addr=&node=&after=&limit=.
+// bans answers GET /security/bans?addr=&node=&after=&limit=&offenders=.
 func (c *security) bans(r *http.Request, _ brain.APIKey) (any, error) {
 	query := r.URL.Query()
 	q := guard.Question{Addr: query.Get("addr"), Node: query.Get("node"), After: query.Get("after"), Limit: bansPage}
@@ -112,6 +112,13 @@ func (c *security) bans(r *http.Request, _ brain.APIKey) (any, error) {
 				return nil, badField(countBadType, name, "%s", err)
 			}
 		}
+	}
+	switch text := query.Get("offenders"); text {
+	case "", "false":
+	case "true":
+		q.Offenders = true
+	default:
+		return nil, badField(countBadType, "offenders", "is true or false")
 	}
 	if text := query.Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)

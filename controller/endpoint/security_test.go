@@ -38,7 +38,8 @@ func (g *guarded) Report(_ context.Context, r *api.GuardReport) (api.GuardReply,
 }
 
 func (g *guarded) List(_ context.Context, q guard.Question) (api.BanList, error) {
-	g.note("list %s %s %s %d", q.Addr, q.Node, q.After, q.Limit)
+	what := map[bool]string{true: "list offenders", false: "list"}[q.Offenders]
+	g.note("%s %s %s %s %d", what, q.Addr, q.Node, q.After, q.Limit)
 	return api.BanList{Bans: []api.Ban{}}, g.fail
 }
 
@@ -101,6 +102,8 @@ func TestSecurity(t *testing.T) {
 		{"list", tokenPlatform, "GET", bans, "", 200, "list    100", ""},
 		{"page", tokenPlatform, "GET", bans + "?node=edge1&after=192.0.2.1&limit=7", "", 200, "list  edge1 192.0.2.1 7", ""},
 		{"one", tokenPlatform, "GET", bans + "?addr=2001:db8::1", "", 200, "list 2001:db8::1   100", ""},
+		{"offenders", tokenPlatform, "GET", bans + "?offenders=true&limit=7", "", 200, "list offenders    7", ""},
+		{"offenders, perhaps", tokenPlatform, "GET", bans + "?offenders=maybe", "", 400, "", ""},
 		{"no address", tokenPlatform, "GET", bans + "?addr=nonsense", "", 400, "", ""},
 		{"no limit", tokenPlatform, "GET", bans + "?limit=1001", "", 400, "", ""},
 		{"add", tokenPlatform, "POST", bans, `{"addr":"192.0.2.1","for_sec":60,"why":"fraud"}`, 200, "add key_2 192.0.2.1 60 fraud", "key_2 ban.add 192.0.2.1 for 1m0s: fraud; not confirmed by edge2"},

@@ -3,6 +3,7 @@
 package guard
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/netip"
@@ -117,6 +118,12 @@ func (g *Guard) List(ctx context.Context, q guard.Question) (api.BanList, error)
 			if shield := g.protected().index.Shield(key); shield != "" {
 				a.Protected = shield
 			}
+		}
+	}
+	for i := range list.Offenders {
+		a := &list.Offenders[i]
+		if key, err := guard.KeyOf(a.Addr); err == nil {
+			a.Protected = cmp.Or(g.protected().index.Shield(key), a.Protected)
 		}
 	}
 	g.mu.Lock()

@@ -41,7 +41,7 @@ func (g *Guard) Report(ctx context.Context, r *api.GuardReport) (api.GuardReply,
 		}
 		allowVersion = said.AllowVersion
 		g.share(said.Decisions, r.Node)
-		g.logged(r.Node, said.Decisions)
+		g.logged(r.Node, offences, said.Decisions)
 		for i := range said.Decisions {
 			if d := &said.Decisions[i]; d.Action != "" {
 				reply.Orders = replaced(reply.Orders, d.Order())
@@ -69,11 +69,16 @@ func (g *Guard) Report(ctx context.Context, r *api.GuardReport) (api.GuardReply,
 	return reply, nil
 }
 
-// logged logs the decisions on a node's report.
-func (g *Guard) logged(node string, decisions []guard.Decision) {
+// logged logs the decisions on a node's report, with the offence that each is about.
+func (g *Guard) logged(node string, offences []guard.Offence, decisions []guard.Decision) {
 	for i := range decisions[:min(len(decisions), maxLogged)] {
 		d := &decisions[i]
-		g.Log.Info("guard", "addr", d.Addr, "action", d.Action, "tier", d.Tier, "until_ms", d.UntilMS, "why", d.Why, "node", node, "everyone", d.Everyone)
+		var o guard.Offence
+		if n := slices.IndexFunc(offences, func(o guard.Offence) bool { return o.Addr == d.Addr }); n >= 0 {
+			o = offences[n]
+		}
+		g.Log.Info("guard", "addr", d.Addr, "action", d.Action, "tier", d.Tier, "until_ms", d.UntilMS, "why", d.Why, "kind", o.Kind, "count", o.Count,
+			"evidence", o.Evidence, "node", node, "everyone", d.Everyone)
 	}
 	if len(decisions) <= maxLogged {
 		return

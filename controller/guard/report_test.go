@@ -52,9 +52,15 @@ func TestReport_LogsSoMuch(t *testing.T) {
 		o.Known, o.UntilMS = i%2 == 0, time.Now().Add(time.Hour).UnixMilli()
 		offences = append(offences, o)
 	}
+	offences[1].Count, offences[1].Evidence = 7, "INVITE of a scanner"
 	b.tells(t, api.GuardReport{Offences: offences})
 	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
 	if last := lines[len(lines)-1]; len(lines) != 21 || !strings.Contains(last, "decisions=80 bans=40 lifts=40") {
 		t.Errorf("%d lines, the last is %s", len(lines), last)
+	}
+	for _, want := range []string{"addr=192.0.2.1 ", "kind=scanner", "count=7", `evidence="INVITE of a scanner"`} {
+		if !strings.Contains(lines[1], want) {
+			t.Errorf("%s: no %s", lines[1], want)
+		}
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/sipio/sipio/keyfile"
 )
 
 // BusConfig of a NATS server that is a member of a cluster, in a process of its own (`sipio-brain bus`): then the death
@@ -153,7 +155,7 @@ func (c BusConfig) secure(o *server.Options) error {
 	if c.CertFile == "" {
 		return nil
 	}
-	cert, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	cert, err := keyfile.LoadPair(c.CertFile, c.KeyFile)
 	if err != nil {
 		return fmt.Errorf("load the certificate: %w", err)
 	}

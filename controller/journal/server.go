@@ -1,17 +1,18 @@
 package journal
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/keyfile"
 )
 
 // readyTimeout is how long a server may take to read its store at the start.
@@ -163,21 +164,20 @@ func credentials(file string) (nats.Option, error) {
 // errDecorated: the file is one of NATS's own, with a JWT and a key.
 var errDecorated = errors.New("is a NATS credentials file")
 
+// maxCredentials bounds a file of credentials in bytes; NATS's own hold a JWT.
+const maxCredentials = 64 << 10
+
 // readUser reads the first line of a file: a name and a password, with a space between.
 func readUser(file string) (name, password string, err error) {
-	f, err := os.Open(file)
+	text, err := keyfile.Read(file, maxCredentials, brain.GroupReads)
 	if err != nil {
-		return "", "", fmt.Errorf("read the credentials of NATS: %w", err)
+		return "", "", fmt.Errorf("credentials of NATS: %w", err)
 	}
-	defer func() { _ = f.Close() }()
-	lines := bufio.NewScanner(f)
-	if !lines.Scan() {
-		return "", "", errors.Join(fmt.Errorf("credentials of NATS: %s is empty", file), lines.Err())
-	}
-	if strings.HasPrefix(lines.Text(), "-----BEGIN") {
+	line, _, _ := strings.Cut(string(text), "\n")
+	if strings.HasPrefix(line, "-----BEGIN") {
 		return "", "", fmt.Errorf("%s: %w", file, errDecorated)
 	}
-	name, password, ok := strings.Cut(strings.TrimSpace(lines.Text()), " ")
+	name, password, ok := strings.Cut(strings.TrimSpace(line), " ")
 	if !ok || name == "" || password == "" {
 		return "", "", fmt.Errorf("credentials of NATS: the first line of %s must be a name, a space and a password", file)
 	}

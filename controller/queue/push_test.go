@@ -336,7 +336,7 @@ func TestPush_IsBoundedANode(t *testing.T) {
 	quick.hears(t, "dispatch e1")
 	began := time.Now()
 	q.Close()
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > 4*time.Second { // a try of an op lasts 5 s
 		t.Errorf("closing took %v", took)
 	}
 	q.Effects("acc_1", orders(order(acd.OrderDispatch, "quick", "e2", 1)))

@@ -14,6 +14,9 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/keyfile"
 )
 
 // A key file is text: one key a line, 32 random bytes as base64; the first key seals, all of them open. Lines that
@@ -111,16 +114,7 @@ func find(path, id string) (keys []fileKey, i int, err error) {
 
 // readKeys reads a key file. The error never shows what stands in it.
 func readKeys(path string) ([]fileKey, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("the secret key: %w", err)
-	case info.Mode().Perm()&0o007 != 0:
-		return nil, fmt.Errorf("the secret key: %s is open to every user: chmod 600 it", path)
-	case info.Size() > maxKeyFile:
-		return nil, fmt.Errorf("the secret key: %s is too large to be a key file", path)
-	}
-	text, err := os.ReadFile(path)
+	text, err := keyfile.Read(path, maxKeyFile, brain.GroupReads)
 	if err != nil {
 		return nil, fmt.Errorf("the secret key: %w", err)
 	}

@@ -30,10 +30,10 @@ func TestReadKeys(t *testing.T) {
 		{"short key", "QUJDREVGR0g=\n", 0o600, 0, "line 1 is not 32 bytes"},
 		{"no base64", key('a') + "hunter2\n", 0o600, 0, "line 2 is not 32 bytes"},
 		{"twice", key('a') + key('a'), 0o600, 0, "again"},
-		{"open to all", key('a'), 0o604, 0, "chmod 600"},
+		{"open to all", key('a'), 0o604, 0, "open to every user"},
 		{"too many", manyKeys(maxKeys + 1), 0o600, 0, "more than 32"},
 		{"the most", manyKeys(maxKeys), 0o600, maxKeys, ""},
-		{"too large", strings.Repeat("#\n", maxKeyFile), 0o600, 0, "too large"},
+		{"too large", strings.Repeat("#\n", maxKeyFile), 0o600, 0, "longer than 8192 bytes"},
 	}
 	for _, row := range rows {
 		path := filepath.Join(t.TempDir(), "k")

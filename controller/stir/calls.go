@@ -58,12 +58,12 @@ func Open(s Settings, fetcher *Fetcher, log *slog.Logger) (*Calls, error) {
 	var err error
 	if s.KeyFile != "" {
 		parse := func(body []byte) (stir.Signer, error) { return ParseSigner(body, s.X5U) }
-		if c.platform, err = openFile(s.KeyFile, true, parse, log); err != nil {
+		if c.platform, err = openFile(s.KeyFile, brain.GroupReads, parse, log); err != nil {
 			return nil, fmt.Errorf("stir-key-file: %w", err)
 		}
 	}
 	if s.RootsFile != "" {
-		if c.roots, err = openFile(s.RootsFile, false, stir.ParseRoots, log); err != nil {
+		if c.roots, err = openFile(s.RootsFile, brain.EverybodyReads, stir.ParseRoots, log); err != nil {
 			return nil, fmt.Errorf("stir-roots-file: %w", err)
 		}
 	}

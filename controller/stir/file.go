@@ -2,11 +2,13 @@ package stir
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"sync"
 	"time"
+
+	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/keyfile"
 )
 
 // maxFile bounds keys and roots in bytes, so that a wrong path is noticed.
@@ -18,10 +20,10 @@ const readPause = time.Second
 // file is a file that is read again when it has changed, or could not be read. What is wrong with it is told in the log once, and
 // what was good before stays.
 type file[T any] struct {
-	path   string
-	secret bool // refused when every user can read it
-	parse  func([]byte) (T, error)
-	log    *slog.Logger
+	path    string
+	readers brain.KeyReaders
+	parse   func([]byte) (T, error)
+	log     *slog.Logger
 
 	mu    sync.Mutex
 	seen  os.FileInfo // of what was read last, good or not; nil = it was not there
@@ -30,8 +32,8 @@ type file[T any] struct {
 	tried time.Time // then
 }
 
-func openFile[T any](path string, secret bool, parse func([]byte) (T, error), log *slog.Logger) (*file[T], error) {
-	f := &file[T]{path: path, secret: secret, parse: parse, log: log}
+func openFile[T any](path string, readers brain.KeyReaders, parse func([]byte) (T, error), log *slog.Logger) (*file[T], error) {
+	f := &file[T]{path: path, readers: readers, parse: parse, log: log}
 	info, err := os.Stat(path)
 	if err == nil {
 		err = f.read(info)
@@ -72,22 +74,11 @@ func same(a, b os.FileInfo) bool {
 // read takes what the file says, when it is good. A file that is changed while it is read has another time afterwards.
 func (f *file[T]) read(info os.FileInfo) error {
 	f.seen = info
-	if f.secret && info.Mode().Perm()&0o007 != 0 {
-		return fmt.Errorf("%s is open to every user: chmod 600 it", f.path)
-	}
-	r, err := os.Open(f.path)
+	body, err := keyfile.Read(f.path, maxFile, f.readers)
 	if err != nil {
 		return err
 	}
-	defer r.Close()
-	body, err := io.ReadAll(io.LimitReader(r, maxFile+1))
-	if err == nil && len(body) > maxFile {
-		err = fmt.Errorf("longer than %d bytes", maxFile)
-	}
-	var value T
-	if err == nil {
-		value, err = f.parse(body)
-	}
+	value, err := f.parse(body)
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.path, err)
 	}

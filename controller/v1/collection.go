@@ -300,10 +300,11 @@ func (c *collection[T, P]) overtaken(ctx context.Context, accountID string, befo
 	return err == nil && !reflect.DeepEqual(now, before)
 }
 
+// merge lays a body over a resource without its secrets: a secret that is there afterwards was given, and where none is, the store
+// keeps what it has.
 func (c *collection[T, P]) merge(who caller, before brain.Resource, body []byte, base func(T) T) (P, error) {
 	onto := base(*brain.Clone(before).(P))
-	hideSecrets(P(&onto))
-	after, err := c.shape.overlay(onto, body)
+	after, err := c.shape.overlay(*brain.Redact(P(&onto)).(P), body)
 	if err != nil {
 		return nil, err
 	}

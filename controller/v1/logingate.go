@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -18,17 +17,21 @@ const (
 	emailEvery   = 10 * time.Second   // then one
 	knownFor     = 7 * 24 * time.Hour // an address from which a user logged in is not kept waiting for what others try
 	maxKnown     = 10_000             // pairs of address and email
-	maxWaiting   = 32                 // logins that wait for their turn
+	maxWaiting   = 32                 // logins that wait for their turn, of users who logged in from there before and of all others
+	fromOne      = 2                  // of them, from one address
 	auditEvery   = time.Minute        // entries of failed logins: one an address,
 	auditAtMost  = 60                 // and so many altogether
 	slowestTurn  = 10 * time.Second   // longest wait for a turn
 )
 
-// loginGate slows logins down. One password is hashed at a time: hashes are costly on purpose, and calls have PINs to check.
+// loginGate slows logins down. One password is hashed at a time: hashes are costly on purpose, and calls have PINs to check. Who logged in from
+// his address before waits in a line of his own, whose first has at most one of the other line before him.
 type loginGate struct {
 	addresses, emails limiters
+	returning         limiters      // by pair
 	place             chan struct{} // has room for one
-	waiting           atomic.Int32
+	turn              chan struct{} // the same: of strangers one at a time waits for place, and has it
+	own, strangers    line
 	known             marks
 	failed            limiters // entries of the audit log, by address
 	failedAll         limiters
@@ -39,33 +42,75 @@ var errCrowd = errors.New("too many logins at once")
 // enter waits for a turn. wait > 0: not now, come back after it. leave must be called, with whether the login was one.
 func (g *loginGate) enter(ctx context.Context, from, email string) (leave func(ok bool), wait time.Duration, err error) {
 	pair := from + " " + email
-	if wait := g.addresses.take(from, rate.Every(addressEvery), addressTries); wait > 0 {
+	in, turns := &g.strangers, []chan struct{}{g.turn, g.place}
+	if g.known.has(pair, time.Now()) {
+		in, turns = &g.own, turns[1:]
+		wait = g.returning.take(pair, rate.Every(addressEvery), addressTries)
+	} else if wait = g.addresses.take(from, rate.Every(addressEvery), addressTries); wait == 0 {
+		wait = g.emails.take(email, rate.Every(emailEvery), emailTries)
+	}
+	if wait > 0 {
 		return nil, wait, nil
 	}
-	if !g.known.has(pair, time.Now()) {
-		if wait := g.emails.take(email, rate.Every(emailEvery), emailTries); wait > 0 {
-			return nil, wait, nil
-		}
-	}
-	defer g.waiting.Add(-1)
-	if g.waiting.Add(1) > maxWaiting {
+	if !in.join(from) {
 		return nil, time.Second, errCrowd
 	}
+	defer in.leave(from)
 	timer := time.NewTimer(slowestTurn)
 	defer timer.Stop()
-	select {
-	case g.place <- struct{}{}:
-	case <-timer.C:
-		return nil, time.Second, errCrowd
-	case <-ctx.Done():
-		return nil, 0, ctx.Err()
+	for i, turn := range turns {
+		select {
+		case turn <- struct{}{}:
+			continue
+		case <-timer.C:
+			err = errCrowd
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		for _, had := range turns[:i] {
+			<-had
+		}
+		return nil, time.Second, err
 	}
 	return func(ok bool) {
-		<-g.place
+		for _, had := range turns {
+			<-had
+		}
 		if ok {
 			g.known.set(pair, time.Now())
 		}
 	}, 0, nil
+}
+
+// line is who waits for a turn. The zero value is empty.
+type line struct {
+	mu  sync.Mutex
+	all int
+	of  map[string]int // by address
+}
+
+// join tells whether there is room for one more of an address.
+func (l *line) join(from string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all >= maxWaiting || l.of[from] >= fromOne {
+		return false
+	}
+	if l.of == nil {
+		l.of = map[string]int{}
+	}
+	l.all++
+	l.of[from]++
+	return true
+}
+
+func (l *line) leave(from string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all--
+	if l.of[from]--; l.of[from] == 0 {
+		delete(l.of, from)
+	}
 }
 
 // due says whether a failed login is to have an entry in the audit log.

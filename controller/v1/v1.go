@@ -91,7 +91,7 @@ type API struct {
 
 // New makes the API of a store. The OpenAPI document is made from the Go types once, here.
 func New(store Store) *API {
-	a := &API{Rate: DefaultRate, Burst: DefaultBurst, store: store, mux: http.NewServeMux(), login: loginGate{place: make(chan struct{}, 1)}}
+	a := &API{Rate: DefaultRate, Burst: DefaultBurst, store: store, mux: http.NewServeMux(), login: loginGate{place: make(chan struct{}, 1), turn: make(chan struct{}, 1)}}
 	config := huma.DefaultConfig("sipio", "1.0")
 	config.Info.Description = "Configuration of sipio. Every request but the login and the one for this document needs a bearer token: an API key, or the token of a login."
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""

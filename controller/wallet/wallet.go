@@ -50,21 +50,56 @@ func New(owner Owner, directory func() brain.Directory, plans *Plans, nodes Node
 const WhyRate = "rate"
 
 // Pay holds money for a call of an account by the plans that it and its resellers pay by. charged is false when nobody pays
-// for its calls. A refusal has a Why of brain/balance, or WhyRate. brain.EUnavailable: nobody can say now.
+// for its calls. A refusal has a Why of brain/balance, or WhyRate, and for these two a Text. brain.EUnavailable: nobody can say now.
 func (w *Wallets) Pay(ctx context.Context, acct *brain.AccountConfig, p *balance.Payment) (paid balance.Paid, charged bool, err error) {
 	if p.Levels, err = w.levels(ctx, acct, p.To); err != nil {
 		return balance.Paid{}, true, err
 	}
 	for i := range p.Levels {
-		if p.Levels[i].Rate.Prefix == "" {
-			return balance.Paid{State: balance.Refused, Why: WhyRate}, true, nil
+		if l := &p.Levels[i]; l.Rate.Prefix == "" {
+			text := fmt.Sprintf("%s has no rate for +%s", w.plan(acct, l.AccountID), p.To)
+			return balance.Paid{State: balance.Refused, Why: WhyRate, Text: text}, true, nil
 		}
 	}
 	if len(p.Levels) == 0 {
 		return balance.Paid{}, false, nil
 	}
 	paid, err = w.Owner.Pay(ctx, acct.Account.ID, p)
+	if err == nil && paid.State == balance.Refused && paid.Why == balance.WhyMoney {
+		paid.Text = w.short(ctx, acct, p.Levels)
+	}
 	return paid, true, err
+}
+
+// plan names what the account at a level pays by: whose it is too, when that is a reseller of the caller's account.
+func (w *Wallets) plan(acct *brain.AccountConfig, levelID string) string {
+	if levelID == acct.Account.ID {
+		return "plan " + acct.Account.RatePlan
+	}
+	if payer := w.Directory().ByAccount(levelID); payer != nil {
+		return "plan " + payer.Account.RatePlan + " of " + payer.Account.Name
+	}
+	return "the plan of account " + levelID
+}
+
+// short says which wallet has not enough for the first interval, as it stands now.
+func (w *Wallets) short(ctx context.Context, acct *brain.AccountConfig, levels []balance.Level) string {
+	for i := range levels {
+		l := &levels[i]
+		b, err := w.Owner.Balance(ctx, l.AccountID)
+		if err != nil || l.Rate.Affords(b.AvailableMicros, balance.MaxTalkMS/1000) > 0 {
+			continue
+		}
+		text := fmt.Sprintf("balance %s, limit %s", balance.FormatMicros(b.BalanceMicros), balance.FormatMicros(b.LimitMicros))
+		if b.HeldMicros > 0 {
+			text += ", held for other calls " + balance.FormatMicros(b.HeldMicros)
+		}
+		if payer := w.Directory().ByAccount(l.AccountID); l.AccountID != acct.Account.ID && payer != nil {
+			text = payer.Account.Name + ": " + text
+		}
+		return text + ": not enough for the first interval"
+	}
+	return "not enough money for the first interval"
 }
 
 // Drop gives back what is held for the number that a call was paid for last, before that attempt: it was not reached, and the call goes on without

@@ -179,6 +179,8 @@ func (o office) NodeByName(name string) *brain.Node {
 // till is the wallets behind, and the nodes.
 type till struct {
 	Owner
+	paid    balance.Paid
+	has     map[string]balance.Balance
 	asked   []string
 	pushed  chan api.Op
 	carried chan string
@@ -190,8 +192,10 @@ func (m *till) Pay(_ context.Context, id string, p *balance.Payment) (balance.Pa
 		line += fmt.Sprintf(" %s:%s:%d", l.AccountID, l.Rate.Prefix, l.Rate.PerMinuteMicros)
 	}
 	m.asked = append(m.asked, line)
-	return balance.Paid{State: balance.Granted}, nil
+	return m.paid, nil
 }
+
+func (m *till) Balance(_ context.Context, id string) (balance.Balance, error) { return m.has[id], nil }
 
 func (m *till) Carry(_ context.Context, id, chain string, o balance.Order) (balance.Paid, error) {
 	m.carried <- id + " " + chain + " " + o.AccountID
@@ -219,28 +223,55 @@ func TestWallets_EveryLevelPaysByThePlanOfTheOneAbove(t *testing.T) {
 	parent := "acc_0"
 	for _, c := range []struct {
 		childPlan, parentPlan, currency, number string
-		asked, why                              string
+		asked, why, text                        string
 		fails                                   bool
 	}{
-		{"own", "retail", "EUR", "493012", "acc_1 acc_1:4930:20000 acc_0:49:10000", "", false},
-		{"own", "", "EUR", "493012", "acc_1 acc_1:4930:20000", "", false},
-		{"", "retail", "EUR", "493012", "acc_1 acc_0:49:10000", "", false},
-		{"", "", "EUR", "493012", "", "", false},
-		{"own", "retail", "EUR", "1202", "", WhyRate, false},
-		{"own", "retail", "EUR", "4412", "", WhyRate, false},
-		{"own", "retail", "USD", "493012", "", "", true},
-		{"gone", "retail", "EUR", "493012", "", "", true},
+		{"own", "retail", "EUR", "493012", "acc_1 acc_1:4930:20000 acc_0:49:10000", "", "", false},
+		{"own", "", "EUR", "493012", "acc_1 acc_1:4930:20000", "", "", false},
+		{"", "retail", "EUR", "493012", "acc_1 acc_0:49:10000", "", "", false},
+		{"", "", "EUR", "493012", "", "", "", false},
+		{"own", "retail", "EUR", "1202", "", WhyRate, "plan own has no rate for +1202", false},
+		{"own", "retail", "EUR", "4412", "", WhyRate, "plan retail of reseller has no rate for +4412", false},
+		{"own", "retail", "USD", "493012", "", "", "", true},
+		{"gone", "retail", "EUR", "493012", "", "", "", true},
 	} {
 		child := &brain.AccountConfig{Account: brain.Account{ID: "acc_1", ParentID: &parent, RatePlan: c.childPlan, Currency: c.currency}}
-		o := office{of: map[string]*brain.AccountConfig{"acc_1": child, "acc_0": {Account: brain.Account{ID: "acc_0", RatePlan: c.parentPlan, Currency: "EUR"}}}}
+		o := office{of: map[string]*brain.AccountConfig{"acc_1": child, "acc_0": {Account: brain.Account{ID: "acc_0", Name: "reseller", RatePlan: c.parentPlan, Currency: "EUR"}}}}
 		m := &till{}
 		w := New(m, func() brain.Directory { return o }, r.Plans, m, slog.New(slog.NewTextHandler(io.Discard, nil)))
 		paid, charged, err := w.Pay(t.Context(), child, &balance.Payment{Token: "t", To: c.number})
-		if (err != nil) != c.fails || strings.Join(m.asked, ";") != c.asked || paid.Why != c.why {
+		if (err != nil) != c.fails || strings.Join(m.asked, ";") != c.asked || paid.Why != c.why || paid.Text != c.text {
 			t.Errorf("%+v: %+v %v %v, asked %v", c, paid, charged, err, m.asked)
 		}
 		if free := c.childPlan == "" && c.parentPlan == ""; charged == free {
 			t.Errorf("%+v: charged %v", c, charged)
+		}
+	}
+}
+
+// Proves that a call without money says which wallet is short and of what, the reseller's by its name.
+func TestWallets_ARefusalSaysWhoseMoneyIsMissing(t *testing.T) {
+	_, r := newRates()
+	for owner, name := range map[string]string{"": "retail", "acc_0": "own"} {
+		if _, err := r.Import(t.Context(), "me", owner, name, file("49"), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	parent := "acc_0"
+	child := &brain.AccountConfig{Account: brain.Account{ID: "acc_1", Name: "acme", ParentID: &parent, RatePlan: "own", Currency: "EUR"}}
+	o := office{of: map[string]*brain.AccountConfig{"acc_1": child, "acc_0": {Account: brain.Account{ID: "acc_0", Name: "reseller", RatePlan: "retail", Currency: "EUR"}}}}
+	rich := balance.Balance{BalanceMicros: 5_000_000, AvailableMicros: 5_000_000}
+	for want, has := range map[string]map[string]balance.Balance{
+		"balance -52.536, limit 0.00: not enough for the first interval":                         {"acc_1": {BalanceMicros: -52_536_000, AvailableMicros: -52_536_000}, "acc_0": rich},
+		"balance 1.00, limit 2.00, held for other calls 3.00: not enough for the first interval": {"acc_1": {BalanceMicros: 1_000_000, LimitMicros: 2_000_000, HeldMicros: 3_000_000}, "acc_0": rich},
+		"reseller: balance 0.00, limit 0.00: not enough for the first interval":                  {"acc_1": rich},
+		"not enough money for the first interval":                                                {"acc_1": rich, "acc_0": rich}, // somebody has paid meanwhile
+	} {
+		m := &till{paid: balance.Paid{State: balance.Refused, Why: balance.WhyMoney}, has: has}
+		w := New(m, func() brain.Directory { return o }, r.Plans, m, slog.New(slog.DiscardHandler))
+		paid, _, err := w.Pay(t.Context(), child, &balance.Payment{Token: "t", To: "493012"})
+		if err != nil || paid.Why != balance.WhyMoney || paid.Text != want {
+			t.Errorf("%q, want %q, %v", paid.Text, want, err)
 		}
 	}
 }

@@ -1,6 +1,6 @@
 // Package ban is the guard in the kernel: one nftables table that drops what banned addresses send to the SIP ports
-// before any socket sees it, and that bans an address by itself when it floods them. The table outlives the process: bans
-// hold while the node agent is being replaced. It is the door of google/nftables, and needs CAP_NET_ADMIN alone.
+// before any socket sees it, bans an address by itself when it floods them, and refuses it new connections when it holds too
+// many. The table outlives the process: bans hold while the node agent is being replaced. It is the door of google/nftables, and needs CAP_NET_ADMIN alone.
 package ban
 
 import (
@@ -59,6 +59,9 @@ type Table struct {
 	ports []uint16
 	v4    family
 	v6    family
+
+	shut    *nftables.Set // ports at which only known addresses open connections
+	refused *nftables.CounterObj
 }
 
 // Open makes the table of family inet, in one transaction, in place of its former self, whose bans, known addresses and
@@ -73,6 +76,8 @@ func Open(name string, ports []uint16) (*Table, error) {
 	}
 	t := &Table{conn: conn, table: &nftables.Table{Name: name, Family: nftables.TableFamilyINet}, ports: ports}
 	t.v4, t.v6 = newFamily(t.table, 4), newFamily(t.table, 6)
+	t.shut = &nftables.Set{Table: t.table, Name: "shut", KeyType: nftables.TypeInetService, HasTimeout: true, Timeout: refuseTerm, Dynamic: true, Size: maxMeters}
+	t.refused = &nftables.CounterObj{Table: t.table, Name: "refused"}
 	old, err := t.former()
 	if err == nil {
 		err = t.make(old)

@@ -2,6 +2,7 @@ package ban
 
 import (
 	"encoding/binary"
+	"errors"
 	"slices"
 
 	"github.com/google/nftables"
@@ -25,6 +26,12 @@ const (
 //	  ip saddr @protect4 accept
 //	  ip saddr @ban4 counter drop
 //	  update @flood4 { ip saddr limit rate over 200/second burst 400 packets } goto excess4
+//	  meta l4proto tcp tcp flags & (fin|syn|rst|ack) == syn goto open4
+//	}
+//	chain open4 {
+//	  ip saddr @crowd4 counter name "refused" drop
+//	  ip saddr @known4 accept
+//	  th dport @shut counter name "refused" drop
 //	}
 //	chain excess4 {
 //	  ip saddr @grace4 counter drop
@@ -45,13 +52,10 @@ func (t *Table) make(old map[string][]nftables.SetElement) error {
 		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityRef(-300),
 	})
 	guarded := &nftables.Set{Table: t.table, Name: "ports", KeyType: nftables.TypeInetService}
-	var elements []nftables.SetElement
-	for _, p := range slices.Compact(slices.Sorted(slices.Values(t.ports))) {
-		elements = append(elements, nftables.SetElement{Key: binary.BigEndian.AppendUint16(nil, p)})
-	}
-	if err := t.conn.AddSet(guarded, elements); err != nil {
+	if err := errors.Join(t.conn.AddSet(guarded, t.guarded()), t.conn.AddSet(t.shut, nil)); err != nil {
 		return err
 	}
+	t.conn.AddObj(t.refused)
 	t.rule(ingress, metaIs(expr.MetaKeyIIFNAME, []byte("lo\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")), verdict(expr.VerdictAccept))
 	for _, f := range []family{t.v4, t.v6} {
 		if err := t.makeFamily(f, old); err != nil {
@@ -64,6 +68,14 @@ func (t *Table) make(old map[string][]nftables.SetElement) error {
 		}
 	}
 	return t.conn.Flush()
+}
+
+// guarded are the ports as a set has them.
+func (t *Table) guarded() (elements []nftables.SetElement) {
+	for _, p := range slices.Compact(slices.Sorted(slices.Values(t.ports))) {
+		elements = append(elements, nftables.SetElement{Key: binary.BigEndian.AppendUint16(nil, p)})
+	}
+	return elements
 }
 
 // makeFamily adds the sets and chains of one version of IP.
@@ -87,6 +99,7 @@ func (t *Table) makeFamily(f family, old map[string][]nftables.SetElement) error
 	t.rule(guard, f.address(), in(f.protect), verdict(expr.VerdictAccept))
 	t.rule(guard, f.source(), in(f.ban), drop)
 	t.rule(guard, f.source(), meter(f.flood), []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: excess.Name}})
+	t.makeDoor(f, guard)
 	t.rule(excess, f.source(), in(f.grace), drop)
 	t.rule(excess, f.source(), in(f.known), drop)
 	t.rule(excess, f.source(), into(f.caught))

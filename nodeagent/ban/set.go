@@ -21,6 +21,7 @@ type family struct {
 	caught  *nftables.Set // banned by the kernel, and not yet seen by us
 	grace   *nftables.Set // just lifted
 	known   *nftables.Set // with devices
+	crowd   *nftables.Set // open no more connections
 	protect *nftables.Set // intervals
 }
 
@@ -43,7 +44,7 @@ func newFamily(table *nftables.Table, version int) family {
 	}
 	f := family{
 		version: version, ban: timed("ban", FloodTerm), flood: timed("flood", meterTerm), caught: timed("caught", caughtTerm),
-		grace: timed("grace", time.Minute), known: timed("known", KnownTerm),
+		grace: timed("grace", time.Minute), known: timed("known", KnownTerm), crowd: timed("crowd", refuseTerm),
 		protect: &nftables.Set{Table: table, Name: "protect" + suffix, KeyType: kind, Interval: true},
 	}
 	f.ban.Counter, f.ban.Size = true, MaxBans
@@ -54,7 +55,7 @@ func newFamily(table *nftables.Table, version int) family {
 func (f family) staying() []*nftables.Set { return []*nftables.Set{f.ban, f.known, f.grace} }
 
 func (f family) sets() []*nftables.Set {
-	return []*nftables.Set{f.ban, f.flood, f.caught, f.grace, f.known, f.protect}
+	return []*nftables.Set{f.ban, f.flood, f.caught, f.grace, f.known, f.crowd, f.protect}
 }
 
 // key is how a set holds an address.

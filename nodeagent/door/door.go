@@ -156,6 +156,7 @@ func (d *Door) endpoints() []endpoint {
 		{api.PathAuth, http.MethodPost, api.MaxBody, d.decision},
 		{api.PathRoute, http.MethodPost, api.MaxBody, d.decision},
 		{api.PathRefer, http.MethodPost, api.MaxBody, d.decision},
+		{api.PathChallenge, http.MethodPost, api.MaxBody, d.decision},
 		{api.PathPresenceEvent, http.MethodPost, maxEventBody, d.presenceEvent},
 		{pathGuard, http.MethodPost, maxGuardBody, d.guard},
 		{api.PathHealth, http.MethodGet, 0, d.health},
@@ -188,7 +189,7 @@ func (d *Door) stop() {
 	}
 }
 
-// decision answers /auth, /route and /refer.
+// decision answers /auth, /route, /refer and /challenge.
 func (d *Door) decision(req *request) reply {
 	d.decisions.Add(1)
 	q := question{req.path, string(req.contentType), req.body, req.received.Add(d.cfg.Deadline), new(atomic.Bool)}

@@ -106,7 +106,7 @@ func parseEvent(line []byte) (api.Event, error) {
 		Type: form.Get("type"), AccountID: form.Get("account_id"), AOR: form.Get("aor"),
 		Contact: form.Get("contact"), SourceIP: form.Get("source_ip"), Transport: form.Get("transport"),
 		UserAgent: form.Get("user_agent"), CallID: form.Get("call_id"), Token: form.Get("token"),
-		From: form.Get("from"), To: form.Get("to"),
+		From: form.Get("from"), To: form.Get("to"), Trunk: form.Get("trunk"), Targets: form.Get("targets"),
 	}
 	numbers := numberReader{form: form}
 	ev.Seq = numbers.read("seq", 63)

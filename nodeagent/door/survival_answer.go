@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ const whySurvival = "survival: decided by the node, no brain answered"
 // answer decides a question from the bundle; call tells that a call goes on by it. It is not ok for everything
 // the bundle does not know: then the phone is asked to come back.
 func (s *survival) answer(q *question) (rep reply, call, ok bool) {
-	if s == nil || q.path == api.PathRefer { // a transfer can wait
+	if s == nil || q.path == api.PathRefer || q.path == api.PathChallenge { // a transfer can wait, and passwords are the brain's
 		return reply{}, false, false
 	}
 	now := time.Now()
@@ -70,14 +71,15 @@ func readQuestion(q *question) (*api.RouteRequest, bool) {
 		}
 	}
 	get := values.Get
+	asked, _ := strconv.ParseInt(get("time_ms"), 10, 64) // of another edge: 0, as for a brain
 	return &api.RouteRequest{
 		Origin: api.Origin{CallID: get("call_id"), CSeq: get("cseq"), Branch: get("branch"), Method: get("method"),
-			SourceIP: get("source_ip"), Transport: get("transport"), Node: get("node")},
+			SourceIP: get("source_ip"), Transport: get("transport"), Node: get("node"), TimeMS: asked},
 		Digest: api.Digest{Username: get("auth_username"), Realm: get("auth_realm"), Nonce: get("auth_nonce"), URI: get("auth_uri"),
 			Response: get("auth_response"), Algorithm: get("auth_algorithm"), CNonce: get("auth_cnonce"), NC: get("auth_nc"), QOP: get("auth_qop")},
 		FromUser: get("from_user"), FromDomain: get("from_domain"), FromName: get("from_name"),
 		ToUser: get("to_user"), ToDomain: get("to_domain"), RURIUser: get("ruri_user"), RURIDomain: get("ruri_domain"),
-		At: get("at"), Tried: get("tried"), Down: get("down"), Via: get("via"),
+		Transaction: get("transaction"), At: get("at"), Tried: get("tried"), Down: get("down"), Via: get("via"),
 	}, true
 }
 

@@ -14,6 +14,8 @@ import (
 type Trunks struct {
 	Hints  func() (down, via string)    // nil: nothing is told
 	Failed func(trunk string, code int) // a trunk's attempt ended so; nil: nobody hears
+
+	Targets func(trunk, targets string) // what became of its targets before; nil: nobody hears
 }
 
 // hinted is a question about a call as the brain gets it: what the edge may have put where the hints go is taken out. A
@@ -57,5 +59,8 @@ func (t *Trunks) heard(q *question) {
 	code, failed := strconv.Atoi(string(formValue(q.body, "failed_code")))
 	if err == nil && failed == nil && trunk != "" {
 		t.Failed(trunk, code)
+	}
+	if targets, bad := url.QueryUnescape(string(formValue(q.body, "targets"))); err == nil && bad == nil && targets != "" && t.Targets != nil {
+		t.Targets(trunk, targets)
 	}
 }

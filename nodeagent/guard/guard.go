@@ -72,6 +72,9 @@ type Guard struct {
 
 	inKernel [2]int // bans of IPv4 and IPv6
 	netsDue  bool   // the kernel lacks nets
+	shielded networks
+	conns    Connections
+	connTold map[netip.Prefix]time.Time // when it was logged that it has too many; of watch alone
 
 	// What Kamailio lacks: see restore.
 	bansDue, policyDue, shieldDue bool
@@ -83,7 +86,7 @@ type Guard struct {
 	learnt                   bool
 	kamailioPace, shieldPace pace
 
-	kernelFault, kamailioFault, shieldFault, postFault, fullFault fault
+	kernelFault, kamailioFault, shieldFault, postFault, fullFault, connFault, closeFault fault
 }
 
 // New makes a Guard that knows the bans of the kernel and the last policy.
@@ -92,7 +95,7 @@ func New(cfg Config) *Guard {
 		cfg.Log = slog.Default()
 	}
 	g := &Guard{cfg: cfg, lines: make(chan line, maxWaiting), wake: make(chan struct{}, 1), more: make(chan struct{}, 1),
-		bans: map[netip.Prefix]kept{}, grace: map[netip.Prefix]time.Time{}, known: map[netip.Prefix]time.Time{}, owed: map[netip.Prefix]struct{}{}}
+		bans: map[netip.Prefix]kept{}, grace: map[netip.Prefix]time.Time{}, known: map[netip.Prefix]time.Time{}, owed: map[netip.Prefix]struct{}{}, connTold: map[netip.Prefix]time.Time{}}
 	if cfg.Kernel == nil {
 		g.cfg.Kernel = noKernel{}
 	}
@@ -191,7 +194,7 @@ func (g *Guard) heard(ctx context.Context, lines []line) {
 	g.tell(offences)
 }
 
-// look takes what the kernel has caught to Kamailio and to the brain, forgets what is over, and gives a kernel whose table was
+// look takes what the kernel has caught to Kamailio and to the brain, forgets what is over, counts connections, and gives a kernel whose table was
 // removed everything anew.
 func (g *Guard) look(ctx context.Context) {
 	g.acting.Lock()
@@ -206,6 +209,7 @@ func (g *Guard) look(ctx context.Context) {
 	} else {
 		g.repair(now)
 	}
+	g.watch()
 }
 
 // floodTerm is how long a flood is banned at first.

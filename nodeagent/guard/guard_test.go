@@ -35,6 +35,12 @@ type node struct {
 	reply   api.GuardReply
 	away    bool // the brain
 	shields []string
+
+	conns    map[netip.Prefix]int
+	connErr  error
+	refused  string // by the last Refuse
+	closed   map[netip.Prefix]int
+	closeErr error
 }
 
 func newNode() *node {

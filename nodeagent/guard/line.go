@@ -30,7 +30,7 @@ type line struct {
 
 var (
 	tiers = []string{api.TierPike, api.TierUA, api.TierScore}
-	kinds = []string{api.OffenceRequests, api.OffenceScanner, api.OffenceAuthFail, api.OffenceChallenge, api.OffenceUnknown, api.OffenceSource}
+	kinds = []string{api.OffenceRequests, api.OffenceScanner, api.OffenceAuthFail, api.OffenceChallenge, api.OffenceUnknown, api.OffenceSource, api.OffenceSpray}
 )
 
 // parse reads the lines of one post: node=NAME, then a form a line. bad are the errors of lines that are left out; they
@@ -77,7 +77,7 @@ func parseLine(text []byte) (l line, err error) {
 	default:
 		return l, fmt.Errorf("type %.40q", form.Get("type"))
 	}
-	o := api.Offence{Addr: l.addr.Unmap().String(), Tier: form.Get("tier"), Kind: form.Get("kind"), Known: form.Get("known") == "1", Evidence: clip(form.Get("evidence"))}
+	o := api.Offence{Addr: l.addr.Unmap().String(), Tier: form.Get("tier"), Kind: form.Get("kind"), Known: form.Get("known") == "1", Proven: form.Get("proven") == "1", Evidence: clip(form.Get("evidence"))}
 	if !slices.Contains(tiers, o.Tier) || !slices.Contains(kinds, o.Kind) {
 		return l, fmt.Errorf("tier %.40q, kind %.40q", o.Tier, o.Kind)
 	}

@@ -133,12 +133,16 @@ func (g *Guard) lift(ctx context.Context, addr netip.Prefix, grace time.Duration
 	return errors.Join(inKamailio, g.cfg.Kernel.Lift(addr, grace))
 }
 
-// putLift lifts in Kamailio.
+// putLift lifts in Kamailio. One by hand has it forget the wrong passwords for which a known address is slowed.
 func (g *Guard) putLift(ctx context.Context, addr netip.Prefix, grace time.Duration) (err error) {
 	if grace > 0 {
 		err = g.cfg.Kamailio.TableSet(ctx, tableGrace, tableKey(addr), "1", grace)
 	}
-	return errors.Join(err, g.cfg.Kamailio.TableDelete(ctx, tableBan, tableKey(addr)))
+	err = errors.Join(err, g.cfg.Kamailio.TableDelete(ctx, tableBan, tableKey(addr)))
+	if grace > 0 {
+		err = errors.Join(err, g.cfg.Kamailio.TableDelete(ctx, tableScore, tableKey(addr)+"::"+api.OffenceSpray), g.cfg.Kamailio.TableDelete(ctx, tableHour, tableKey(addr)))
+	}
+	return err
 }
 
 // owe keeps a lift that Kamailio did not take, for restore.

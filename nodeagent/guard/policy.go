@@ -19,6 +19,8 @@ const (
 	tableBan        = "ipban"    // address → tier
 	tableGrace      = "allow"    // address → 1
 	tableKnown      = "known"    // address → the second in which this process was told last
+	tableScore      = "score"    // address::kind → how often
+	tableHour       = "hour"     // address → wrong passwords of an hour
 	tableSignatures = "uasig"    // 0, 1, … → text
 	tablePolicy     = "guardcfg" // name → number
 	keyAgent        = "agent"    // of tablePolicy: there since this life of Kamailio is known here
@@ -55,7 +57,7 @@ func (g *Guard) setPolicy(p *api.GuardPolicy) {
 		}
 	}
 	g.mu.Lock()
-	g.policy, g.nets, g.netsDue, g.policyDue, g.shieldDue = p, nets, true, true, true
+	g.policy, g.nets, g.shielded, g.netsDue, g.policyDue, g.shieldDue = p, nets, newNetworks(nets), true, true, true
 	g.mu.Unlock()
 	g.repair(time.Now())
 }
@@ -68,8 +70,11 @@ func (g *Guard) putPolicy(ctx context.Context, p *api.GuardPolicy, had int) erro
 		value int
 	}{
 		{"window", p.ScoreWindowSec}, {"authfail", p.AuthFailMax}, {"challenge", p.ChallengeMax}, {"unknown", p.UnknownMax},
-		{"source", p.SourceMax}, {"aorfail", p.AORFailMax}, {"ua_term", p.UATermSec}, {"pike_term", p.PikeTermSec},
+		{"source", p.SourceMax}, {"aorfail", p.AORFailMax}, {"spray", p.SprayMax}, {"hourfail", p.AuthFailHourMax}, {"ua_term", p.UATermSec}, {"pike_term", p.PikeTermSec},
 	} {
+		if number.value == 0 { // of an older brain
+			continue
+		}
 		if err := g.cfg.Kamailio.TableSetInt(ctx, tablePolicy, number.name, number.value); err != nil {
 			return err
 		}

@@ -40,6 +40,7 @@ func merge(list []api.Offence, o api.Offence) []api.Offence {
 		if was.Addr == o.Addr && was.Kind == o.Kind && was.Tier == o.Tier {
 			was.Count = min(maxCount, was.Count+o.Count)
 			was.TimeMS, was.UntilMS, was.Known = max(was.TimeMS, o.TimeMS), max(was.UntilMS, o.UntilMS), was.Known || o.Known
+			was.Proven = was.Proven || o.Proven
 			return list
 		}
 	}
@@ -149,11 +150,7 @@ func (g *Guard) everything(ctx context.Context) []api.ActiveBan {
 		if len(list) == api.MaxGuardActive {
 			break
 		}
-		addr := b.Addr.Addr().String()
-		if !b.Addr.IsSingleIP() {
-			addr = b.Addr.String()
-		}
-		list = append(list, api.ActiveBan{Addr: addr, Tier: b.Tier, UntilMS: now.Add(b.Left).UnixMilli(), Packets: packets[b.Addr.String()]})
+		list = append(list, api.ActiveBan{Addr: nameOf(b.Addr), Tier: b.Tier, UntilMS: now.Add(b.Left).UnixMilli(), Packets: packets[b.Addr.String()]})
 	}
 	return list
 }

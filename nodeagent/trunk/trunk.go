@@ -28,7 +28,7 @@ const (
 	firstPing = 2 * time.Second // a trunk that is new here is pinged within it
 	maxHints  = 200             // trunks named in a question of each kind
 
-	maxHintText = 4 << 10 // bytes of them: what a field of a question may have
+	maxHintText = 8 << 10 // bytes of them
 	maxText     = 200     // bytes told of what was wrong
 )
 
@@ -65,10 +65,11 @@ type Keeper struct {
 	trunks map[string]*trunk
 	digest string
 	self   string // our SIP address, of Contacts
+	looks  int    // under way
 	away   bool   // the last report did not reach a brain
 }
 
-// Hints is what a question about a call is told besides: comma-separated ids of trunks that are down, and ID=HOST:PORT of
+// Hints is what a question about a call is told besides: comma-separated ids of trunks that are down, and ID=HOST:PORT|HOST:PORT… of
 // where others are reached.
 type Hints struct{ Down, Via string }
 
@@ -77,7 +78,11 @@ type trunk struct {
 	api.TrunkWatch
 	health health
 	seen   api.TrunkSeen // code, round trip, counters
-	many   bool          // it has more than one target: calls are told which answers
+
+	targets []string         // of its proxy's name, as found last
+	failed  map[string]int64 // those at which a call has failed, until when they are called last; epoch milliseconds
+	looking bool             // a look-up is under way
+	lookMS  int64
 
 	busy   bool // a ping is under way
 	nextMS int64
@@ -184,7 +189,7 @@ func (k *Keeper) take(ctx context.Context, reply api.NodeTrunksReply) {
 		}
 		t := &trunk{TrunkWatch: w, health: newHealth(now), nextMS: now + rand.Int64N(firstPing.Milliseconds()), reg: &registration{call: k.cfg.Sender.NewCallID()}}
 		if old != nil && old.Proxy == w.Proxy && old.Transport == w.Transport {
-			t.health, t.seen = old.health, old.seen
+			t.health, t.seen, t.targets, t.failed = old.health, old.seen, old.targets, old.failed
 		}
 		if old != nil && old.sameRegistration(&w) {
 			t.reg = old.reg
@@ -209,6 +214,14 @@ func (k *Keeper) look(ctx context.Context) {
 		if was := t.health.state; was == api.TrunkDown {
 			if t.health.expire(now.UnixMilli(), t.PingSec > 0); t.health.state != was {
 				k.hint()
+			}
+		}
+		if t.forgive(now.UnixMilli()) {
+			k.hint()
+		}
+		if k.looks < looksAtOnce && !t.looking && now.UnixMilli() >= t.lookMS && t.named() {
+			if t.looking = k.start(func() { k.lookUp(ctx, t) }); t.looking {
+				k.looks++
 			}
 		}
 		if t.PingSec > 0 && !t.busy && now.UnixMilli() >= t.nextMS {
@@ -286,8 +299,8 @@ func (k *Keeper) hint() {
 		switch {
 		case t.reg.target != "":
 			via = append(via, id+"="+t.reg.target)
-		case t.many && t.seen.Target != "":
-			via = append(via, id+"="+t.seen.Target)
+		case len(t.targets) > 1:
+			via = append(via, id+"="+strings.Join(t.order(), "|"))
 		}
 	}
 	slices.Sort(down)
@@ -295,7 +308,11 @@ func (k *Keeper) hint() {
 	h := &Hints{bounded(down), bounded(via)}
 	if old := k.hints.Load(); *old != *h {
 		k.hints.Store(h)
-		k.cfg.Log.Info("trunks", "down", h.Down, "via", h.Via)
+		level := slog.LevelInfo
+		if old.Down == h.Down {
+			level = slog.LevelDebug // the DNS shuffles targets by their weights
+		}
+		k.cfg.Log.Log(context.Background(), level, "trunks", "down", h.Down, "via", h.Via)
 	}
 }
 
@@ -329,10 +346,13 @@ func (k *Keeper) probe(ctx context.Context, t *trunk) {
 	was := t.health.state
 	ok := err == nil && alive(got.Code)
 	t.health.heard(time.Now().UnixMilli(), ok)
-	t.many = len(list) > 1
+	if len(list) > 0 && t.reg.target == "" {
+		t.targets = list
+	}
 	t.seen.Pings++
 	switch {
 	case ok:
+		delete(t.failed, target)
 		t.seen.Code, t.seen.RTTMS, t.seen.Target, t.seen.LastError = got.Code, int(took.Milliseconds()), target, ""
 	default:
 		t.seen.Failed++

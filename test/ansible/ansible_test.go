@@ -183,6 +183,10 @@ func (s *site) checkRefusals(t *testing.T) {
 		{"cloudflared_hostname", "*.op.example.org", "want one full name"},
 		{"cloudflared_sipio", open, "The last ingress rule must match all URLs"}, // what cloudflared itself refuses
 		{"node_agent_ca_file", nil, "go together"},
+		{"node_agent_key_file", "secrets/no.key", "node_agent_key_file: there is no file secrets/no.key"},
+		{"node_agent_op_key_file", "secrets/no.op", "node_agent_op_key_file: there is no file secrets/no.op"},
+		{"node_agent_cert_file", "secrets/no.pem", "node_agent_cert_file: there is no file secrets/no.pem"},
+		{"cloudflared_credentials", "secrets/no.json", "cloudflared_credentials: there is no file secrets/no.json"},
 		{"node_agent_settings", map[string]any{"deadline": "soon"}, "SIPIO_NODE_DEADLINE"},
 	} {
 		kept := s.vars[c.name]

@@ -229,7 +229,7 @@ func listen(ctx context.Context, out io.Writer, name string, c *phone.Call, hz f
 
 func stay(out io.Writer, e *edge.Edge, media bool) {
 	ip, _, _ := strings.Cut(e.SIP, ":")
-	key := filepath.Join(e.Dir, "node.key") // the platform's first key; the brain left it in its own folder too
+	key := filepath.Join(e.Dir, "admin.key") // the platform's first key, which a single brain has left in its own folder too
 	menu := ""
 	if media {
 		menu = menuNote(e)
@@ -246,10 +246,10 @@ The brain answers at %s, the door at http://%s/health, the node agent at %s:
   export SIPIO_SERVER=%s SIPIO_KEY_FILE=%s
   make build; bin/sipio get sip_user; bin/sipio call list; bin/sipio export
 
-Logs: %s/*.log. Data stays in that folder; the next run applies test/demo/demo.yaml over it; make clean removes it.
-docs/operating.md is where to go on. Stop: Ctrl-C
+Logs: %s/*.log. Data stays in that folder; the next run applies test/demo/demo.yaml over it, and leaves other accounts and the node's settings; make clean removes it.
+docs/operating.md is where to go on. Stop: Ctrl-C, or kill %d
 `, calleeTone, domain, e.SIP, e.TLS, e.WSS, loopbackNote(ip), domain, e.SIP, ip, calleeTone,
-		menu, e.BrainURL, e.DoorAddr, e.NodeHealth, e.BrainURL, key, e.Dir)
+		menu, e.BrainURL, e.DoorAddr, e.NodeHealth, e.BrainURL, key, e.Dir, os.Getpid())
 }
 
 func loopbackNote(ip string) string {

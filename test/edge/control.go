@@ -49,6 +49,31 @@ func (e *Edge) Apply(ctx context.Context, yaml string) error {
 	return err
 }
 
+// nodeRow is the document that has the brain order this node, "" when it knows the node already: a folder that is used again
+// keeps what has been configured of it.
+func (e *Edge) nodeRow(ctx context.Context) (string, error) {
+	body, err := e.Request(ctx, "GET", "/v1/nodes?limit=500", "", nil)
+	if err != nil {
+		return "", err
+	}
+	var page struct {
+		Items []struct {
+			Name     string
+			AgentURL string `json:"agent_url"`
+		}
+	}
+	if err := json.Unmarshal(body, &page); err != nil {
+		return "", fmt.Errorf("read the nodes: %w", err)
+	}
+	url := strings.TrimSuffix(e.NodeHealth, "/health")
+	for _, n := range page.Items {
+		if n.Name == e.name() && n.AgentURL == url {
+			return "", nil
+		}
+	}
+	return fmt.Sprintf("\n---\n- {kind: node, name: %s, spec: {agent_url: %q}}\n", e.name(), url), nil
+}
+
 // LiveCalls returns the Call-IDs the brain believes to be up.
 func (e *Edge) LiveCalls(ctx context.Context) ([]string, error) {
 	body, err := e.Request(ctx, "GET", "/calls?limit=500", "", nil)

@@ -100,7 +100,11 @@ func Start(ctx context.Context, opt Options) (_ *Edge, err error) {
 		}
 	}
 	if opt.Media {
-		opt.Config += fmt.Sprintf("\n---\n- {kind: node, name: %s, spec: {agent_url: %q}}\n", e.name(), strings.TrimSuffix(e.NodeHealth, "/health"))
+		row, err := e.nodeRow(ctx)
+		if err != nil {
+			return nil, err
+		}
+		opt.Config += row
 	}
 	if opt.Config != "" {
 		if err := e.Apply(ctx, opt.Config); err != nil {
@@ -183,7 +187,7 @@ func (e *Edge) prepare() (err error) {
 	e.MediaSIP, e.MediaESL = fmt.Sprintf("127.0.0.1:%d", more[2]), fmt.Sprintf("127.0.0.1:%d", more[3])
 	e.MediaListen = fmt.Sprintf("127.0.0.1:%d", more[4])
 	e.KamailioSocket = filepath.Join(e.Dir, "kamailio.sock")
-	e.RTPMin, e.RTPMax, e.mediaRTP, e.held, err = rtpRanges()
+	e.RTPMin, e.RTPMax, e.mediaRTP, e.held, err = rtpRanges(2 * time.Minute)
 	return err
 }
 
@@ -247,7 +251,7 @@ func (e *Edge) StartBrain(ctx context.Context) error {
 }
 
 func (e *Edge) startNode(ctx context.Context, bin string) error {
-	keyFile := filepath.Join(e.Dir, "node.key")
+	keyFile := filepath.Join(e.Dir, "admin.key") // it has every right; nodes of one's own get keys of theirs
 	if err := os.WriteFile(keyFile, []byte(e.AdminKey), 0o600); err != nil {
 		return err
 	}

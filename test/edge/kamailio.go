@@ -186,7 +186,7 @@ func (e *Edge) certificate(ctx context.Context) error {
 	return nil
 }
 
-// Options sends an OPTIONS from outside and returns how long the answer took.
+// Options sends an OPTIONS from outside, again after 0.5 s, 1 s, 2 s … (RFC 3261 section 17.1.2.1), and returns how long the answer took.
 func (e *Edge) Options(timeout time.Duration) (took time.Duration, err error) {
 	err = e.inside(func() error { took, err = options(e.SIP, timeout); return err })
 	return took, err
@@ -200,14 +200,22 @@ func options(addr string, timeout time.Duration) (time.Duration, error) {
 	defer conn.Close()
 	began := time.Now()
 	id := randomHex(6)
-	fmt.Fprintf(conn, "OPTIONS sip:%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s;rport\r\nMax-Forwards: 70\r\n"+
+	question := fmt.Appendf(nil, "OPTIONS sip:%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s;rport\r\nMax-Forwards: 70\r\n"+
 		"From: <sip:probe@sipio.invalid>;tag=%s\r\nTo: <sip:%s>\r\nCall-ID: %s\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n",
 		addr, conn.LocalAddr(), id, id, addr, id)
-	_ = conn.SetReadDeadline(began.Add(timeout))
-	buf := make([]byte, 4096)
-	n, err := conn.Read(buf)
-	if err != nil {
-		return 0, fmt.Errorf("OPTIONS to %s: %w", addr, err)
+	buf, n := make([]byte, 4096), 0
+	for wait := 500 * time.Millisecond; n == 0; wait *= 2 {
+		left := timeout - time.Since(began)
+		if left <= 0 {
+			return 0, fmt.Errorf("OPTIONS to %s: no answer within %v", addr, timeout)
+		}
+		if _, err = conn.Write(question); err == nil {
+			_ = conn.SetReadDeadline(time.Now().Add(min(wait, left)))
+			n, err = conn.Read(buf)
+		}
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return 0, fmt.Errorf("OPTIONS to %s: %w", addr, err)
+		}
 	}
 	if !strings.HasPrefix(string(buf[:n]), "SIP/2.0 200") {
 		return 0, fmt.Errorf("OPTIONS to %s: %.60s", addr, buf[:n])

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 )
 
 func portAfter(p int) int {
@@ -86,17 +87,24 @@ func isFree(ip string, port int) bool {
 
 // rtpRanges takes 1,000 ports for rtpengine, and picks the first of 500 for the media server, below the ephemeral range and
 // apart from each other. Those of rtpengine are nobody else's on this machine until held is closed: two of them would
-// bind the same ports without an error, and mix up their calls.
-func rtpRanges() (lo, hi, media int, held *os.File, err error) {
+// bind the same ports without an error, and mix up their calls. When all are taken it waits for one, that
+// long at most.
+func rtpRanges(patience time.Duration) (lo, hi, media int, held *os.File, err error) {
 	const ranges = 20
-	first := rand.IntN(ranges)
-	for i := range ranges {
-		lo = 10000 + (first+i)%ranges*1000
-		if held, err = lock(fmt.Sprintf("sipio-rtp-%d.lock", lo)); err == nil {
-			return lo, lo + 999, 30000 + rand.IntN(5)*500, held, nil
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); ; <-tick.C {
+		first := rand.IntN(ranges)
+		for i := range ranges {
+			lo = 10000 + (first+i)%ranges*1000
+			if held, err = lock(fmt.Sprintf("sipio-rtp-%d.lock", lo)); err == nil {
+				return lo, lo + 999, 30000 + rand.IntN(5)*500, held, nil
+			}
+		}
+		if time.Now().After(deadline) {
+			return 0, 0, 0, nil, fmt.Errorf("no range of RTP ports is free: %w", err)
 		}
 	}
-	return 0, 0, 0, nil, fmt.Errorf("no range of RTP ports is free: %w", err)
 }
 
 // lock holds a file of the temporary folder until it is closed, or this process ends.

@@ -3,9 +3,10 @@ package edge
 import (
 	"os"
 	"testing"
+	"time"
 )
 
-// Edges that run at the same time have RTP ports of their own, and leave them to the next one.
+// Edges that run at the same time have RTP ports of their own, and leave them to the next one, which waits for them.
 func TestRTPRanges_AreOneEdgesAlone(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir()) // other edges may run here
 	taken := map[int]*os.File{}
@@ -15,7 +16,7 @@ func TestRTPRanges_AreOneEdgesAlone(t *testing.T) {
 		}
 	})
 	for {
-		lo, hi, _, held, err := rtpRanges()
+		lo, hi, _, held, err := rtpRanges(0)
 		if err != nil {
 			break
 		}
@@ -25,8 +26,8 @@ func TestRTPRanges_AreOneEdgesAlone(t *testing.T) {
 		taken[lo] = held
 	}
 	for lo, held := range taken {
-		held.Close()
-		got, _, _, again, err := rtpRanges()
+		time.AfterFunc(100*time.Millisecond, func() { held.Close() })
+		got, _, _, again, err := rtpRanges(time.Minute)
 		if err != nil || got != lo {
 			t.Fatalf("%d was left, and %d given: %v", lo, got, err)
 		}

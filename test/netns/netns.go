@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -105,6 +107,29 @@ func (n *NS) Listen(addr string) (ln net.Listener, err error) {
 func (n *NS) DialContext(ctx context.Context, network, addr string) (conn net.Conn, err error) {
 	err = n.Do(func() (err error) { conn, err = (&net.Dialer{}).DialContext(ctx, network, addr); return err })
 	return conn, err
+}
+
+// Control has a socket that is about to be bound or connected be one of the inside; it fits net.Dialer and net.ListenConfig.
+func (n *NS) Control(network, _ string, c syscall.RawConn) error {
+	family, kind := unix.AF_INET, unix.SOCK_STREAM
+	if strings.HasSuffix(network, "6") {
+		family = unix.AF_INET6
+	}
+	if strings.HasPrefix(network, "udp") {
+		kind = unix.SOCK_DGRAM
+	}
+	return n.Do(func() error {
+		inside, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			return fmt.Errorf("socket: %w", err)
+		}
+		defer func() { _ = unix.Close(inside) }()
+		var moved error
+		if err := c.Control(func(fd uintptr) { moved = unix.Dup3(inside, int(fd), unix.O_CLOEXEC) }); err != nil {
+			return err
+		}
+		return moved
+	})
 }
 
 // Start starts a command inside.

@@ -68,7 +68,8 @@ type Call struct {
 	byeReason   string
 	want        direction
 	offering    bool
-	stubborn    int // what a re-INVITE of the other side is answered; 0 as usual, silent not at all
+	judge       func(Asked) string // of its requests within the call; nil takes all
+	stubborn    int                // what a re-INVITE of the other side is answered; 0 as usual, silent not at all
 }
 
 func (p *Phone) newCall() (*Call, error) {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/emiago/sipgo"
@@ -45,6 +46,8 @@ type Config struct {
 
 	// ListenUDP opens the sockets of UDP and plain RTP, nil for net.ListenUDP: a phone in another network namespace.
 	ListenUDP func(*net.UDPAddr) (*net.UDPConn, error)
+	// Control is that of the net.Dialer of TLS and WebSocket, nil for none: the same for such a phone.
+	Control func(network, address string, c syscall.RawConn) error
 }
 
 // Phone is one registered (or not) user agent with one transport. All methods may be called at the same time.

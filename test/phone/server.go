@@ -99,6 +99,9 @@ func (p *Phone) onInvite(req *sip.Request, tx sip.ServerTransaction) {
 // onReinvite answers a new offer in the call, or makes one where there is none.
 func (c *Call) onReinvite(req *sip.Request, tx sip.ServerTransaction) {
 	p, tag := c.phone, c.dialog.localTag
+	if c.refused(req, tx) {
+		return
+	}
 	c.mu.Lock()
 	busy, want, stubborn := c.offering, c.want, c.stubborn
 	c.mu.Unlock()
@@ -159,7 +162,7 @@ func (p *Phone) onAck(req *sip.Request, _ sip.ServerTransaction) {
 }
 
 func (p *Phone) onBye(req *sip.Request, tx sip.ServerTransaction) {
-	if c := p.find(req, tx); c != nil {
+	if c := p.find(req, tx); c != nil && !c.refused(req, tx) {
 		if h := req.GetHeader("Reason"); h != nil {
 			c.mu.Lock()
 			c.byeReason = h.Value()

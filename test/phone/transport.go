@@ -43,9 +43,9 @@ func (p *Phone) listen() error {
 			sip.WithTransactionLayerUnhandledResponseHandler(func(*sip.Response) {})),
 		sipgo.WithUserAgentTransportLayerOptions(
 			sip.WithTransportLayerLogger(p.log),
-			sip.WithTransportLayerTransports(sip.TransportsConfig{WS: &sip.TransportWS{
+			sip.WithTransportLayerTransports(sip.TransportsConfig{TLS: &sip.TransportTLS{TransportTCP: &sip.TransportTCP{DialerCreate: p.dialer}}, WS: &sip.TransportWS{
 				DialURI:      func(string) string { return url },
-				DialerCreate: func(net.Addr) ws.Dialer { return wsDialer(p.cfg.LocalIP, origin, tlsConfig) },
+				DialerCreate: func(net.Addr) ws.Dialer { return wsDialer(p.dialer(nil), origin, tlsConfig) },
 			}})),
 	)
 	if err != nil {
@@ -60,6 +60,15 @@ func (p *Phone) listen() error {
 	}
 	p.routes()
 	return p.bind()
+}
+
+// dialer makes the connections of TLS and WebSocket, from laddr or the phone's own address.
+func (p *Phone) dialer(laddr net.Addr) net.Dialer {
+	own := net.Dialer{LocalAddr: laddr, Timeout: connectTimeout, Control: p.cfg.Control}
+	if at, ok := laddr.(*net.TCPAddr); !ok || at == nil {
+		own.LocalAddr = &net.TCPAddr{IP: net.ParseIP(p.cfg.LocalIP)}
+	}
+	return own
 }
 
 // bind opens the listening socket of UDP and TCP. TLS and WebSocket phones listen on nothing: requests reach them

@@ -57,7 +57,9 @@ func newWebRTC(ip string) (*webRTC, error) {
 }
 
 // webRTCAPI knows PCMU alone and candidates of ip alone. Loopback candidates are off by default in pion; a peer that
-// sends before its SDP names an SSRC (rtpengine) needs the other switch.
+// sends before its SDP names an SSRC (rtpengine) needs the other switch. pion would not use a path for a second that the peer's
+// check has shown before its SDP did, and would repeat a lost DTLS flight after a second only: browsers do not wait, and repeat
+// after 50 ms, and a prompt of 600 ms that begins with the answer would be over.
 func webRTCAPI(ip net.IP) (*webrtc.API, error) {
 	codecs := &webrtc.MediaEngine{}
 	err := codecs.RegisterCodec(webrtc.RTPCodecParameters{
@@ -70,6 +72,8 @@ func webRTCAPI(ip net.IP) (*webrtc.API, error) {
 	settings := webrtc.SettingEngine{}
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetHandleUndeclaredSSRCWithoutAnswer(true)
+	settings.SetPrflxAcceptanceMinWait(0)
+	settings.SetDTLSRetransmissionInterval(50 * time.Millisecond)
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	settings.SetIPFilter(ip.Equal)

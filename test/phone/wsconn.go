@@ -3,7 +3,6 @@ package phone
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -13,19 +12,16 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// wsDialer makes the WebSocket connections of a phone: bound to its address, in its TLS configuration, with the
+// wsDialer makes the WebSocket connections of a phone: opened by local, in its TLS configuration, with the
 // subprotocol sip and an Origin as a browser has. sipgo's own reader loses its place in the stream at a ping with
 // a payload (Kamailio sends such), so pings are answered below it.
-func wsDialer(localIP, origin string, config *tls.Config) ws.Dialer {
-	local := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(localIP)}}
+func wsDialer(local net.Dialer, origin string, config *tls.Config) ws.Dialer {
 	return ws.Dialer{
 		Protocols: []string{"sip"},
 		TLSConfig: config,
 		Header:    ws.HandshakeHeaderHTTP(http.Header{"Origin": {origin}}),
-		NetDial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			return local.DialContext(ctx, network, addr)
-		},
-		WrapConn: func(c net.Conn) net.Conn { return &wsConn{Conn: c, in: bufio.NewReader(c)} },
+		NetDial:   local.DialContext,
+		WrapConn:  func(c net.Conn) net.Conn { return &wsConn{Conn: c, in: bufio.NewReader(c)} },
 	}
 }
 

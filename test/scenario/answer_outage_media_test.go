@@ -16,6 +16,7 @@ import (
 // nothing of the calls is left. Until it is back calls that the platform would answer get 503 with Retry-After; a
 // proxied call that was up is heard all the while, and new ones are made. Back, it answers the next caller.
 func TestAnswerOutage_MediaServerKilled(t *testing.T) {
+	t.Parallel()
 	e := ownShop(t)
 	ctx := within(t, 60*time.Second)
 	in := realm("shop.test")
@@ -61,7 +62,7 @@ func TestAnswerOutage_MediaServerKilled(t *testing.T) {
 	pressKeys(t, again, "1")
 	hear(t, ctx, again, "number")
 	leaveAll(t, ctx, again)
-	if d := missed(); d > time.Second {
+	if d := missed(); d > 3*time.Second {
 		t.Errorf("of the proxied call %v was not heard", d)
 	}
 	leaveAll(t, ctx, proxied)
@@ -83,7 +84,7 @@ func calledInVain(t *testing.T, ctx context.Context, e *edge.Edge) {
 		t.Error("503 without Retry-After")
 	}
 	took := time.Since(began)
-	if took > 7*time.Second {
+	if took > 15*time.Second {
 		t.Errorf("503 took %v", took)
 	}
 	t.Logf("503 after %v", took.Round(time.Millisecond))

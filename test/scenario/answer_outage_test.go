@@ -22,6 +22,7 @@ import (
 // meanwhile, one for whom a server is being asked. Started again two seconds later it goes on with each where he was:
 // nothing is said twice, no digit is lost, and the server is asked again under the same key.
 func TestAnswerOutage_BrainKilledInTheMenu(t *testing.T) {
+	t.Parallel()
 	e := ownShop(t)
 	ctx := within(t, 90*time.Second)
 	daemons := pids(e)
@@ -85,6 +86,7 @@ func TestAnswerOutage_BrainKilledInTheMenu(t *testing.T) {
 // the patience of either, by a BYE that says why, and leave nothing behind; a conversation goes on without an agent, as
 // long as the two want.
 func TestAnswerOutage_NobodyComesBack(t *testing.T) {
+	t.Parallel()
 	brainless, agentless := ownShop(t), ownShop(t)
 	ctx := within(t, 90*time.Second)
 	in := realm("shop.test")

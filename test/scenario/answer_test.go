@@ -65,7 +65,11 @@ func startShop() (*edge.Edge, error) {
 		return nil, err
 	}
 	for name, hz := range soundTones {
-		if err := upload(e, name, []byte(wav(hz, 600*time.Millisecond))); err != nil {
+		lasts := 600 * time.Millisecond
+		if name == "greeting" { // begins with the answer, when a browser has no path for media yet
+			lasts = 1500 * time.Millisecond
+		}
+		if err := upload(e, name, []byte(wav(hz, lasts))); err != nil {
 			e.Stop()
 			return nil, fmt.Errorf("upload %s: %w\n%s", name, err, e.Tails(10))
 		}

@@ -127,7 +127,7 @@ func (h *secretsHeld) belongs(secret, file string) bool {
 	case made: // the change log brings it to the other brains of a cluster
 		return strings.HasPrefix(file, "brain/config.db") || strings.HasPrefix(file, "brain/journal/jetstream/$G/streams/CONFIG/") || file == "database"
 	case secret == "the platform's key":
-		return file == "brain/admin.key" || file == "node.key"
+		return file == "brain/admin.key" || file == "admin.key"
 	case slices.Contains(pressedAsEvents, secret):
 		return file == "rtpengine.log" // at its level 7, key by key: rtpengine.conf has 4
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -319,16 +318,15 @@ func TestConference_FullRoomTakesNobody(t *testing.T) {
 	noMedia(t, ctx, e)
 }
 
-// musicThere waits until the node agent has brought its media server the platform's music: it looks every ten seconds.
-func musicThere(t *testing.T, e *edge.Edge) {
+// musicThere waits until the media server plays the platform's music, which the node agent brings: it looks every ten seconds.
+func musicThere(t *testing.T, ctx context.Context, e *edge.Edge) {
 	t.Helper()
-	var err error
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		if _, err = os.Stat(filepath.Join(e.Dir, "media", "moh", "default.wav")); err == nil {
-			return
+	eventually(t, ctx, "the platform's music", func() error {
+		if list := mediaOrder(t, ctx, e, "local_stream show"); !strings.Contains(list, "moh,") {
+			return fmt.Errorf("streams: %q", list)
 		}
-	}
-	t.Fatal(err)
+		return nil
+	})
 }
 
 // Who comes before the moderator hears music and not the others; with the moderator all hear each other. In a room with
@@ -337,7 +335,7 @@ func TestConference_WaitsForTheModerator(t *testing.T) {
 	e := shopNode(t)
 	tails(t, e)
 	ctx := within(t, 120*time.Second)
-	musicThere(t, e)
+	musicThere(t, ctx, e)
 	a, b, boss := &guest{number: "2011", hz: 437}, &guest{number: "2012", hz: 613}, &guest{number: "2013", hz: 839}
 	for i, g := range []*guest{a, b} {
 		g.call = dialUp(t, ctx, registered(t, e, g.number, realm("shop.test")), "802")

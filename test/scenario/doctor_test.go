@@ -60,7 +60,7 @@ func TestDoctor_FindsADoorThatStandsOpen(t *testing.T) {
 		{"the sample's secret", nodeCfg, "!EDGE_SECRET!" + secret, `!EDGE_SECRET!change-me-change-me-change-me-0000!g"`, "secret of the edge (EDGE_SECRET): the one in"},
 		{"a table that is not there", doctor.nodeEnv, "BAN_TABLE=sipio", "BAN_TABLE=other", "bans in the kernel: nftables has no table"},
 		{"FreeSWITCH's default password", filepath.Join(e.Dir, "media.key"), "", "ClueCon", "password of FreeSWITCH's event socket: the one in"},
-		{"a key that the brain does not know", filepath.Join(e.Dir, "node.key"), "sk_", "sk_0", "brain of the node: " + e.BrainURL},
+		{"a key that the brain does not know", filepath.Join(e.Dir, "admin.key"), "sk_", "sk_0", "brain of the node: " + e.BrainURL},
 	} {
 		before := read(t, wrong.file)
 		text := wrong.is
@@ -98,7 +98,7 @@ func newDoctor(t *testing.T, e *edge.Edge) *doctorOf {
 	}
 	op := strings.TrimSuffix(strings.TrimPrefix(e.NodeHealth, "http://"), "/health")
 	d := &doctorOf{bin: bin, nodeEnv: filepath.Join(e.Dir, "node.env"), rtpengine: filepath.Join(e.Dir, "rtpengine.conf")}
-	brainEnv, key := filepath.Join(e.Dir, "brain.env"), filepath.Join(e.Dir, "node.key")
+	brainEnv, key := filepath.Join(e.Dir, "brain.env"), filepath.Join(e.Dir, "admin.key")
 	var node, brain strings.Builder
 	for _, s := range [][2]string{{"BRAIN_URLS", e.BrainURL}, {"BRAIN_KEY_FILE", key}, {"DOOR_LISTEN", e.DoorAddr}, {"OP_LISTEN", op}, {"RTPENGINE_NG", e.NG}, {"BAN_TABLE", "sipio"},
 		{"OP_KEY_FILE", filepath.Join(e.Dir, "op.key")}, {"MEDIA_KEY_FILE", filepath.Join(e.Dir, "media.key")}, {"MEDIA_ESL", e.MediaESL}, {"MEDIA_LISTEN", e.MediaListen}} {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/guard"
 	"github.com/sipio/sipio/nodeagent/ban"
 	"github.com/sipio/sipio/test/netns"
 )
@@ -145,12 +146,12 @@ func TestGuard_FloodsAreBannedInTheirTier(t *testing.T) {
 // the challenges. Whichever comes first.
 var caught = []string{api.TierPike, api.TierScore}
 
-// signatures are what 40 scanners call themselves.
+// signatures are what 40 scanners call themselves, each caught by a signature of its own.
 var signatures = []string{
-	"friendly-scanner", "friendly-request", "SIPVicious/0.3", "svmap", "svwar", "svcrack", "svcrash", "sipcli/v1.8", "sip-scan", "sipscan 2",
-	"sundayddr", "sundayaddr", "VaxSIPUserAgent/3.1", "VaxIPUserAgent", "pplsip", "siparmyknife", "iWar/0.08", "elite-scan", "stealth-scan", "voip-scan",
-	"sipptk", "sippts", "Mr.SIP", "smap 0.6.0", "Nmap NSE", "zgrab/0.x", "masscan/1.3", "zmap/2", "SiVuS", "warvox",
-	"viproy", "Metasploit", "bluebox-scanner", "sipbrute", "sip-crack", "sipflood", "SIPfuzz", "OpenVAS", "my friendly-scanner", "FRIENDLY-SCANNER",
+	"friendly-scanner", "friendly-request", "SIPVicious/0.3", "svmap", "svwar", "svcrack", "svcrash", "svreport", "sipcli/v1.8", "sip-scan",
+	"sipflanker", "sundayddr", "sundayaddr", "VaxSIPUserAgent/3.1", "VaxIPUserAgent", "pplsip", "sipptk", "sippts", "siparmyknife", "SIVuS",
+	"smap 0.6.0", "iWar/0.08", "Mr.SIP", "Nmap NSE", "nmap-sip", "zgrab/0.x", "masscan/1.3", "zmap/2", "warvox", "VoIPHopper",
+	"viproy", "Metasploit", "bluebox-scanner", "bluebox-ng", "SIPfurious", "sipbrute", "sip-crack", "sipflood", "SIPfuzz", "OpenVAS",
 }
 
 func TestGuard_ScannersNeverHearAWord(t *testing.T) {
@@ -160,6 +161,13 @@ func TestGuard_ScannersNeverHearAWord(t *testing.T) {
 		return
 	}
 	g := guardedEdge(t, 1)
+	marks := map[string]bool{}
+	for _, agent := range signatures {
+		marks[guard.Scanner(guard.Signatures(nil), agent, "", "")] = true
+	}
+	if len(marks) != 40 || marks[""] {
+		t.Fatalf("%d signatures: %v", len(marks), marks)
+	}
 	var addrs []string
 	for i := range signatures {
 		addrs = append(addrs, fmt.Sprintf("10.9.0.%d/24", 100+i))

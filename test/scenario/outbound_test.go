@@ -204,6 +204,20 @@ func TestOutbound_FailoverInOrder(t *testing.T) {
 		talk(t, ctx, ours, theirs)
 		hangUp(t, ctx, o.Edge, theirs, ours)
 	})
+	t.Run("what is no such number, and a redirect", func(t *testing.T) {
+		ctx := within(t, 20*time.Second)
+		account, err := o.AccountID(ctx, "acme")
+		if err != nil {
+			t.Fatal(err)
+		}
+		noTrunkTaken(t, ctx, o.Edge, account)
+		for code, want := range map[int]int{484: 484, 604: 604, 302: 480} {
+			o.do(refuses(code), accept, accept)
+			refused(t, ctx, anna, "0305551234", want)
+			o.seen(t, 1, 0, 0)
+		}
+		noTrunkTaken(t, ctx, o.Edge, account)
+	})
 	t.Run("final codes", func(t *testing.T) {
 		ctx := within(t, 20*time.Second)
 		for _, c := range []struct{ alpha, beta, gamma, want, n int }{{486, 0, 0, 486, 1}, {603, 0, 0, 603, 1}, {404, 0, 0, 404, 1}, {500, 486, 0, 486, 2}, {502, 603, 486, 486, 3}} {
@@ -309,6 +323,98 @@ func TestOutbound_ChallengeIsAnswered(t *testing.T) {
 		o.seen(t, 2, 1, 0)
 		hangUp(t, ctx, o.Edge, ours, theirs)
 	})
+}
+
+// A carrier that also challenges the re-INVITEs and the BYE of a call gets the digest of each, with a number that only rises: the call is put
+// on hold and taken back, its sound goes both ways as before, the carrier holds and ends calls too, and the phone hears of no challenge.
+// One whose password is wrong refuses the hold; the talk goes on.
+func TestOutbound_ChallengesInsideACallAreAnswered(t *testing.T) {
+	o := newOffice(t)
+	anna := registered(t, o.Edge, "1001", realm("kontor.test"))
+	const password = `geheim & "sicher"`
+	for name, first := range map[string]func(context.Context, *phone.Incoming) (*phone.Call, error){
+		"challenged from the beginning": challenges(password, "MD5"), "later only": accept,
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := within(t, 30*time.Second)
+			o.do(first, accept, accept)
+			for _, by := range []string{"the caller", "the carrier"} {
+				ours, theirs := o.answered(t, ctx, anna, "0305551234", o.alpha)
+				j := judge(theirs, password)
+				talk(t, ctx, ours, theirs)
+				for _, c := range []*phone.Call{ours, theirs, ours} {
+					if err := c.Hold(ctx); err != nil {
+						t.Errorf("hold: %v", err)
+					}
+					if err := c.Resume(ctx); err != nil {
+						t.Errorf("resume: %v", err)
+					}
+					talk(t, ctx, ours, theirs)
+				}
+				if by == "the caller" {
+					hangUp(t, ctx, o.Edge, ours, theirs)
+					j.was(t, "INVITE", "INVITE", "INVITE", "INVITE", "BYE")
+				} else {
+					hangUp(t, ctx, o.Edge, theirs, ours)
+					j.was(t, "INVITE", "INVITE", "INVITE", "INVITE")
+				}
+			}
+		})
+	}
+	t.Run("wrong password", func(t *testing.T) {
+		ctx := within(t, 30*time.Second)
+		o.do(accept, accept, accept)
+		ours, theirs := o.answered(t, ctx, anna, "0305551234", o.alpha)
+		j := judge(theirs, "another")
+		if err := ours.Hold(ctx); err == nil || !strings.Contains(err.Error(), "488") {
+			t.Errorf("hold: %v, want 488", err)
+		}
+		talk(t, ctx, ours, theirs)
+		j.was(t)
+		theirs.Judge(nil)
+		hangUp(t, ctx, o.Edge, ours, theirs)
+	})
+	eventually(t, within(t, 10*time.Second), "no call is left", func() error { return sameCalls(t.Context(), o.Edge, 0) })
+}
+
+// judged is what a carrier has asked a digest for within a call.
+type judged struct {
+	mu    sync.Mutex
+	last  uint32
+	taken []string // methods
+	wrong []string
+}
+
+// judge has a carrier ask for a digest of each re-INVITE and BYE, with a nonce of its own.
+func judge(c *phone.Call, password string) *judged {
+	j := &judged{}
+	c.Judge(func(a phone.Asked) string {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		if a.CSeq <= j.last {
+			j.wrong = append(j.wrong, fmt.Sprintf("%s has CSeq %d behind %d", a.Method, a.CSeq, j.last))
+		}
+		j.last = a.CSeq
+		nonce := fmt.Sprint(a.Method, len(j.taken))
+		got, response, err := phone.ParseCredentials(a.Credentials, a.Method)
+		got.Password = password
+		if err == nil && got.User == "kontor" && got.Nonce == nonce && got.URI == a.URI && response == got.Response() {
+			j.taken = append(j.taken, a.Method)
+			return ""
+		}
+		return `Digest realm="carrier, inc.", nonce="` + nonce + `", qop="auth"`
+	})
+	return j
+}
+
+// was fails unless those requests were taken, in numbers that rise.
+func (j *judged) was(t *testing.T, methods ...string) {
+	t.Helper()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !slices.Equal(j.taken, methods) || len(j.wrong) > 0 {
+		t.Errorf("the carrier took %v, want %v; wrong: %v", j.taken, methods, j.wrong)
+	}
 }
 
 // cseq is the number of an INVITE.

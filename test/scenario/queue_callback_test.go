@@ -136,6 +136,7 @@ func (n *later) serves(t *testing.T, ctx context.Context, caller *phone.Call) *p
 // he is called before the other is served, presses 1, and only then the agent's phone rings; the two talk. After them the
 // other caller is served.
 func TestCallback_WhoHungUpKeepsHisPlace(t *testing.T) {
+	t.Parallel()
 	n := startLater(t)
 	ctx := within(t, 90*time.Second)
 	second := n.hangsUp(t, ctx, "1")
@@ -172,6 +173,7 @@ func (n *later) figures(t *testing.T, ctx context.Context, want api.Figures) {
 // Whoever is called back and declines keeps nobody waiting: the agent has the next caller at once. He is called once more
 // after the time that the queue says, does not press 1, and that was his last try: he counts as called in vain, not as abandoned.
 func TestCallback_WhoDoesNotTakeItIsCalledAgain(t *testing.T) {
+	t.Parallel()
 	n := startLater(t)
 	ctx := within(t, 120*time.Second)
 	second := n.hangsUp(t, ctx, "2", "1") // the number he calls from
@@ -200,6 +202,7 @@ func TestCallback_WhoDoesNotTakeItIsCalledAgain(t *testing.T) {
 
 // The brain dies while his phone rings: it rings on, once, and he is put through as if nothing had happened.
 func TestCallback_GoesOnWhenTheBrainDies(t *testing.T) {
+	t.Parallel()
 	n := startLater(t)
 	ctx := within(t, 120*time.Second)
 	second := n.hangsUp(t, ctx, "1")

@@ -72,6 +72,7 @@ spec: {dest_kind: queue, dest_id: crowd}
 // while he rings is not rung any more, and the first caller gets the other agent; that one, logged out in the talk, talks on, and is
 // out without work after the call.
 func TestQueue_ASupervisorMovesAndSendsCallers(t *testing.T) {
+	t.Parallel()
 	n := startLineWith(t, moved, edge.Options{})
 	ctx := within(t, 120*time.Second)
 	uma, one := registered(t, n.Edge, "3503", realm("line.test")), registered(t, n.Edge, "3501", realm("line.test"))
@@ -121,11 +122,11 @@ func TestQueue_ASupervisorMovesAndSendsCallers(t *testing.T) {
 func (n *lineNode) forcedOut(t *testing.T, ctx context.Context, waits, served, agent *phone.Call) {
 	t.Helper()
 	two := registered(t, n.Edge, "3502", realm("line.test"))
-	rang := ringing(two)
 	n.agent(t, ctx, "3502", "login")
+	rings := ringsNow(t, ctx, two) // after his state says so
 	n.bucket(t, ctx, "3502", acd.BucketRing)
 	n.agent(t, ctx, "3502", "logout")
-	expectStopped(t, rang)
+	expectStopped(t, rings.Cancelled())
 	n.bucket(t, ctx, "3502", acd.BucketOffline)
 	if _, err := waits.HearTone(ctx, musicHz); err != nil {
 		t.Fatalf("who waits hears no music any more: %v", err)

@@ -22,6 +22,7 @@ var servers string
 
 // What a queue does beside bringing caller and agent together, on one node; each test has its own agents and queues.
 func TestQueueServes(t *testing.T) {
+	t.Parallel()
 	n := startLineWith(t, servers, edge.Options{})
 	n.sideBySide(t, 60*time.Second, map[string]func(*testing.T, context.Context, *lineNode){
 		"a whisper to the agent, who presses 1": whispers,

@@ -72,6 +72,7 @@ const superviseHz = 1000
 // him, then both do; when he is let go, and again when he hangs up, the two still hear each other and the media is released
 // again. A talk's end is his too. While he listens he is in a call of his own for the queue that he serves.
 func TestQueue_SupervisorListensWhispersBarges(t *testing.T) {
+	t.Parallel()
 	n := startLineWith(t, supervised, edge.Options{})
 	ctx := within(t, 120*time.Second)
 	sue := n.desk(t, ctx, "3009")

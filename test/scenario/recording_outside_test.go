@@ -9,7 +9,8 @@ import (
 
 // What a user whose calls are recorded dials outside, directly or by way of a forward, goes through the media server and over the trunk
 // with his number, or withheld, as if it were not recorded. Both hear each other, and the recording has each side in its channel. What
-// may not go out is refused, a refusal of the called side is heard as it is, and a call for help goes out at once.
+// may not go out is refused, a refusal of the called side is heard as it is, and a call for help goes out at once. A limit of any
+// direction counts such a call once, though it runs as two legs.
 func TestRecording_OfACallToOutside(t *testing.T) {
 	o, n := handingOffice(t)
 	clara := registered(t, o.Edge, "1003", realm("kontor.test"))
@@ -77,5 +78,26 @@ func TestRecording_OfACallToOutside(t *testing.T) {
 		showing(t, o.beta, "112", "4930109", nil)
 		talk(t, ctx, a, b)
 		hangUp(t, ctx, o.Edge, a, b)
+	})
+	t.Run("limit", func(t *testing.T) {
+		ctx := within(t, 30*time.Second)
+		if err := o.Apply(ctx, "kind: call_limit\naccount: acme\nname: two\nspec: {scope_kind: account, direction: any, period_sec: 3600, max_count: 2}\n"); err != nil {
+			t.Fatal(err)
+		}
+		o.alpha.now(rings)
+		for range 2 {
+			a, err := clara.Call(ctx, "0305551234")
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := outsider(t, ctx, o.alpha)
+			talk(t, ctx, a, b)
+			hangUp(t, ctx, o.Edge, a, b)
+		}
+		refused(t, ctx, clara, "0305551234", 480)
+		refused(t, ctx, clara, "1001", 480)
+		if n := len(o.alpha.calls()); n != 2 {
+			t.Errorf("the carrier had %d calls", n)
+		}
 	})
 }

@@ -179,6 +179,7 @@ func law(name string) option { return func(c *phone.Config) { c.Codecs = []strin
 // of rtpengine, and while the media server's process is stopped the phones hear each other. Whoever hangs up, released or
 // not, ends both. The caller is a carrier's switch, a phone of the account, or a browser.
 func TestRelease_TalkGoesAroundTheMediaServer(t *testing.T) {
+	t.Parallel()
 	e := ownShop(t)
 	in := realm("shop.test")
 	browser := func(c *phone.Config) { c.WebRTC = true }
@@ -217,6 +218,7 @@ func TestRelease_TalkGoesAroundTheMediaServer(t *testing.T) {
 // A phone that refuses re-INVITEs is found by asking it before anything is moved (uuid_media_reneg): the talk stays as it
 // is, through the relays too, and is not released.
 func TestRelease_StubbornPhoneIsFoundBefore(t *testing.T) {
+	t.Parallel()
 	e := ownShop(t)
 	for _, who := range []string{"caller", "callee"} {
 		t.Run(who, func(t *testing.T) {
@@ -260,6 +262,7 @@ func (r *direct) ask(t *testing.T, ctx context.Context, channel, other string) s
 // A phone that answers a re-INVITE with nothing at all is given up after five seconds, by Kamailio's 408, and the talk
 // with it.
 func TestRelease_SilentPhoneEndsTheTalk(t *testing.T) {
+	t.Parallel()
 	e := ownShop(t)
 	ctx := within(t, 60*time.Second)
 	dora := registered(t, e, "2001", realm("shop.test"), law("PCMA"))

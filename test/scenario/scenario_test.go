@@ -76,7 +76,7 @@ func realm(domain string) option { return func(c *phone.Config) { c.Domain = dom
 // inside has a phone live at an address of another network namespace.
 func inside(ns *netns.NS, ip string) option {
 	return func(c *phone.Config) {
-		c.LocalIP = ip
+		c.LocalIP, c.Control = ip, ns.Control
 		c.ListenUDP = func(at *net.UDPAddr) (conn *net.UDPConn, err error) {
 			err = ns.Do(func() error { conn, err = net.ListenUDP("udp", at); return err })
 			return conn, err
@@ -107,7 +107,7 @@ func newPhone(t *testing.T, e *edge.Edge, authUser string, opts ...option) *phon
 func registered(t *testing.T, e *edge.Edge, authUser string, opts ...option) *phone.Phone {
 	t.Helper()
 	p := newPhone(t, e, authUser, opts...)
-	ctx := within(t, 10*time.Second)
+	ctx := within(t, 20*time.Second)
 	resp, err := p.Register(ctx, 10*time.Minute)
 	if err != nil || resp.Code != 200 {
 		t.Fatalf("register %s: %v %v\n%s", authUser, resp, err, e.Tails(10))
@@ -202,7 +202,7 @@ func noMedia(t *testing.T, ctx context.Context, e *edge.Edge) {
 // eventually waits for a condition that has no event of its own.
 func eventually(t *testing.T, ctx context.Context, what string, ready func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

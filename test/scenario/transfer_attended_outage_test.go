@@ -14,6 +14,7 @@ import (
 // The node agent dies while somebody is asked, which nobody hears; the next one takes it up: it can be completed, whoever hangs
 // up meanwhile takes nobody's talk with him, and nothing stays behind.
 func TestTransfer_TheNodeAgentDiesWhileSomebodyIsAsked(t *testing.T) {
+	t.Parallel()
 	n := startLineWith(t, consultations, edge.Options{})
 	ctx := within(t, 150*time.Second)
 	p, target := n.desk(t, ctx, "3504"), registered(t, n.Edge, "3512", realm("line.test"))

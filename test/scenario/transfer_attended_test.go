@@ -22,6 +22,7 @@ const askedHz = 1000
 
 // Callers who are transferred after somebody was asked, on one node; each test has its own people.
 func TestTransfer_Attended(t *testing.T) {
+	t.Parallel()
 	n := startLineWith(t, consultations, edge.Options{})
 	n.sideBySide(t, 90*time.Second, map[string]func(*testing.T, context.Context, *lineNode){
 		"an agent asks and completes":           completes,
@@ -214,7 +215,7 @@ func asksOn(t *testing.T, ctx context.Context, n *lineNode) {
 	talk(t, ctx, caller, first)
 	token, _ := n.token(t, ctx, "4930594")
 	req := api.TransferRequest{Token: token, FromUserID: n.users["3515"], Target: to("user", "3514")}
-	musicThere(t, n.Edge) // the platform's, which he hears who was in no queue
+	musicThere(t, ctx, n.Edge) // the platform's, which he hears who was in no queue
 	other := n.asks(t, ctx, req, second)
 	blend(t, ctx, "who asks", first, map[float64]bool{440: false, askedHz: true})
 	blend(t, ctx, "who is asked", other, map[float64]bool{440: false, 620: true})

@@ -19,6 +19,7 @@ var keyed string
 
 // Whoever talks to a caller by way of the media server sends him elsewhere by the transfer key of his phone, on one node.
 func TestTransferKey(t *testing.T) {
+	t.Parallel()
 	n := startLineWith(t, keyed, edge.Options{})
 	for name, test := range map[string]func(*testing.T, context.Context, *lineNode){
 		"an agent's caller to a user":          pressesKey,

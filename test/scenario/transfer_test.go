@@ -21,6 +21,7 @@ var handovers string
 
 // Callers who are transferred by API, on one node; each test has its own agents.
 func TestTransfer(t *testing.T) {
+	t.Parallel()
 	n := startLineWith(t, handovers, edge.Options{})
 	n.sideBySide(t, 60*time.Second, map[string]func(*testing.T, context.Context, *lineNode){
 		"an agent's caller to a user":   handsOver,
@@ -172,6 +173,7 @@ func handsOn(t *testing.T, ctx context.Context, n *lineNode) {
 
 // A talk that goes on while its node agent is another one by now is transferred like any other.
 func TestTransfer_AfterTheNodeAgentDied(t *testing.T) {
+	t.Parallel()
 	n := startLineWith(t, handovers, edge.Options{})
 	ctx := within(t, 60*time.Second)
 	p, target := n.desk(t, ctx, "3401"), registered(t, n.Edge, "3411", realm("line.test"))

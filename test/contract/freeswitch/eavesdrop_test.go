@@ -278,7 +278,7 @@ func TestEavesdrop_EndsWithTheTalk(t *testing.T) {
 				t.Fatal(err)
 			}
 			over(t, p.ear, 2*time.Second)
-			k.back(t, s, time.Second)
+			k.back(t, s)
 		}
 		k := s.talks(t, "transfer_after_bridge=away:XML:away")
 		p := k.spies(t, s, heardByNobody)

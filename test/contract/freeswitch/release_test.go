@@ -299,7 +299,7 @@ func TestRelease_OtherRefusalsEndTheTalk(t *testing.T) {
 					e := k.leg.named(t, "CHANNEL_HANGUP")
 					t.Logf("the leg ended by %s", e.Get("Hangup-Cause"))
 					over(t, k.other, patience)
-					k.back(t, s, 3*time.Second)
+					k.back(t, s)
 					k = s.connects(t, "a=1", "a=1")
 					k.ear.RefuseOffers(code)
 					k.inbound(t, command+k.uuid)
@@ -328,7 +328,7 @@ func TestRelease_UnansweredEndsTheTalk(t *testing.T) {
 		if e := k.leg.named(t, "CHANNEL_HANGUP"); e.Get("Hangup-Cause") != "MANDATORY_IE_MISSING" {
 			t.Errorf("the leg ended by %q", e.Get("Hangup-Cause"))
 		}
-		k.back(t, s, 3*time.Second)
+		k.back(t, s)
 	})
 }
 

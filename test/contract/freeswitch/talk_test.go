@@ -65,14 +65,10 @@ func (k *talk) inbound(t *testing.T, command string) string {
 }
 
 // back waits until the caller is with an agent again and takes him over.
-func (k *talk) back(t *testing.T, s *site, within time.Duration) {
+func (k *talk) back(t *testing.T, s *site) {
 	t.Helper()
-	from := time.Now()
 	before := k.uuid
 	k.agent = s.agents.wait(t, k.token)
-	if took := time.Since(from); took > within {
-		t.Errorf("back after %v", took)
-	}
 	if k.uuid != before || k.start.Variable("sipio_resumed") != "true" {
 		t.Errorf("came back as %s (was %s) with sipio_resumed=%q", k.uuid, before, k.start.Variable("sipio_resumed"))
 	}
@@ -151,7 +147,7 @@ func TestTalk_CallerComesBack(t *testing.T) {
 						t.Fatal(err)
 					}
 					old := k.agent
-					k.back(t, s, time.Second)
+					k.back(t, s)
 					if got := k.start.Variable("last_bridge_to"); got != k.leg.uuid {
 						t.Errorf("last_bridge_to is %q", got)
 					}
@@ -172,7 +168,7 @@ func TestTalk_DeathCutsItWithResume(t *testing.T) {
 		k := s.connects(t, "transfer_after_bridge=away:XML:away", "a=1")
 		k.Close()
 		over(t, k.other, 3*time.Second)
-		k.back(t, s, 3*time.Second)
+		k.back(t, s)
 	})
 }
 
@@ -195,7 +191,7 @@ func TestTalk_CallerEndsIt(t *testing.T) {
 		}
 		k := s.connects(t, "transfer_after_bridge=away:XML:away", "a=1")
 		k.inbound(t, "uuid_kill "+k.leg.uuid)
-		k.back(t, s, time.Second)
+		k.back(t, s)
 	})
 }
 
@@ -216,7 +212,7 @@ func TestTalk_LegGoneInTheMoment(t *testing.T) {
 		k := &talk{call: c, leg: l, other: l.parked(t)}
 		s.commands(t, "uuid_bridge "+c.uuid+" "+l.uuid, "uuid_kill "+l.uuid)
 		over(t, k.other, patience)
-		k.back(t, s, 3*time.Second)
+		k.back(t, s)
 	})
 }
 

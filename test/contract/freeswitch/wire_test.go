@@ -114,7 +114,7 @@ func TestWire_SilentLoginIsCutOff(t *testing.T) {
 				break
 			}
 		}
-		if took := time.Since(from); took < 20*time.Second || took > 30*time.Second {
+		if took := time.Since(from); took < 20*time.Second || took > 40*time.Second {
 			t.Errorf("closed after %v", took)
 		}
 	})
@@ -198,19 +198,21 @@ func TestWire_SlowCommandHoldsUpItsOwnConnectionOnly(t *testing.T) {
 		done := make(chan time.Duration, 1)
 		from := time.Now()
 		go func() {
-			_, _ = slow.API(t.Context(), "msleep 1500")
+			_, _ = slow.API(t.Context(), "msleep 4000")
 			done <- time.Since(from)
 		}()
 		apiOf(t, other, "echo quick")
-		if took := time.Since(from); took > time.Second {
-			t.Errorf("the other connection waited %v", took)
+		select {
+		case <-done:
+			t.Error("the other connection waited for the slow one")
+		default:
 		}
 		apiOf(t, slow, "echo behind")
-		if took := time.Since(from); took < 1400*time.Millisecond {
+		if took := time.Since(from); took < 3900*time.Millisecond {
 			t.Errorf("the command behind was answered after %v, before the slow one", took)
 		}
-		if took := <-done; took < 1400*time.Millisecond {
-			t.Errorf("msleep 1500 took %v", took)
+		if took := <-done; took < 3900*time.Millisecond {
+			t.Errorf("msleep 4000 took %v", took)
 		}
 	})
 }

@@ -30,7 +30,7 @@ func fields(v any) []string {
 
 // Fields that the first question of a call does not have: those of later questions and the door's own, and by who calls.
 var (
-	notFirst    = []string{"at", "failed_code", "trunk", "tried", "challenge", "answered", "hops", "down", "via"}
+	notFirst    = []string{"at", "failed_code", "trunk", "tried", "targets", "challenge", "answered", "hops", "down", "via"}
 	notOfTrunks = append([]string{"tls_name", "account_id", "dial", "caller_user_id", "called"}, notFirst...)
 	notOfPhones = append([]string{"peer", "asserted", "diversion", "diverted", "identity"}, notOfTrunks...)
 	notOfLegs   = append([]string{"tls_name", "asserted", "diversion", "identity"}, notFirst...)

@@ -26,6 +26,7 @@ type door struct {
 	auth      map[string]http.HandlerFunc // by to_user; without one the REGISTER is accepted
 	route     map[string]http.HandlerFunc // by from_user; without one the call is refused
 	refer     map[string]http.HandlerFunc // by from_user; without one the REFER passes
+	challenge map[string]http.HandlerFunc // by from_user; without one nothing is answered
 	questions []question
 	events    []event
 	guard     []url.Values // lines of the guard
@@ -33,7 +34,7 @@ type door struct {
 	guardHung bool         // the guard's lines are not taken, nor refused
 }
 
-// question is one POST to /auth, /route or /refer.
+// question is one POST to /auth, /route, /refer or /challenge.
 type question struct {
 	path, body, remote string
 	header             http.Header
@@ -47,7 +48,8 @@ type event struct {
 }
 
 func openDoor() (*door, error) {
-	d := &door{auth: map[string]http.HandlerFunc{}, route: map[string]http.HandlerFunc{}, refer: map[string]http.HandlerFunc{}}
+	d := &door{auth: map[string]http.HandlerFunc{}, route: map[string]http.HandlerFunc{}, refer: map[string]http.HandlerFunc{},
+		challenge: map[string]http.HandlerFunc{}}
 	return d, d.open("127.0.0.1:0")
 }
 
@@ -94,6 +96,10 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer = d.route[form.Get("from_user")]
 	case api.PathRefer:
 		answer = d.refer[form.Get("from_user")]
+	case api.PathChallenge:
+		if answer = d.challenge[form.Get("from_user")]; answer == nil {
+			answer = says(api.ChallengeReply{Action: api.ActionReject})
+		}
 	}
 	d.mu.Unlock()
 	if answer == nil {

@@ -101,7 +101,7 @@ func TestGuard_BeginsWithTheBrainsPolicy(t *testing.T) {
 	}
 	p := guard.NewPolicy(nil, nil)
 	for name, want := range map[string]int{"window": p.ScoreWindowSec, "authfail": p.AuthFailMax, "challenge": p.ChallengeMax, "unknown": p.UnknownMax,
-		"source": p.SourceMax, "aorfail": p.AORFailMax, "ua_term": p.UATermSec, "pike_term": p.PikeTermSec} {
+		"source": p.SourceMax, "aorfail": p.AORFailMax, "spray": p.SprayMax, "hourfail": p.AuthFailHourMax, "ua_term": p.UATermSec, "pike_term": p.PikeTermSec} {
 		if value, _ := s.stored(t, "guardcfg", name); value != fmt.Sprint(want) {
 			t.Errorf("%s is %s, want %d", name, value, want)
 		}

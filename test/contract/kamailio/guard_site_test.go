@@ -202,7 +202,7 @@ func (d *door) expectLine(t *testing.T, want map[string]string) url.Values {
 	})
 	names := []string{"type", "time_ms", "addr", "aor"}
 	if want["type"] == "offence" {
-		names = []string{"type", "time_ms", "addr", "tier", "kind", "count", "known", "term", "evidence"}
+		names = []string{"type", "time_ms", "addr", "tier", "kind", "count", "known", "proven", "term", "evidence"}
 	}
 	for _, name := range names {
 		if len(found[name]) != 1 {

@@ -83,6 +83,38 @@ func TestOutFail_EveryRefusalIsTold(t *testing.T) {
 	}
 }
 
+// A redirect of a trunk leads nowhere, whatever its Contacts name: a number at this edge, at another host, several, with or without a
+// provisional answer before. What is asked does not hold them, the caller sees none, and nobody is called.
+func TestOutFail_NobodyFollowsARedirect(t *testing.T) {
+	t.Parallel()
+	for _, code := range []int{300, 301, 302, 305, 380, 399} {
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			t.Parallel()
+			a, trunk, dear, b := newSet(t, shared, "udp", user("caller")), newSet(t, shared, "udp", "ta"), newSet(t, shared, "udp", "dear"), registered(t, shared, "udp", user("b"))
+			shared.door.plan(a.user, outward(over(trunk, "ta")), reject(480, "Temporarily Unavailable", 0))
+			call := a.newCall("+4930123")
+			call.body = sdp(40000)
+			call.dial()
+			invite := trunk.request("INVITE")
+			trunk.reply(invite, 183, "Progress")
+			contacts := fmt.Sprintf("Contact: <sip:+4990012345@%s>;q=0.9, <sip:%s@acme.test>\r\nContact: <sip:+4990012345@%s>\r\nDiversion: <sip:x@y>\r\n", dear.local, b.user, shared.SIP)
+			trunk.send(strings.Replace(trunk.response(invite.RawMessage, code, "Moved", "", ""), "Contact: <"+trunk.contact()+">\r\n", contacts, 1))
+			trunk.request("ACK")
+			if m := call.ended(480); len(m.All("Contact")) != 0 || strings.Contains(m.raw, "99001") {
+				t.Errorf("the caller is told\n%s", m.raw)
+			}
+			q := laterThan(t, shared, a.user, 1)[0]
+			hears(t, q, map[string]string{"failed_code": fmt.Sprint(code), "trunk": "ta"})
+			if strings.Contains(q.Encode(), "99001") {
+				t.Errorf("the door is told %v", q)
+			}
+			for _, p := range []*set{trunk, dear, b} {
+				p.quiet()
+			}
+		})
+	}
+}
+
 // Without an answer of the door the caller hears the trunk's code, but 503 with Retry-After for what concerns the edge alone
 // or says that nobody is there. So it is with an answer that makes no sense.
 func TestOutFail_DoorAwayEndsTheCall(t *testing.T) {
