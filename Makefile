@@ -29,7 +29,7 @@ unit:
 	go vet ./...
 	go test -count=1 -timeout 20m $$(go list ./... | grep -v -e /test/scenario -e /test/cluster -e /test/contract -e /test/fsim -e /test/state -e /test/ansible)
 	go test -count=1 -p 1 $$(go list ./test/fsim/... ./test/contract/... ./test/state/ | grep -v /contract/freeswitch)
-	go test -count=1 -parallel 8 ./test/contract/freeswitch/
+	go test -count=1 -parallel 4 -timeout 20m ./test/contract/freeswitch/
 
 # The real cloudflared, which is a module of its own and takes a minute or two to build once, before the real node agent; then
 # the Ansible roles that put both on a node.
@@ -38,9 +38,9 @@ tunnel:
 	go test -count=1 -timeout 15m ./test/ansible/
 
 # The whole edge: real Kamailio and rtpengine, phones that listen. Nothing else runs beside; those that mostly wait, and have a node of
-# their own, run last and four at once.
+# their own, run last and two at once.
 scenario:
-	go test -count=1 -parallel 4 -timeout 50m ./test/scenario/
+	go test -count=1 -parallel 2 -timeout 60m ./test/scenario/
 
 # Three brains on three buses, killed, stopped and restarted. SIPIO_CLUSTER_RUNS=20 for figures.
 cluster:

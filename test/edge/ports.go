@@ -85,20 +85,19 @@ func isFree(ip string, port int) bool {
 	return u.Close() == nil
 }
 
-// rtpRanges takes 1,000 ports for rtpengine, and picks the first of 500 for the media server, below the ephemeral range and
-// apart from each other. Those of rtpengine are nobody else's on this machine until held is closed: two of them would
-// bind the same ports without an error, and mix up their calls. When all are taken it waits for one, that
-// long at most.
+// rtpRanges takes 1,000 ports for rtpengine, and the 500 after them, of which media is the first, for the media server, below the
+// ephemeral range. They are nobody else's on this machine until held is closed: two of rtpengine would bind the same ports
+// without an error, and mix up their calls. When all are taken it waits for one, that long at most.
 func rtpRanges(patience time.Duration) (lo, hi, media int, held *os.File, err error) {
-	const ranges = 20
+	const ranges, ofRTP, width = 15, 1000, 1500
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(patience); ; <-tick.C {
 		first := rand.IntN(ranges)
 		for i := range ranges {
-			lo = 10000 + (first+i)%ranges*1000
+			lo = 10000 + (first+i)%ranges*width
 			if held, err = lock(fmt.Sprintf("sipio-rtp-%d.lock", lo)); err == nil {
-				return lo, lo + 999, 30000 + rand.IntN(5)*500, held, nil
+				return lo, lo + ofRTP - 1, lo + ofRTP, held, nil
 			}
 		}
 		if time.Now().After(deadline) {
