@@ -20,6 +20,7 @@ require (
 	github.com/percipia/eslgo v1.4.1
 	github.com/pion/ice/v4 v4.0.10
 	github.com/pion/rtp v1.8.21
+	github.com/pion/srtp/v3 v3.0.7
 	github.com/pion/webrtc/v4 v4.1.4
 	github.com/pressly/goose/v3 v3.27.1
 	github.com/spf13/cobra v1.10.2
@@ -81,7 +82,6 @@ require (
 	github.com/pion/rtcp v1.2.15 // indirect
 	github.com/pion/sctp v1.8.39 // indirect
 	github.com/pion/sdp/v3 v3.0.15 // indirect
-	github.com/pion/srtp/v3 v3.0.7 // indirect
 	github.com/pion/stun/v3 v3.0.0 // indirect
 	github.com/pion/transport/v3 v3.0.7 // indirect
 	github.com/pion/turn/v4 v4.1.1 // indirect

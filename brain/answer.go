@@ -29,15 +29,15 @@ type DID struct {
 	E164            string   `json:"e164" doc:"the number without +, unique platform-wide"`
 	Label           string   `json:"label,omitempty" doc:"for flows and agents, at most 64 characters"`
 	Status          Status   `json:"status,omitempty" default:"active" enum:"active,disabled,virtual" doc:"disabled: calls are refused; virtual: known as ours, never called from outside"`
-	DestKind        DestKind `json:"dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup" doc:"absent: the account's did_default"`
+	DestKind        DestKind `json:"dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup" doc:"absent: the account's did_default"`
 	DestID          string   `json:"dest_id,omitempty"`
 	DestXform       Vars     `json:"dest_xform,omitempty"`
 	MaxChannels     int      `json:"max_channels,omitempty" minimum:"0" maximum:"100000" doc:"simultaneous calls to it; 0 = no limit"`
 	AllowAnonymous  bool     `json:"allow_anonymous" default:"true" doc:"false: a caller without a number is refused with 433"`
 	ScheduleID      string   `json:"schedule_id,omitempty" doc:"absent: always open"`
-	ClosedDestKind  DestKind `json:"closed_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup"`
+	ClosedDestKind  DestKind `json:"closed_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup"`
 	ClosedDestID    string   `json:"closed_dest_id,omitempty"`
-	HolidayDestKind DestKind `json:"holiday_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup" doc:"absent: as closed"`
+	HolidayDestKind DestKind `json:"holiday_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup" doc:"absent: as closed"`
 	HolidayDestID   string   `json:"holiday_dest_id,omitempty"`
 }
 

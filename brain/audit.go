@@ -11,7 +11,7 @@ type AuditEntry struct {
 	TimeMS    int64  `json:"time_ms" doc:"epoch milliseconds of the brain that wrote it"`
 	Actor     string `json:"actor" doc:"who did it: the id of a key or of a console user, operator:NAME, node:NAME, or what acts by itself, such as change log"`
 	Peer      string `json:"peer,omitempty" doc:"address that the request came from, without its port; absent: no request"`
-	Action    string `json:"action" doc:"what was done, a noun and a verb: config.change, login.ok, login.fail, ban.add, ban.lift, allow.add, allow.remove, balance.topup"`
+	Action    string `json:"action" doc:"what was done, a noun and a verb: config.change, login.ok, login.fail, ban.add, ban.lift, ban.begin and ban.end of what the guard bans by itself, allow.add, allow.remove, balance.topup"`
 	Object    string `json:"object,omitempty" doc:"what it was done to: an address, an id, a kind with a name"`
 	AccountID string `json:"account_id,omitempty" doc:"the account whose matter it is; absent: the platform's"`
 	Detail    string `json:"detail,omitempty" doc:"what else a reader needs, in words"`
@@ -21,6 +21,7 @@ type AuditEntry struct {
 type AuditRow struct {
 	ID string `json:"id"`
 	AuditEntry
+	ActorName string `json:"actor_name,omitempty" doc:"what the key or console user is called now; absent: it is gone, is none of the reader's account, or says it in actor"` // not kept
 }
 
 // AuditQuery says which entries are wanted; what is zero does not matter.

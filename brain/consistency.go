@@ -69,6 +69,7 @@ func ValidateAccount(rows AccountRows) []RowError {
 type accountChecker struct {
 	domains map[string]bool // in lower case
 	ids     map[Kind]map[string]bool
+	inbound map[string]bool // trunks that carry no calls from here, by id
 	errs    []RowError
 }
 
@@ -87,6 +88,11 @@ func (v *accountChecker) index(rows AccountRows) {
 	known(v, rows.Queues)
 	known(v, rows.Routes)
 	known(v, rows.Forwards)
+	known(v, rows.Trunks)
+	v.inbound = make(map[string]bool)
+	for i := range rows.Trunks {
+		v.inbound[rows.Trunks[i].ID] = rows.Trunks[i].Direction == TrunkInbound
+	}
 	v.ids[KindCallFlow] = make(map[string]bool, len(rows.Flows))
 	for _, f := range rows.Flows {
 		v.ids[KindCallFlow][f.ID] = true
@@ -140,13 +146,16 @@ func (v *accountChecker) checkLimits(rows AccountRows, names *nameSet) {
 
 // destKindOf says which resources a route target of a kind names; hangup names none.
 var destKindOf = map[DestKind]Kind{DestUser: KindSIPUser, DestExtension: KindExtension, DestRingGroup: KindRingGroup,
-	DestFlow: KindCallFlow, DestQueue: KindQueue, DestVoicemail: KindVoicemail, DestConference: KindConference, DestForward: KindForward}
+	DestFlow: KindCallFlow, DestQueue: KindQueue, DestVoicemail: KindVoicemail, DestConference: KindConference, DestForward: KindForward, DestTrunk: KindSIPTrunk}
 
 // ResourceKind is the kind of resource that a target of this kind names, "" for hangup and for none.
 func (k DestKind) ResourceKind() Kind { return destKindOf[k] }
 
 func (v *accountChecker) target(r Resource, path string, t RouteTarget) {
 	if kind := t.Kind.ResourceKind(); kind != "" && (t.ID != "" || t.Kind != DestVoicemail && t.Kind != DestQueue) {
+		if t.Kind == DestTrunk && v.inbound[t.ID] {
+			v.add(r, path, "the trunk carries no calls from here: its direction is inbound")
+		}
 		v.find(r, path, kind, t.ID) // without an id: the caller's own mailbox, or the caller as an agent, as Validate allows it
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/md5"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 )
 
@@ -36,6 +37,7 @@ const (
 	defaultExpireSec         = 3600
 	defaultOptionsPingSec    = 30
 	defaultSilentMS          = 4000
+	defaultProgressMS        = 15_000
 	defaultStir              = "off"
 	defaultProvider          = "generic"
 	defaultOutboundStrategy  = "priority"
@@ -107,6 +109,21 @@ func NewResource(k Kind) Resource {
 	return r
 }
 
+// upper spells a list in capitals; one that is already it leaves alone, as others may read it. An empty list is nil.
+func upper(list []string) []string {
+	if len(list) == 0 {
+		return nil
+	}
+	if !slices.ContainsFunc(list, func(s string) bool { return s != strings.ToUpper(s) }) {
+		return list
+	}
+	list = slices.Clone(list)
+	for i, s := range list {
+		list[i] = strings.ToUpper(s)
+	}
+	return list
+}
+
 // ApplyDefaults fills the fields whose zero value is not legal, and gives domains, countries and empty lists their
 // one spelling, so that equal resources compare equal. It leaves RingOnFork, Weight, Hard, AllowAnonymous,
 // AnnounceIntervalSec, EmergencySuspended and OptionsPingSec alone: false and 0 mean something there, their defaults
@@ -118,6 +135,7 @@ func ApplyDefaults(r Resource) {
 		fill(&r.Timezone, defaultTimezone)
 		fill(&r.Language, defaultLanguage)
 		r.Country = strings.ToUpper(r.Country)
+		r.OutboundCountries = upper(r.OutboundCountries)
 		fill(&r.AdmissionPolicy, AdmissionLocalShare)
 		fill(&r.VoiceGender, defaultVoiceGender)
 		fill(&r.HoldSec, DefaultHoldSec)
@@ -216,6 +234,7 @@ func trunkDefaults(t *SIPTrunk) {
 	fill(&t.NumberFormat, FormatPlus)
 	fill(&t.SRTP, SRTPOff)
 	fill(&t.SilentMS, defaultSilentMS)
+	fill(&t.ProgressMS, defaultProgressMS)
 	fill(&t.Stir, defaultStir)
 	t.Proxy, t.FromDomain, t.TLSName = strings.ToLower(t.Proxy), strings.ToLower(t.FromDomain), strings.ToLower(t.TLSName)
 	t.InboundACL, t.Codecs, t.FailCodes = noneOrSome(t.InboundACL), noneOrSome(t.Codecs), noneOrSome(t.FailCodes)

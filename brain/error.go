@@ -45,7 +45,7 @@ func (e *Error) Error() string {
 		return e.Text
 	}
 	lines := make([]string, 0, len(e.Fields)+1)
-	if e.Text != "" {
+	if e.Text != "" && e.Text != e.Fields[0].String() { // one mistake alone may be the text as well
 		lines = append(lines, e.Text)
 	}
 	for _, f := range e.Fields {

@@ -58,17 +58,17 @@ type Queue struct {
 	AllowBarge          bool   `json:"allow_barge,omitempty" doc:"supervisors may join talks"`
 
 	ScheduleID        string   `json:"schedule_id,omitempty" doc:"absent: always open"`
-	ClosedDestKind    DestKind `json:"closed_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup"`
+	ClosedDestKind    DestKind `json:"closed_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup"`
 	ClosedDestID      string   `json:"closed_dest_id,omitempty"`
-	HolidayDestKind   DestKind `json:"holiday_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup" doc:"absent: as closed"`
+	HolidayDestKind   DestKind `json:"holiday_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup" doc:"absent: as closed"`
 	HolidayDestID     string   `json:"holiday_dest_id,omitempty"`
-	TimeoutDestKind   DestKind `json:"timeout_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup"`
+	TimeoutDestKind   DestKind `json:"timeout_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup"`
 	TimeoutDestID     string   `json:"timeout_dest_id,omitempty"`
-	NoAgentsDestKind  DestKind `json:"no_agents_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup" doc:"when nobody is signed in and reachable; absent: callers wait"`
+	NoAgentsDestKind  DestKind `json:"no_agents_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup" doc:"when nobody is signed in and reachable; absent: callers wait"`
 	NoAgentsDestID    string   `json:"no_agents_dest_id,omitempty"`
-	QueueFullDestKind DestKind `json:"queue_full_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup"`
+	QueueFullDestKind DestKind `json:"queue_full_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup"`
 	QueueFullDestID   string   `json:"queue_full_dest_id,omitempty"`
-	EWTDestKind       DestKind `json:"ewt_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup"`
+	EWTDestKind       DestKind `json:"ewt_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup"`
 	EWTDestID         string   `json:"ewt_dest_id,omitempty"`
 }
 
@@ -106,7 +106,7 @@ type InQueueOption struct {
 	QueueID       string   `json:"queue_id"`
 	Digit         string   `json:"digit" doc:"one of 0-9 * #, unique in the queue"`
 	Action        string   `json:"action" enum:"route,webhook,deflect,callback,hangup" doc:"route: the call goes to the target, and counts as handled; webhook: a server is told; deflect: a server is told that it is to serve the caller another way, and the call ends; callback: the caller hangs up, keeps his place and is called when it is his turn; hangup: the call ends"`
-	DestKind      DestKind `json:"dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup" doc:"route"`
+	DestKind      DestKind `json:"dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup" doc:"route"`
 	DestID        string   `json:"dest_id,omitempty"`
 	WebhookURL    string   `json:"webhook_url,omitempty" doc:"webhook, deflect: https"`
 	StayInQueue   bool     `json:"stay_in_queue,omitempty" doc:"webhook: the caller keeps his place; else the call ends after it"`

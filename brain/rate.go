@@ -2,11 +2,11 @@ package brain
 
 import "strings"
 
-// RatePlan is a price list: what the customers of an account, or of the platform, pay for calls to outside. Its rates are
+// RatePlan is a price list: what the customers of an account, or of the platform, pay for calls to outside, or what these cost over a trunk. Its rates are
 // an object of the media store, which the row names: brought in by sipio rate import, never written by hand.
 type RatePlan struct {
 	ID        string `json:"id" readOnly:"true"`
-	AccountID string `json:"account_id,omitempty" readOnly:"true" doc:"the reseller who charges by it; absent = the platform"`
+	AccountID string `json:"account_id,omitempty" readOnly:"true" doc:"the account that charges by it or whose trunks cost by it; absent = the platform"`
 	Name      string `json:"name" doc:"unique among those of its owner"`
 	Currency  string `json:"currency" doc:"ISO 4217 code such as EUR: that of the customers' wallets; it does not change while a customer has the plan"`
 	ObjectKey string `json:"object_key,omitempty" readOnly:"true" doc:"of the rates in the media store; absent: it has none"`

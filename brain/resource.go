@@ -148,6 +148,8 @@ type Account struct {
 	Language string  `json:"language,omitempty" default:"en-US" doc:"BCP 47 tag"`
 	Country  string  `json:"country,omitempty" doc:"ISO 3166 alpha-2 code such as DE, whose dial plan national numbers are read by; absent: numbers are international"`
 
+	OutboundCountries []string `json:"outbound_countries,omitempty" maxItems:"300" doc:"ISO 3166 codes of the countries whose numbers may be called; \"*\" = all of them; 001 = satellites and networks of no country, which * does not mean; absent: the account's own country alone, without one none. Emergency numbers may always be called"`
+
 	MaxIn           int             `json:"max_in,omitempty" minimum:"0" maximum:"100000" doc:"simultaneous calls from outside; 0 = no limit"`
 	MaxOut          int             `json:"max_out,omitempty" minimum:"0" maximum:"100000" doc:"simultaneous calls to outside; 0 = no limit"`
 	MaxInternal     int             `json:"max_internal,omitempty" minimum:"0" maximum:"100000" doc:"simultaneous calls inside the account; 0 = no limit"`
@@ -160,7 +162,7 @@ type Account struct {
 	EmergencySuspended bool     `json:"emergency_when_suspended" default:"true" doc:"emergency calls go out while the account is suspended"`
 	StirSecretRef      string   `json:"stir_secret_ref,omitempty" doc:"name of the secret with the private key (PEM, P-256) that signs the account's calls; absent: the platform's key"`
 	StirX5U            string   `json:"stir_x5u,omitempty" doc:"https address of its certificate"`
-	DIDDefaultDestKind DestKind `json:"did_default_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup" doc:"where numbers lead that name no target; absent: refused"`
+	DIDDefaultDestKind DestKind `json:"did_default_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup" doc:"where numbers lead that name no target; absent: refused"`
 	DIDDefaultDestID   string   `json:"did_default_dest_id,omitempty"`
 	Currency           string   `json:"currency,omitempty" doc:"ISO 4217 code such as EUR, of the account's wallet; needed for a rate_plan, and the same as that one's"`
 	RatePlan           string   `json:"rate_plan,omitempty" doc:"name of the rate plan by which calls to outside are charged: one of the reseller's (parent_id), without a reseller the platform's; absent: free of charge"`
@@ -168,6 +170,13 @@ type Account struct {
 	RecordConsent      bool     `json:"record_consent,omitempty" doc:"calls that are recorded are announced to the caller first"`
 	RecRetentionDays   int      `json:"rec_retention_days,omitempty" minimum:"0" maximum:"36500" doc:"recordings of calls are deleted after so many days; 0 = kept"`
 }
+
+// What Account.OutboundCountries may name beside countries: every country, and what is of none, satellites and networks that span the
+// world (number.International).
+const (
+	AnyCountry = "*"
+	NoCountry  = "001"
+)
 
 // DIDDefault is where the account's numbers lead that name no target of their own.
 func (a *Account) DIDDefault() RouteTarget {
@@ -202,11 +211,11 @@ type SIPUser struct {
 	DND             bool         `json:"dnd,omitempty" doc:"do not disturb: no device is rung, the call goes to fwd_busy or gets 486"`
 	MaxSimultaneous int          `json:"max_simultaneous,omitempty" minimum:"0" maximum:"100000" doc:"simultaneous calls, made and received together; 0 = no limit"`
 
-	FwdAlwaysDestKind   DestKind `json:"fwd_always_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup"`
+	FwdAlwaysDestKind   DestKind `json:"fwd_always_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup"`
 	FwdAlwaysDestID     string   `json:"fwd_always_dest_id,omitempty"`
-	FwdBusyDestKind     DestKind `json:"fwd_busy_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup"`
+	FwdBusyDestKind     DestKind `json:"fwd_busy_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup"`
 	FwdBusyDestID       string   `json:"fwd_busy_dest_id,omitempty"`
-	FwdNoanswerDestKind DestKind `json:"fwd_noanswer_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup"`
+	FwdNoanswerDestKind DestKind `json:"fwd_noanswer_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup"`
 	FwdNoanswerDestID   string   `json:"fwd_noanswer_dest_id,omitempty"`
 
 	OutCIDNumber string       `json:"out_cid_number,omitempty" doc:"E.164 without +, one of the account's numbers: shown in calls to outside"`
@@ -251,15 +260,15 @@ type Extension struct {
 	ID        string   `json:"id" readOnly:"true"`
 	AccountID string   `json:"account_id" readOnly:"true"`
 	Digits    string   `json:"digits" doc:"1 to 32 of 0-9 * #, unique in the account"`
-	DestKind  DestKind `json:"dest_kind" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup"`
+	DestKind  DestKind `json:"dest_kind" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup"`
 	DestID    string   `json:"dest_id,omitempty" doc:"empty for hangup without a code, for the caller's own mailbox (dest_kind voicemail with action=retrieve in dest_xform), and for the caller as an agent (dest_kind queue with action=agent_login, agent_logout, agent_available or agent_break)"`
 	DestXform Vars     `json:"dest_xform,omitempty" doc:"variables for what comes next"`
 	Status    Status   `json:"status,omitempty" default:"active" enum:"active,disabled"`
 
 	ScheduleID      string   `json:"schedule_id,omitempty" doc:"absent: always open"`
-	ClosedDestKind  DestKind `json:"closed_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup"`
+	ClosedDestKind  DestKind `json:"closed_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup"`
 	ClosedDestID    string   `json:"closed_dest_id,omitempty"`
-	HolidayDestKind DestKind `json:"holiday_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup" doc:"absent: as closed"`
+	HolidayDestKind DestKind `json:"holiday_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup" doc:"absent: as closed"`
 	HolidayDestID   string   `json:"holiday_dest_id,omitempty"`
 }
 
@@ -276,7 +285,7 @@ type RingGroup struct {
 	Strategy         RingStrategy      `json:"strategy,omitempty" default:"simultaneous" enum:"simultaneous,sequential"`
 	RingTimeoutSec   int               `json:"ring_timeout_sec,omitempty" default:"25" minimum:"1" maximum:"300" doc:"for sequential: of each member"`
 	Members          []RingGroupMember `json:"members" maxItems:"50"`
-	OverflowDestKind DestKind          `json:"overflow_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup"`
+	OverflowDestKind DestKind          `json:"overflow_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup"`
 	OverflowDestID   string            `json:"overflow_dest_id,omitempty"`
 	ScheduleID       string            `json:"schedule_id,omitempty" doc:"while it is closed nobody is rung and calls go to the overflow; absent: always open"`
 }

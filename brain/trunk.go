@@ -1,5 +1,12 @@
 package brain
 
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
 // SIPTrunk is a way to the telephone network or to a PBX, and from it.
 type SIPTrunk struct {
 	ID        string         `json:"id" readOnly:"true"`
@@ -11,7 +18,7 @@ type SIPTrunk struct {
 	Provider  string         `json:"provider,omitempty" default:"generic" enum:"generic,carrier" doc:"carrier: the wholesale carrier, which takes every number that no outbound_route takes"`
 
 	InboundAuth InboundAuth `json:"inbound_auth,omitempty" default:"ip" enum:"ip,digest,register,tls" doc:"how its calls are known: by inbound_acl; by a digest of auth_username in a domain of the account; register: as digest, and calls to it go where it has registered; tls: by the certificate that it shows over TLS, see tls_name"`
-	InboundACL  []string    `json:"inbound_acl,omitempty" maxItems:"100" doc:"addresses and networks (CIDR) its calls come from; no two trunks share one"`
+	InboundACL  []string    `json:"inbound_acl,omitempty" maxItems:"100" doc:"addresses and networks (CIDR) its calls come from; no two trunks share one, but that trunks with provider carrier of several accounts may name the same network: a call is for the account that has its number"`
 
 	TLSName string `json:"tls_name,omitempty" doc:"inbound_auth tls: name in its certificate, which the nodes' TLS_CA has signed: the first DNS name of subjectAltName, or the common name when there is none; no two trunks share one"`
 
@@ -36,8 +43,10 @@ type SIPTrunk struct {
 	MaxCPS         int      `json:"max_cps,omitempty" minimum:"0" maximum:"10000" doc:"calls begun in any second; 0 = no limit"`
 	Codecs         []string `json:"codecs,omitempty" maxItems:"16" doc:"RTP names such as PCMA, in order: only these are offered; absent: what the caller offers"`
 	SRTP           SRTP     `json:"srtp,omitempty" default:"off" enum:"off,optional,required" doc:"SDES towards it"`
+	CostPlan       string   `json:"cost_plan,omitempty" doc:"name of a rate_plan of the account, in its currency: what calls over the trunk cost. Routes by least_cost go by its price of the number instead of their cost_micros"`
 	OptionsPingSec int      `json:"options_ping_sec" default:"30" minimum:"0" maximum:"3600" doc:"seconds between two OPTIONS of each node; 0 = none"`
 	SilentMS       int      `json:"silent_ms,omitempty" default:"4000" minimum:"500" maximum:"32000" doc:"how long it may say nothing at all before the next trunk is tried"`
+	ProgressMS     int      `json:"progress_ms,omitempty" default:"15000" minimum:"1000" maximum:"120000" doc:"how long it may take, from when it is called, to say that it rings (180 to 199) before the next trunk is tried; calls for help: 5000 at most"`
 	Stir           string   `json:"stir,omitempty" default:"off" enum:"off,verify,require" doc:"of calls from it: verify their Identity (RFC 8224) and say so; require: also refuse those that do not pass"`
 	SignCalls      bool     `json:"sign_calls,omitempty" doc:"calls to it carry an Identity header when there is a key"`
 	FailCodes      []int    `json:"fail_codes,omitempty" maxItems:"32" doc:"final answers, besides 408 and 5xx, after which the next trunk is tried; for example 603"`
@@ -63,6 +72,29 @@ func (c *AccountConfig) TrunkAOR(t *SIPTrunk) string {
 		return ""
 	}
 	return "sip:" + t.AuthUsername + "@" + c.PrimaryDomain
+}
+
+// Wholesale tells whether the trunk is one of a wholesale carrier that is known by its addresses: such trunks of several accounts may
+// name the same network.
+func (t *SIPTrunk) Wholesale() bool {
+	return t.Provider == ProviderCarrier && t.Role != RolePBX && (t.InboundAuth == InboundIP || t.InboundAuth == "")
+}
+
+// Names tells whether an address is in the trunk's inbound_acl.
+func (t *SIPTrunk) Names(addr netip.Addr) bool {
+	return slices.ContainsFunc(t.InboundACL, func(text string) bool {
+		if one, err := netip.ParseAddr(text); err == nil {
+			return one == addr
+		}
+		network, err := netip.ParsePrefix(text)
+		return err == nil && network.Contains(addr)
+	})
+}
+
+// RegisteredUser is the user part of the AOR and the Contact that we register at a trunk: from_user, else the login without its domain.
+func (t *SIPTrunk) RegisteredUser() string {
+	user, _, _ := strings.Cut(t.AuthUsername, "@")
+	return cmp.Or(t.FromUser, user)
 }
 
 // TrunkRole says who is at the other end.
@@ -139,7 +171,7 @@ type Forward struct {
 	CIDMode          string   `json:"cid_mode,omitempty" default:"passthrough" enum:"passthrough,did,custom" doc:"who is shown: the caller (with Diversion), the number that was called, or cid_number"`
 	CIDNumber        string   `json:"cid_number,omitempty" doc:"custom: E.164 without +"`
 	Confirm          bool     `json:"confirm,omitempty" doc:"who answers must press 1 to take the call, so that no mailbox does"`
-	OverflowDestKind DestKind `json:"overflow_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,hangup"`
+	OverflowDestKind DestKind `json:"overflow_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup"`
 	OverflowDestID   string   `json:"overflow_dest_id,omitempty"`
 }
 
@@ -149,6 +181,9 @@ const (
 	CIDOfDID       = "did"
 	CIDCustom      = "custom"
 )
+
+// DestTrunk leads to what is behind a trunk, a PBX as a rule, with the number that was called.
+const DestTrunk DestKind = "trunk"
 
 // DestForward leads to a Forward.
 const DestForward DestKind = "forward"

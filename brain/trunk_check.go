@@ -17,7 +17,7 @@ const (
 	maxFailCode     = 699
 	maxCPS          = 10_000
 	maxChoices      = 16
-	maxRoutes       = 2000 // of an account: each call to the outside looks at all of them
+	maxRoutes       = 2000 // of an account: each change of it checks all of them. Prices by prefix stand in a trunk's cost_plan
 	maxForwardChars = 40
 	maxSealedBytes  = 32 << 10
 	maxPort         = 65_535
@@ -32,12 +32,25 @@ func (c *checker) trunk(r *SIPTrunk) {
 	oneOf(c, "provider", r.Provider, defaultProvider, ProviderCarrier)
 	oneOf(c, "inbound_auth", r.InboundAuth, InboundIP, InboundDigest, InboundRegister, InboundTLS)
 	c.networks("inbound_acl", r.InboundACL)
-	if r.TLSName != "" {
-		c.domain("tls_name", r.TLSName)
-	}
+	c.tlsName(r)
 	c.trunkPeer(r)
 	c.trunkNeeds(r)
 	c.trunkCalls(r)
+}
+
+// tlsName checks the name in the certificate of a trunk that is known by it.
+func (c *checker) tlsName(r *SIPTrunk) {
+	switch {
+	case r.TLSName == "" && r.InboundAuth == InboundTLS:
+		c.add("tls_name", "is required with inbound_auth tls")
+	case r.TLSName == "":
+	case strings.Contains(r.TLSName, "*"):
+		c.add("tls_name", "wildcards match nothing: name the certificate's first DNS name whole, not %s", quote(r.TLSName))
+	case r.InboundAuth != InboundTLS:
+		c.add("tls_name", "means nothing with inbound_auth %s: it is for inbound_auth tls", r.InboundAuth)
+	default:
+		c.domain("tls_name", r.TLSName)
+	}
 }
 
 func (c *checker) networks(path string, list []string) {
@@ -95,8 +108,8 @@ func (c *checker) trunkNeeds(r *SIPTrunk) {
 	if r.DoRegister {
 		why = "with do_register"
 	}
-	if r.InboundAuth == InboundTLS && r.TLSName == "" {
-		c.add("tls_name", "is required with inbound_auth tls")
+	if r.In() && r.InboundAuth == InboundIP && len(r.InboundACL) == 0 {
+		c.add("inbound_acl", "is required with inbound_auth ip, unless the direction is outbound: no call would be known as its")
 	}
 	switch {
 	case r.Proxy != "":
@@ -132,9 +145,13 @@ func (c *checker) trunkCalls(r *SIPTrunk) {
 			c.add(path, "%s is named twice", quote(name))
 		}
 	}
+	if r.CostPlan != "" {
+		c.name("cost_plan", r.CostPlan)
+	}
 	oneOf(c, "srtp", r.SRTP, SRTPOff, SRTPOptional, SRTPRequired)
 	between(c, "options_ping_sec", r.OptionsPingSec, 0, maxHourSec)
 	between(c, "silent_ms", r.SilentMS, 500, 32_000)
+	between(c, "progress_ms", r.ProgressMS, 1000, 120_000)
 	oneOf(c, "stir", r.Stir, "off", "verify", "require")
 	if len(r.FailCodes) > maxFailCodes {
 		c.add("fail_codes", "at most %d, not %d", maxFailCodes, len(r.FailCodes))

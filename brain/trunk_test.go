@@ -59,6 +59,7 @@ func TestValidate_TellsTheFieldOfCallsToOutsideThatIsWrong(t *testing.T) {
 		{"srtp", KindSIPTrunk, trunk(func(r *SIPTrunk) { r.SRTP = "dtls" })},
 		{"options_ping_sec", KindSIPTrunk, trunk(func(r *SIPTrunk) { r.OptionsPingSec = 3601 })},
 		{"silent_ms", KindSIPTrunk, trunk(func(r *SIPTrunk) { r.SilentMS = 499 })},
+		{"progress_ms", KindSIPTrunk, trunk(func(r *SIPTrunk) { r.ProgressMS = 999 })},
 		{"stir", KindSIPTrunk, trunk(func(r *SIPTrunk) { r.Stir = "on" })},
 		{"fail_codes[0]", KindSIPTrunk, trunk(func(r *SIPTrunk) { r.FailCodes[0] = 299 })},
 		{"fail_codes[1]", KindSIPTrunk, trunk(func(r *SIPTrunk) { r.FailCodes[1] = 300 })},
@@ -99,13 +100,29 @@ func TestValidate_TellsTheFieldOfCallsToOutsideThatIsWrong(t *testing.T) {
 		{"cid_number", KindForward, forward(func(r *Forward) { r.CIDNumber = "12" })},
 		{"overflow_dest_id", KindForward, forward(func(r *Forward) { r.OverflowDestID = "" })},
 
-		{"name", KindSecret, func(r Resource) { r.(*Secret).Name = "" }},
-		{"sealed", KindSecret, func(r Resource) { r.(*Secret).Sealed = "a b" }},
+		{"name", KindSecret, func(r Resource) { r.(*Secret).Name = "" }}, {"sealed", KindSecret, func(r Resource) { r.(*Secret).Sealed = "a b" }},
 	} {
 		r := valid()[c.kind]
 		c.set(r)
 		if got := paths(Validate(r)); len(got) != 1 || got[0] != c.path {
 			t.Errorf("row %d: %+v: got %v, want %s", i, r, Validate(r), c.path)
+		}
+	}
+}
+
+// Proves that a trunk whose calls nothing would tell from others' is refused, and so is a name of a certificate that nobody looks for.
+func TestValidate_RefusesATrunkThatNoCallCanBeKnownBy(t *testing.T) {
+	for path, set := range map[string]func(*SIPTrunk){
+		"inbound_acl": func(r *SIPTrunk) { r.InboundAuth, r.InboundACL = InboundIP, nil },
+		"tls_name":    func(r *SIPTrunk) { r.TLSName = "sbc.carrier.test" },
+	} {
+		for _, direction := range []TrunkDirection{TrunkInbound, TrunkBoth} {
+			r := valid()[KindSIPTrunk].(*SIPTrunk)
+			r.Direction = direction
+			set(r)
+			if got := paths(Validate(r)); len(got) != 1 || got[0] != path {
+				t.Errorf("%s: %v", direction, Validate(r))
+			}
 		}
 	}
 }
@@ -121,7 +138,7 @@ func numbered(n int) []string {
 // Proves which trunks and routes may do without what others need.
 func TestValidate_WantsOfATrunkOnlyWhatItNeeds(t *testing.T) {
 	for name, r := range map[string]Resource{
-		"inbound by address":                 &SIPTrunk{Name: "x"},
+		"inbound by address, disabled":       &SIPTrunk{Name: "x", Status: StatusDisabled},
 		"inbound by address, with a network": &SIPTrunk{Name: "x", InboundACL: []string{"192.0.2.1"}},
 		"outbound without a login":           &SIPTrunk{Name: "x", Direction: TrunkOutbound, Proxy: "carrier.test"},
 		"both, the peer registers":           &SIPTrunk{Name: "x", Direction: TrunkBoth, InboundAuth: InboundRegister, AuthUsername: "x", AuthSecretRef: "x"},
@@ -144,6 +161,9 @@ func TestValidate_WantsTheNameOfACertificate(t *testing.T) {
 		ApplyDefaults(r)
 		if got := strings.Join(paths(Validate(r)), " "); got != want || r.TLSName != strings.ToLower(name) {
 			t.Errorf("%q is kept as %q, at fault: %q", name, r.TLSName, got)
+		}
+		if list := Validate(r); strings.Contains(name, "*") && !strings.Contains(list[0].Text, "wildcards match nothing") {
+			t.Errorf("%q: %v", name, list)
 		}
 	}
 }

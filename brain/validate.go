@@ -28,12 +28,13 @@ const (
 	maxSIPAddresses   = 16
 	maxURLBytes       = 256
 	maxRetentionDays  = 36_500
+	maxCountries      = 300
 	minHangupCode     = 400
 	maxHangupCode     = 699
 )
 
 // destKinds lists what a route target may point at.
-var destKinds = []DestKind{DestFlow, DestUser, DestExtension, DestRingGroup, DestQueue, DestVoicemail, DestConference, DestForward, DestHangup}
+var destKinds = []DestKind{DestFlow, DestUser, DestExtension, DestRingGroup, DestQueue, DestVoicemail, DestConference, DestForward, DestTrunk, DestHangup}
 
 // Validate checks the fields of one resource by themselves: required, enums, ranges, lengths,
 // characters. References are ValidateAccount's. Call it after ApplyDefaults and SealPassword; ids
@@ -94,6 +95,7 @@ func (c *checker) account(r *Account) {
 	c.timezone("timezone", r.Timezone)
 	c.language("language", r.Language)
 	c.country("country", r.Country)
+	c.countries("outbound_countries", r.OutboundCountries)
 	between(c, "max_in", r.MaxIn, 0, maxCalls)
 	between(c, "max_out", r.MaxOut, 0, maxCalls)
 	between(c, "max_internal", r.MaxInternal, 0, maxCalls)
@@ -310,6 +312,25 @@ func (c *checker) language(path, s string) {
 func (c *checker) country(path, s string) {
 	if s != "" && (len(s) != 2 || strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "") {
 		c.add(path, "must be an ISO 3166 code of two letters such as DE, not %s", quote(s))
+	}
+}
+
+// countries is a list of what may be called abroad.
+func (c *checker) countries(path string, list []string) {
+	if len(list) > maxCountries {
+		c.add(path, "at most %d, not %d", maxCountries, len(list))
+		return
+	}
+	for i, s := range list {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		switch {
+		case slices.Contains(list[:i], s):
+			c.add(at, "%s is named twice", quote(s))
+		case s == "":
+			c.add(at, "must be a country, %s or %s", AnyCountry, NoCountry)
+		case s != AnyCountry && s != NoCountry:
+			c.country(at, s)
+		}
 	}
 }
 

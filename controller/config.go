@@ -193,6 +193,11 @@ func (c *Config) Check() error {
 	case len(c.AllowPeers) == 0:
 		return errors.New("allow-peers is empty: nobody could ask")
 	}
+	for _, p := range c.OperatorNets {
+		if _, err := guard.AllowedNet(p.String()); err != nil {
+			return fmt.Errorf("operator-nets: %w", err)
+		}
+	}
 	if c.Listen == "" {
 		return nil
 	}

@@ -3,6 +3,7 @@ package controller
 import (
 	"flag"
 	"log/slog"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -88,7 +89,10 @@ func TestCheck_RefusesAPlainListenerOffLoopback(t *testing.T) {
 		"data-dir":      func(c *Config) { c.DataDir = "" },
 		"tls-cert-file": func(c *Config) { c.TLSListen = ":8443" },
 		"allow-peers":   func(c *Config) { c.AllowPeers = nil },
-		"tls-key-file":  func(c *Config) { c.NodeListen = ":4443" },
+		"operator-nets: 0.0.0.0/0 is wider than a /8":   func(c *Config) { c.OperatorNets = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")} },
+		"operator-nets: 128.0.0.0/1 is wider than a /8": func(c *Config) { c.OperatorNets = []netip.Prefix{netip.MustParsePrefix("128.0.0.0/1")} },
+		"operator-nets: 2000::/3 is wider than a /16":   func(c *Config) { c.OperatorNets = []netip.Prefix{netip.MustParsePrefix("2000::/3")} },
+		"tls-key-file": func(c *Config) { c.NodeListen = ":4443" },
 		"without bus-urls": func(c *Config) {
 			c.NodeListen, c.TLSCertFile, c.TLSKeyFile, c.BusURLs = ":4443", "/c", "/k", []string{"tls://bus:4222"}
 		},

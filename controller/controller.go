@@ -117,7 +117,7 @@ func (p *process) handler(ctx context.Context) http.Handler {
 	ask.Allow, ask.Version, ask.LogDecisions, ask.Log = p.cfg.AllowPeers, p.cfg.Version, p.cfg.LogDecisions, p.log
 	ask.Done, ask.Operator = ctx.Done(), &operator{p.cfg.Name, p.live, p.store}
 	ask.Nodes, ask.Delivered, ask.Stir = p.answer.nodes, p.answer.registered, p.stir
-	ask.Password, ask.Audit = p.secrets.password, p.store
+	ask.Password, ask.Audit, ask.Believed = p.secrets.password, p.store, p.guard.Believed
 	mux := &doors{ServeMux: http.NewServeMux()}
 	ask.Register(mux)
 	ask.RegisterFlow(mux, p.answer.calls)
@@ -128,6 +128,7 @@ func (p *process) handler(ctx context.Context) http.Handler {
 	ask.RegisterContent(mux, content{p.answer.store, p.answer.library, p.store})
 	ask.RegisterSecrets(mux, p.secrets)
 	ask.RegisterBalance(mux, p.money.wallets, p.money.rates)
+	ask.Prices = p.money.rates.AtHand
 	ask.RegisterSecurity(mux, p.guard, p.store)
 	mux.Handle(v1.Prefix+"/", newV1(p.cfg, p.store, p.secrets.box, ask.Credential))
 	handler := endpoint.Unproxied(p.cfg.TrustedProxies, withPeer(mux))

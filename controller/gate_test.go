@@ -22,6 +22,8 @@ import (
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/controller/ca"
 	"github.com/sipio/sipio/controller/endpoint"
+	"github.com/sipio/sipio/controller/secret"
+	"github.com/sipio/sipio/controller/token"
 )
 
 // gated is one way to an endpoint: whom it is for, and a question that gets as far as the gate and no farther than harmless.
@@ -301,6 +303,37 @@ func (b *gateBench) makeAsking(t *testing.T) {
 		{name: "operator of another authority", cert: "other/operator-anna"},
 		{name: "wrong key, good certificate", key: "sk_wrong", cert: "node-edge-1"},
 		{name: "good key, expired certificate", key: node, cert: "operator-over", scopes: nodes},
+	}
+	b.asking = append(b.asking, b.logins(t)...)
+}
+
+// logins are tokens of console users: a good one, one that is over, and one of before the password was changed.
+func (b *gateBench) logins(t *testing.T) []asking {
+	for _, name := range []string{"olga", "otto"} {
+		b.create(t, "/v1/console_users", fmt.Sprintf(`{"email":"%s@sipio.test","role":"operator","password":%q}`, name, loginPassword))
+	}
+	good, old := b.login(t, "olga@sipio.test"), b.login(t, "otto@sipio.test")
+	box, err := secret.Open(filepath.Join(b.DataDir, secretKeyFile), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := (&logins{box: box}).key
+	claims, err := token.Read(keys, old, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.wantStatus(t, 200, b.admin, "PATCH", "/v1/console_users/"+claims.Subject, `{"password":"another long password"}`)
+	if claims, err = token.Read(keys, good, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	over, err := token.Make(keys, &claims, time.Now().Add(-token.Life-time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []asking{
+		{name: "login of an operator", key: good, scopes: brain.RoleOperator.Scopes("")},
+		{name: "login that is over", key: over},
+		{name: "login with a password that is no more", key: old},
 	}
 }
 

@@ -19,7 +19,7 @@ const maxSignatureFile = 1 << 20
 // openGuard makes the guard of the platform. Its bans are a live object; what it protects is in the configuration and in settings.
 func openGuard(cfg Config, store *config.Store, l *live, a *answering, log *slog.Logger) (*guard.Guard, error) {
 	g := guard.New(&actor.Guard{Live: l.presence.Live}, a.nodes, store.Directory, config.ActiveTrunks, log)
-	g.Operators, g.Share = cfg.OperatorNets, cfg.GuardShare
+	g.Operators, g.Share, g.Audit = cfg.OperatorNets, cfg.GuardShare, store
 	if cfg.GuardSignaturesFile == "" {
 		return g, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,19 @@ func (r *running) reported(t *testing.T, g api.GuardReport) (reply api.GuardRepl
 	return reply
 }
 
+// audited waits until the audit log has it all.
+func (r *running) audited(t *testing.T, want ...string) {
+	t.Helper()
+	var audit json.RawMessage
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		r.call(t, "GET", "/v1/audit", "", "", &audit)
+		if !slices.ContainsFunc(want, func(s string) bool { return !strings.Contains(string(audit), s) }) {
+			return
+		}
+	}
+	t.Errorf("the audit log has no %q: %s", want, audit)
+}
+
 func scanner(addr string) api.Offence {
 	now := time.Now().UnixMilli()
 	return api.Offence{Addr: addr, Tier: api.TierUA, Kind: api.OffenceScanner, Count: 1, TimeMS: now, UntilMS: now + 3_600_000, Evidence: "friendly-scanner"}
@@ -75,6 +89,22 @@ func TestRun_Guards(t *testing.T) {
 	}
 	if o := next(t, second); o.Action != api.GuardBan || o.Addr != "192.0.2.77" || o.UntilMS < time.Now().UnixMilli()+3_000_000 {
 		t.Errorf("edge2 is told %+v", o)
+	}
+	r.audited(t, `"action":"ban.begin"`, `tier ua, until`)
+	believed := digest("REGISTER", "1001", "secret-1001")
+	believed.Set("source_ip", "192.0.2.78")
+	r.ask(t, api.PathAuth, believed, &api.AuthReply{})
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) { // until the guard has heard
+		var of api.BanList
+		if r.call(t, "GET", api.PathSecurityBans+"?addr=192.0.2.78", "", "", &of); of.About != nil && of.About.Protected != "" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the address of a device that was believed is not known")
+		}
+	}
+	if known := r.reported(t, api.GuardReport{Node: "edge2", Offences: []api.Offence{scanner("192.0.2.78")}}); len(known.Orders) != 1 || known.Orders[0].Action != api.GuardLift {
+		t.Errorf("of an address that another node knows: %+v", known.Orders)
 	}
 	r.stop()
 	r.wait(t)

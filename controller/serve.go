@@ -30,9 +30,10 @@ func serve(ctx context.Context, cfg Config, log *slog.Logger, h http.Handler) er
 	if err != nil {
 		return err
 	}
+	open := newConns(&cfg)
 	srv := &http.Server{
-		TLSConfig: secured,
-		Handler:   h, MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: readHeaderTimeout,
+		TLSConfig: secured, ConnContext: open.context, ConnState: open.state,
+		Handler: open.handler(h), MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug), // broken connections of others
 	}
@@ -44,11 +45,11 @@ func serve(ctx context.Context, cfg Config, log *slog.Logger, h http.Handler) er
 	addrs := Addrs{NodeBus: cfg.nodeBus}
 	if plain != nil {
 		addrs.Plain = plain.Addr().String()
-		go func() { failed <- srv.Serve(plain) }()
+		go func() { failed <- srv.Serve(open.listener(plain)) }()
 	}
 	if secure != nil {
 		addrs.TLS = secure.Addr().String()
-		go func() { failed <- srv.ServeTLS(secure, "", "") }()
+		go func() { failed <- srv.ServeTLS(open.listener(secure), "", "") }()
 	}
 	log.Info("brain answers", "plain", addrs.Plain, "tls", addrs.TLS)
 	if cfg.Ready != nil {

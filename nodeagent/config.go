@@ -12,6 +12,7 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/keyfile"
+	"github.com/sipio/sipio/nodeagent/keepalive"
 	"github.com/sipio/sipio/setting"
 )
 
@@ -52,6 +53,7 @@ type Config struct {
 	RetryAfterSec     int           // Retry-After of calls refused because no brain answers, seconds
 	HeartbeatInterval time.Duration
 	ReportInterval    time.Duration // between complete lists of live dialogs to the brain
+	CallerGoneAfter   time.Duration // without RTP of a caller and without an answer inside the call; his call is ended then; 0 = never
 	Survival          bool          // phones of this node register and call each other while no brain answers
 	SurvivalRefresh   time.Duration // between questions for what that needs
 	SurvivalMaxAge    time.Duration // since a brain last confirmed it; older answers are not given
@@ -104,6 +106,7 @@ func DefaultConfig() Config {
 		RetryAfterSec:     2,
 		HeartbeatInterval: 5 * time.Second,
 		ReportInterval:    5 * time.Second,
+		CallerGoneAfter:   5 * time.Minute,
 		Survival:          true,
 		SurvivalRefresh:   time.Minute,
 		SurvivalMaxAge:    24 * time.Hour,
@@ -150,6 +153,7 @@ func (c *Config) Settings() setting.List {
 		setting.Number("retry-after-sec", "Retry-After in seconds of requests refused because no brain answers", &c.RetryAfterSec),
 		setting.Duration("heartbeat-interval", "time between heartbeats to the brain", &c.HeartbeatInterval),
 		setting.Duration("report-interval", "time between complete lists of live dialogs to the brain; longer by itself when a list takes long", &c.ReportInterval),
+		setting.Duration("caller-gone-after", "the call of a caller who sends no RTP and answers no OPTIONS inside it for so long is ended; 0: never", &c.CallerGoneAfter),
 		setting.Toggle("survival", "registered phones of this node register and call each other while no brain answers", &c.Survival),
 		setting.Duration("survival-refresh", "time between questions to the brain for what survival answers need", &c.SurvivalRefresh),
 		setting.Duration("survival-max-age", "survival answers that no brain has confirmed for so long are not given", &c.SurvivalMaxAge),
@@ -191,6 +195,8 @@ func (c *Config) Check() error {
 		return fmt.Errorf("retry-after-sec is %d, want 0 to 3600", c.RetryAfterSec)
 	case c.HeartbeatInterval < 100*time.Millisecond || c.ReportInterval < 100*time.Millisecond:
 		return fmt.Errorf("heartbeat-interval is %v and report-interval %v, want at least 100ms", c.HeartbeatInterval, c.ReportInterval)
+	case c.CallerGoneAfter != 0 && c.CallerGoneAfter < keepalive.Least:
+		return fmt.Errorf("caller-gone-after is %v, want at least %v, or 0 for never", c.CallerGoneAfter, keepalive.Least)
 	case c.SurvivalRefresh < 100*time.Millisecond || c.SurvivalMaxAge < c.SurvivalRefresh:
 		return fmt.Errorf("survival-refresh is %v and survival-max-age %v, want at least 100ms and no less than that", c.SurvivalRefresh, c.SurvivalMaxAge)
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/sipio/sipio/nodeagent/door"
 	"github.com/sipio/sipio/nodeagent/guard"
 	"github.com/sipio/sipio/nodeagent/kam"
+	"github.com/sipio/sipio/nodeagent/keepalive"
 	"github.com/sipio/sipio/nodeagent/ng"
 	"github.com/sipio/sipio/nodeagent/op"
 	"github.com/sipio/sipio/nodeagent/spool"
@@ -39,22 +40,24 @@ const (
 
 // agent is the parts of a running node agent.
 type agent struct {
-	cfg    Config
-	log    *slog.Logger
-	own    *keyfile.Pair // nil: the node has none
-	spool  *spool.Spool
-	door   *door.Door
-	probes *probes
-	reaper *ng.Reaper
-	lister *kam.Lister
-	lists  *dialogs.Reporter
-	report *reporter
-	trunks *trunks
-	keeper *trunk.Keeper
-	guard  *guard.Guard
-	answer *answering // nil: no media server
-	ops    *op.Handler
-	bus    bus.Config // without URLs: none
+	cfg     Config
+	log     *slog.Logger
+	own     *keyfile.Pair // nil: the node has none
+	spool   *spool.Spool
+	door    *door.Door
+	probes  *probes
+	reaper  *ng.Reaper
+	lister  *kam.Lister
+	lists   *dialogs.Reporter
+	report  *reporter
+	trunks  *trunks
+	uac     *kam.UAC
+	keeper  *trunk.Keeper
+	guard   *guard.Guard
+	callers *keepalive.Watcher // nil: nobody's call is ended
+	answer  *answering         // nil: no media server
+	ops     *op.Handler
+	bus     bus.Config // without URLs: none
 
 	opened []func() error // what closes the parts
 }
@@ -106,6 +109,9 @@ func (a *agent) open() error {
 	a.lists = dialogs.New(dialogs.Config{
 		Node: a.cfg.Name, Interval: a.cfg.ReportInterval, Kamailio: a.lister, Media: mediaSessions{rtpengine}, Post: a.report.postDialogs, Log: a.log,
 	})
+	if a.callers, err = a.newCallers(); err != nil {
+		return err
+	}
 	if a.door, err = a.newDoor(key, tlsConfig); err != nil {
 		return err
 	}
@@ -139,10 +145,11 @@ func (a *agent) openEdge() (kamailio *kam.Client, rtpengine *ng.Client, err erro
 	}
 	a.opened = append(a.opened, closePart)
 	a.probes = &probes{kamailio: kamailio, rtpengine: rtpengine, log: a.log}
-	if a.keeper, closePart, err = newKeeper(a.cfg, a.report, a.probes, a.log); err != nil {
+	if a.uac, closePart, err = openUAC(a.cfg); err != nil {
 		return nil, nil, err
 	}
 	a.opened = append(a.opened, closePart)
+	a.keeper = newKeeper(a.cfg, a.uac, a.report, a.probes, a.log)
 	a.trunks = &trunks{path: a.cfg.TrunkFile, kamailio: kamailio, up: a.probes.kamailioUp, log: a.log}
 	if a.guard, closePart, err = newGuard(a.cfg, a.report, a.trunks, a.log); err != nil {
 		return nil, nil, err
@@ -244,6 +251,9 @@ func (a *agent) run(ctx context.Context) error {
 	background.Go(func() { a.lists.Run(behind) })
 	background.Go(func() { a.keeper.Run(behind) })
 	background.Go(func() { a.guard.Run(behind) })
+	if a.callers != nil {
+		background.Go(func() { a.callers.Run(behind) })
+	}
 
 	addrs := Addrs{Door: doorLn.Addr().String(), Op: opLn.Addr().String()}
 	if ordersLn != nil {

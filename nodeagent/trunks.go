@@ -135,14 +135,18 @@ func addressFile(sources, protected []string) (string, error) {
 	return b.String(), nil
 }
 
-// newKeeper makes what looks after trunks. Its requests go through a socket of its own: they wait for nobody else's.
-func newKeeper(cfg Config, report *reporter, probes *probes, log *slog.Logger) (*trunk.Keeper, func() error, error) {
+// newKeeper makes what looks after trunks.
+func newKeeper(cfg Config, uac *kam.UAC, report *reporter, probes *probes, log *slog.Logger) *trunk.Keeper {
+	return trunk.New(trunk.Config{Able: probes.kamailioUp, Node: cfg.Name, Every: cfg.HeartbeatInterval, Sender: trunkSender{uac}, Brain: trunkBrain{report}, Log: log})
+}
+
+// openUAC makes what sends requests through Kamailio, on a socket of its own: they wait for nobody else's.
+func openUAC(cfg Config) (*kam.UAC, func() error, error) {
 	client, err := kam.Open(cfg.KamailioSocket, cfg.KamailioClient+".uac", probeTimeout)
 	if err != nil {
 		return nil, nil, err
 	}
-	keeper := trunk.New(trunk.Config{Able: probes.kamailioUp, Node: cfg.Name, Every: cfg.HeartbeatInterval, Sender: trunkSender{kam.NewUAC(client)}, Brain: trunkBrain{report}, Log: log})
-	return keeper, client.Close, nil
+	return kam.NewUAC(client), client.Close, nil
 }
 
 // trunkSender is Kamailio as the keeper of trunks has it send.

@@ -107,11 +107,12 @@ type RouteRequest struct {
 	// repeat all else of a question but this and TimeMS.
 	Transaction string `json:"transaction,omitempty"`
 
-	Peer      string `json:"peer,omitempty"`       // by the source address or the certificate: "" = a phone, which carries a digest; the Peer constants
-	TLSName   string `json:"tls_name,omitempty"`   // trunk_tls: the name in its certificate
-	Asserted  string `json:"asserted,omitempty"`   // trunk: user part of P-Asserted-Identity (RFC 3325), "" = none
-	AccountID string `json:"account_id,omitempty"` // media: the account of the call that this leg belongs to
-	Dial      string `json:"dial,omitempty"`       // media: KIND/ID of whom the leg is for
+	Peer        string `json:"peer,omitempty"`         // by the source address or the certificate: "" = a phone, which carries a digest; the Peer constants
+	TLSName     string `json:"tls_name,omitempty"`     // trunk_tls: the name in its certificate
+	Asserted    string `json:"asserted,omitempty"`     // trunk: user part of P-Asserted-Identity (RFC 3325), "" = none
+	CalledParty string `json:"called_party,omitempty"` // trunk: user part of P-Called-Party-ID (RFC 7315 section 4.2), "" = none
+	AccountID   string `json:"account_id,omitempty"`   // media: the account of the call that this leg belongs to
+	Dial        string `json:"dial,omitempty"`         // media: KIND/ID of whom the leg is for
 
 	CallerUserID string `json:"caller_user_id,omitempty"` // media: id of the user whose call the leg belongs to, "" = somebody else's
 	Called       string `json:"called,omitempty"`         // media: the number that call was for
@@ -213,15 +214,17 @@ type Route struct {
 
 // RouteTrunk is how a call goes out. A final response other than 2xx is told in another question.
 type RouteTrunk struct {
-	ID      string    `json:"id"`
-	DstURI  string    `json:"dst_uri,omitempty"` // next hop; "" = by URI
-	Next    string    `json:"next,omitempty"`    // further next hops, separated by |: each is tried when the one before is silent, cannot be sent to or says 503
-	Lookup  string    `json:"lookup,omitempty"`  // instead: AOR of a peer that registers here; URI's user is then what it is called with
-	FrTimer int       `json:"fr_timer"`          // milliseconds without any response, of each next hop
-	ToTrunk string    `json:"to_trunk"`          // rtpengine's flags of an offer to it
-	Headers string    `json:"headers,omitempty"` // whole header lines for this attempt alone, each ended by CRLF
-	From    *NameAddr `json:"from,omitempty"`    // From of this attempt
-	Answer  string    `json:"answer,omitempty"`  // Authorization or Proxy-Authorization line of this attempt, ended by CRLF: the request repeats one that was challenged
+	ID         string    `json:"id"`
+	DstURI     string    `json:"dst_uri,omitempty"`     // next hop; "" = by URI
+	Next       string    `json:"next,omitempty"`        // further next hops, separated by |: each is tried when the one before is silent, cannot be sent to or says 503
+	Lookup     string    `json:"lookup,omitempty"`      // instead: AOR of a peer that registers here; URI's user is then what it is called with
+	FrTimer    int       `json:"fr_timer"`              // milliseconds without any response, of each next hop
+	ProgressMS int       `json:"progress_ms,omitempty"` // milliseconds until it rings (180 to 199); 0 = as long as it may ring
+	ToTrunk    string    `json:"to_trunk"`              // rtpengine's flags of an offer to it
+	Headers    string    `json:"headers,omitempty"`     // whole header lines for this attempt alone, each ended by CRLF
+	From       *NameAddr `json:"from,omitempty"`        // From of this attempt
+	To         string    `json:"to,omitempty"`          // To of this attempt, a URI
+	Answer     string    `json:"answer,omitempty"`      // Authorization or Proxy-Authorization line of this attempt, ended by CRLF: the request repeats one that was challenged
 }
 
 // RouteHeaders are changes to the request, as in Kamailio's rtjson.

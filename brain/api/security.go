@@ -167,6 +167,8 @@ type BanAbout struct {
 	LastEvidence  string `json:"last_evidence,omitempty"`   // its beginning, at most MaxKeptEvidence bytes
 	LastOffenceMS int64  `json:"last_offence_ms,omitempty"` // 0 = none is remembered
 	LastEndMS     int64  `json:"last_end_ms,omitempty"`     // when the last ban ended
+	LastTier      string `json:"last_tier,omitempty"`       // of the last ban that the guard made; "" = none is remembered
+	LastNode      string `json:"last_node,omitempty"`       // that caught it
 	GraceUntilMS  int64  `json:"grace_until_ms,omitempty"`  // after a lift: not banned again before
 }
 

@@ -3,6 +3,7 @@ package api
 import (
 	"crypto/sha256"
 	"strconv"
+	"strings"
 )
 
 // Bounds of what a node keeps to answer without a brain.
@@ -63,11 +64,18 @@ type SurvivalCaller struct {
 	Shown []SurvivalShown `json:"shown,omitempty"` // in calls for help, for a user with a number of his own
 }
 
+// SOS tells whether a request's URI asks for help of any kind (RFC 5031 section 4.2).
+func SOS(uri string) bool {
+	const sos = "urn:service:sos"
+	return len(uri) >= len(sos) && strings.EqualFold(uri[:len(sos)], sos) && (len(uri) == len(sos) || uri[len(sos)] == '.')
+}
+
 // SurvivalHelp is an emergency number, and the attempts over trunks, in their order, as they show a user without a number of his own. A
 // trunk that wants a digest fails: its password is the brain's.
 type SurvivalHelp struct {
-	Number string  `json:"number"` // as it is dialed
-	At     string  `json:"at"`     // CallInfo.At of the call
+	Number string  `json:"number"`        // as it is dialed
+	At     string  `json:"at"`            // CallInfo.At of the call
+	SOS    bool    `json:"sos,omitempty"` // urn:service:sos calls it too
 	Routes []Route `json:"routes"`
 }
 

@@ -158,6 +158,9 @@ type TrunkState struct {
 	Register     bool        `json:"register,omitempty"`
 	Registration *TrunkLease `json:"registration,omitempty"` // absent: nobody has registered yet
 	Nodes        []TrunkNode `json:"nodes"`                  // that have told of it to this brain, by name
+
+	InboundAuth string          `json:"inbound_auth,omitempty"` // of the configuration
+	Peer        *DevicePresence `json:"peer,omitempty"`         // inbound_auth register: where it has registered here; absent: it has not
 }
 
 // TrunkNode is what one node says of a trunk.

@@ -42,6 +42,12 @@ type Facts struct {
 	Clock     *Clock // nil: the system does not say
 	Asked     []Asked
 	Unread    []Unread
+
+	Nets     []Nets
+	Ports    *Ports    // nil: no node, or no table of the kernel is set up
+	Learning *Learning // nil: no rtpengine
+	Sockets  []Socket
+	Scanned  bool // Sockets were looked for
 }
 
 // Listener is a port of control: nobody but this machine may reach it.
@@ -129,6 +135,12 @@ func Examine(now time.Time, f Facts) []Finding {
 	for _, l := range f.Listeners {
 		out = append(out, l.examine())
 	}
+	if f.Scanned {
+		out = append(out, examineSockets(f.Sockets))
+	}
+	for _, n := range f.Nets {
+		out = append(out, n.examine())
+	}
 	for _, file := range f.Files {
 		out = append(out, file.examine())
 	}
@@ -143,6 +155,12 @@ func Examine(now time.Time, f Facts) []Finding {
 	}
 	if f.Bans != nil {
 		out = append(out, f.Bans.examine())
+	}
+	if f.Ports != nil {
+		out = append(out, f.Ports.examine())
+	}
+	if f.Learning != nil {
+		out = append(out, f.Learning.examine())
 	}
 	if f.Clock != nil {
 		out = append(out, f.Clock.examine())

@@ -5,8 +5,10 @@
 // # Who is never banned
 //
 // Loopback, whatever the configuration protects (trunks, nodes, networks of operators: it comes with the op, see Shield),
-// the allow list, an address from which a device has authenticated within the hour (the node says so with the offence), and for
-// Grace an address that was lifted. An IPv6 offender counts and is banned as its /64, so whatever overlaps that is not banned either.
+// the allow list, an address from which a device has authenticated within the hour at whichever node (a brain that believed the device
+// says so by an op Known), and for Grace an address that was lifted. That a node says so with the offence is that node's word: it frees the
+// address there, and where it is banned for no other reason than that nodes share bans; what other nodes caught by themselves stays.
+// An IPv6 offender counts and is banned as its /64, so whatever overlaps that is not banned either.
 //
 // # Terms
 //
@@ -37,7 +39,8 @@ const (
 	MaxBans      = 100_000
 	MaxOffenders = 100_000
 	MaxAllowed   = 10_000
-	MaxNodes     = 64 // that enforce a ban which is not shared; caught by more, it is
+	MaxKnown     = 100_000 // of more, those whose time ends first go
+	MaxNodes     = 64      // that enforce a ban which is not shared; caught by more, it is
 
 	MaxTimeMS = int64(1) << 46 // epoch milliseconds, the year 4199: far from any overflow
 
@@ -54,6 +57,10 @@ const (
 	RepeatWithin = 24 * time.Hour
 	// Grace is how long a lifted address is not banned again by the guard: whoever still sends gets the time to stop.
 	Grace = time.Minute
+	// KnownFor is how long an address is not banned after a device was believed there: the hour of the nodes, and what a report may be late.
+	KnownFor = 70 * time.Minute
+	// knownAgain is by how much its end has to move to be written down.
+	knownAgain = 10 * time.Minute
 	// Fresh is how old an offence may be to count as of now: what a report takes on its way, and clocks that differ.
 	Fresh = time.Minute
 	// Slack is by how much the end of a ban at a node may differ from ours before it is corrected.

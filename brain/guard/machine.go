@@ -16,7 +16,8 @@ type Machine struct {
 	bans      book[*ban]
 	offenders book[*offender]
 	allowed   book[*allowed]
-	nets      *Nets // of allowed; nil = to be made anew
+	known     book[struct{}] // from where devices were believed
+	nets      *Nets          // of allowed; nil = to be made anew
 
 	allowVersion  int64
 	policyVersion int64
@@ -30,8 +31,8 @@ type ban struct {
 	fromMS                         int64
 	before, long                   int      // what the offender's counts were
 	proven                         bool     // by more than one who forges addresses can do: see rank
-	shared                         bool     // every node enforces it
-	nodes                          []string // else these, sorted
+	shared                         bool     // every node enforces it; else those of nodes
+	nodes                          []string // that caught it, sorted
 }
 
 // offender is what is remembered of an address beside its ban.
@@ -43,6 +44,7 @@ type offender struct {
 	lastKind    string
 	lastCount   int    // how often it was done
 	evidence    string // of the last offence, its beginning
+	tier, node  string // of the last ban that the guard made; "" = there was none
 	liftMS      int64  // when it was lifted last; 0 = never
 	liftWho     string
 	graceMS     int64 // until then it is not banned again
@@ -56,7 +58,7 @@ type allowed struct {
 
 // New makes a guard that knows of nothing.
 func New() *Machine {
-	return &Machine{bans: newBook((*ban).rank), offenders: newBook[*offender](nil), allowed: newBook[*allowed](nil)}
+	return &Machine{bans: newBook((*ban).rank), offenders: newBook[*offender](nil), allowed: newBook[*allowed](nil), known: newBook[struct{}](nil)}
 }
 
 // Apply does an op at a time, epoch milliseconds; the reply is read by ReadReply. With changed false the op need not be written down:
@@ -85,6 +87,8 @@ func (m *Machine) Apply(nowMS int64, op []byte) (reply []byte, changed bool, err
 		did = m.protect(nowMS, o, &y)
 	case Policy:
 		did = m.policy(nowMS, o, &y)
+	case Known:
+		did = m.knows(nowMS, o, &y)
 	}
 	y.AllowVersion = m.allowVersion
 	reply, err = json.Marshal(&y)
@@ -97,11 +101,12 @@ func (m *Machine) Apply(nowMS int64, op []byte) (reply []byte, changed bool, err
 // expire ends what is over.
 func (m *Machine) expire(nowMS int64) bool {
 	bans, offenders := m.bans.expire(nowMS), m.offenders.expire(nowMS)
+	known := m.known.expire(nowMS)
 	if m.allowed.expire(nowMS) {
 		m.allowChanged()
 		return true
 	}
-	return bans || offenders
+	return bans || offenders || known
 }
 
 func (m *Machine) allowChanged() {
@@ -140,6 +145,9 @@ func (m *Machine) Deadline() (ms int64, ok bool) {
 	if e := m.offenders.first(); e != nil && (!ok || e.endMS < ms) {
 		ms, ok = e.endMS, true
 	}
+	if e := m.known.first(); e != nil && (!ok || e.endMS < ms) {
+		ms, ok = e.endMS, true
+	}
 	if e := m.allowed.first(); e != nil && e.endMS < MaxTimeMS && (!ok || e.endMS < ms) {
 		ms, ok = e.endMS, true
 	}
@@ -159,7 +167,7 @@ func (m *Machine) Resume(int64) {}
 
 // Empty tells whether nothing is worth keeping.
 func (m *Machine) Empty() bool {
-	return m.bans.len()+m.offenders.len()+m.allowed.len() == 0 && m.allowVersion == 0 && m.policyVersion == 0
+	return m.bans.len()+m.offenders.len()+m.allowed.len()+m.known.len() == 0 && m.allowVersion == 0 && m.policyVersion == 0
 }
 
 // remember makes or finds what is remembered of an address.
@@ -226,13 +234,13 @@ func (b *ban) at(node string) bool {
 	return found
 }
 
-// join has one more node enforce a ban that is not shared. What MaxNodes of them caught is shared.
+// join has one more node have caught an address. What MaxNodes of them caught is shared.
 func (b *ban) join(node string) {
 	at, found := slices.BinarySearch(b.nodes, node)
 	switch {
-	case b.shared || found:
+	case found:
 	case len(b.nodes) >= MaxNodes:
-		b.shared, b.nodes = true, nil
+		b.shared = true
 	default:
 		pack.Own(&node)
 		b.nodes = slices.Insert(b.nodes, at, node)

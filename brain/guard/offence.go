@@ -20,7 +20,7 @@ func (m *Machine) report(nowMS int64, o *Op, y *Reply) (did bool) {
 }
 
 // judge decides on one offence, in this order: who is protected is lifted, also from what an operator has banned; a ban by hand stays;
-// who is known or has grace is lifted; a ban that is in force goes on; else there is a new one.
+// who is known or has grace is lifted; whom the node alone says to be known, there; a ban that is in force goes on; else there is a new one.
 func (m *Machine) judge(nowMS int64, op *Op, o *Offence, y *Reply) (did bool) {
 	key, _ := KeyOf(o.Addr) // check has read it
 	e := m.bans.get(key)
@@ -34,9 +34,13 @@ func (m *Machine) judge(nowMS int64, op *Op, o *Offence, y *Reply) (did bool) {
 	case byHand:
 		y.Decisions = append(y.Decisions, m.order(e, "banned by hand: "+e.of.why))
 		return false
+	case m.known.get(key) != nil:
+		m.note(nowMS, key, o)
+		m.spare(key, e, o, y, whyKnown, 0)
+		return true
 	case o.Known:
 		m.note(nowMS, key, o)
-		m.spare(key, e, o, y, "a device has authenticated from there in the last hour", 0)
+		m.claim(key, e, op.Node, o, y)
 		return true
 	case off != nil && off.of.graceMS > nowMS:
 		left := ms(off.of.graceMS - nowMS)
@@ -44,8 +48,8 @@ func (m *Machine) judge(nowMS int64, op *Op, o *Offence, y *Reply) (did bool) {
 		m.spare(key, e, o, y, fmt.Sprintf("%s lifted it, grace for another %s", off.of.liftWho, span(left)), int((left+time.Second-1)/time.Second))
 		return true
 	case o.Listed && (o.Tier == api.TierScore || off != nil && off.of.liftMS > 0):
-		m.spare(key, e, o, y, "the node lists a ban that was lifted, or that is not its own to make", 0)
-		return e != nil
+		m.spare(key, nil, o, y, "the node lists a ban that was lifted, or that is not its own to make", 0)
+		return false
 	}
 	fromMS := began(nowMS, o.TimeMS)
 	switch {
@@ -172,6 +176,7 @@ func (m *Machine) ban(nowMS, fromMS int64, op *Op, key netip.Prefix, o *Offence,
 	}
 	off.of.did(nowMS, o)
 	off.of.endMS, off.of.anchorMS, off.of.liftMS = untilMS, untilMS, 0
+	off.of.tier, off.of.node = o.Tier, strings.Clone(op.Node)
 	m.retain(off)
 	if untilMS <= nowMS {
 		y.Decisions = append(y.Decisions, Decision{Addr: Name(key), Why: "told late: " + b.why + ", which is over"})

@@ -47,10 +47,11 @@ func TestOffenders_AreListedWithTheirEvidence(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(again)
-	// Without the two last fields, as an older brain writes it.
+	// Without the last fields, as an older brain writes it.
 	old := appendBook(nil, &m.offenders, func(v *offender, b []byte) []byte {
 		whole := v.append(nil)
-		return append(b, whole[:len(whole)-len(pack.AppendText(pack.AppendInt(nil, int64(v.lastCount)), v.evidence))]...)
+		last := pack.AppendText(pack.AppendText(pack.AppendText(pack.AppendInt(nil, int64(v.lastCount)), v.evidence), v.tier), v.node)
+		return append(b, whole[:len(whole)-len(last)]...)
 	})
 	whole := m.AppendSnapshot(nil)
 	now := appendBook(nil, &m.offenders, (*offender).append)

@@ -22,9 +22,10 @@ const (
 	Protect  = "protect"  // networks that the configuration protects now: bans of them end
 	Policy   = "policy"   // the content of the policy, by its digest: another one gets the next version
 	Expire   = "expire"   // made by Due
+	Known    = "known"    // addresses from which a device was believed: they are not banned for KnownFor
 )
 
-var opKinds = [...]string{"", Report, Add, Lift, Allow, Disallow, Protect, Policy, Expire}
+var opKinds = [...]string{"", Report, Add, Lift, Allow, Disallow, Protect, Policy, Expire, Known}
 
 // Op is something that happens to the guard. Which fields count depends on Kind.
 type Op struct {
@@ -40,7 +41,7 @@ type Op struct {
 	Who    string `json:"who,omitempty"`     // add, lift, allow, disallow: the operator
 	Shield string `json:"shield,omitempty"`  // add: what the configuration protects there, "" = nothing
 
-	Nets   []string `json:"nets,omitempty"`   // protect: prefixes
+	Nets   []string `json:"nets,omitempty"`   // protect: prefixes; known: addresses, at most api.MaxGuardOffences
 	Digest string   `json:"digest,omitempty"` // policy
 }
 
@@ -72,7 +73,7 @@ func AppendOp(b []byte, o *Op) []byte {
 			b = pack.AppendText(b, s)
 		}
 		b = pack.AppendInt(b, o.ForSec)
-	case Protect:
+	case Protect, Known:
 		b = pack.AppendUint(pack.AppendText(b, o.Why), uint64(len(o.Nets)))
 		for _, s := range o.Nets {
 			b = pack.AppendText(b, s)
@@ -130,7 +131,7 @@ func ReadOp(b []byte) (*Op, error) {
 		}
 	case Add, Lift, Allow, Disallow:
 		o.Addr, o.Why, o.Who, o.Shield, o.ForSec = r.Text(), r.Text(), r.Text(), r.Text(), r.Int()
-	case Protect:
+	case Protect, Known:
 		o.Why = r.Text()
 		for range r.Count(api.MaxGuardProtected) {
 			o.Nets = append(o.Nets, r.Text())
@@ -181,6 +182,15 @@ func (o *Op) check() error {
 	case Protect:
 		for _, s := range o.Nets {
 			if _, err := netip.ParsePrefix(s); err != nil {
+				return err
+			}
+		}
+	case Known:
+		if len(o.Nets) > api.MaxGuardOffences {
+			return errFields
+		}
+		for _, s := range o.Nets {
+			if _, err := KeyOf(s); err != nil {
 				return err
 			}
 		}
@@ -236,6 +246,8 @@ type Decision struct {
 	GraceSec int    `json:"grace_sec,omitempty"`
 	Everyone bool   `json:"everyone,omitempty"` // every node is to do it; else the node that told of it alone
 	Why      string `json:"why"`                // in words
+
+	Only []string `json:"only,omitempty"` // these nodes are to do it, and no other
 }
 
 // Order is the decision as nodes are told.

@@ -120,6 +120,9 @@ func pageOf[T any](of *book[T], limit int, want func(*entry[T]) bool) (keys []ne
 
 func (m *Machine) about(nowMS int64, key netip.Prefix) *api.BanAbout {
 	a := &api.BanAbout{Addr: Name(key), Protected: m.listed(key)}
+	if k := m.known.get(key); k != nil && k.endMS > nowMS && a.Protected == "" {
+		a.Protected = whyKnown
+	}
 	e := m.offenders.get(key)
 	if e == nil || e.endMS <= nowMS {
 		return a
@@ -127,6 +130,7 @@ func (m *Machine) about(nowMS int64, key netip.Prefix) *api.BanAbout {
 	o := e.of
 	a.Count = decayed(o.count, ms(nowMS-o.anchorMS))
 	a.LastKind, a.LastCount, a.LastEvidence, a.LastOffenceMS = o.lastKind, o.lastCount, o.evidence, o.lastMS
+	a.LastTier, a.LastNode = o.tier, o.node
 	if o.endMS <= nowMS {
 		a.LastEndMS = o.endMS
 	}

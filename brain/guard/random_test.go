@@ -26,6 +26,7 @@ type world struct {
 	m      *Machine
 	nowMS  int64
 	nets   []Net // of the configuration
+	known  map[netip.Prefix]int64
 	record []record
 	said   string // the last thing that came to pass
 }
@@ -80,7 +81,12 @@ func (w *world) offences() []Offence {
 
 // next is what happens next: an op, or a change of the configuration with the op that follows from it.
 func (w *world) next() *Op {
-	switch w.IntN(12) {
+	switch w.IntN(13) {
+	case 12:
+		addr := w.addr()
+		key, _ := KeyOf(addr)
+		w.known[key] = w.nowMS + KnownFor.Milliseconds() - knownAgain.Milliseconds()
+		return &Op{Kind: Known, Nets: []string{addr}}
 	case 0:
 		return &Op{Kind: Lift, Addr: w.addr(), Who: "anna"}
 	case 1:
@@ -123,6 +129,9 @@ func (w *world) check(t *testing.T) {
 		}
 		if off := w.m.offenders.get(key); e.of.tier != api.TierOperator && off != nil && off.of.graceMS > w.nowMS {
 			t.Fatalf("%s is banned in its grace, after %s", Name(key), w.said)
+		}
+		if w.known[key] > w.nowMS && e.of.tier != api.TierOperator {
+			t.Fatalf("%s is banned, and known, after %s", Name(key), w.said)
 		}
 		if term := ms(e.endMS - w.nowMS); term > MaxTerm && e.of.tier != api.TierOperator {
 			t.Fatalf("%s is banned for %s, after %s", Name(key), term, w.said)
@@ -170,10 +179,10 @@ func (w *world) step(t *testing.T) {
 }
 
 // No sequence of reports, lifts, bans by hand, changes of the allow list and of the configuration, and time bans an address that is
-// protected or has grace; what the journal would hold leads to the same guard, and so does a snapshot. The seed is printed.
+// protected or has grace, or that is known, whichever node saw it; what the journal would hold leads to the same guard, and so does a snapshot. The seed is printed.
 func TestRandom_NeverBansWhoIsProtected(t *testing.T) {
 	for seed := range uint64(60) {
-		w := &world{Rand: rand.New(rand.NewPCG(seed, 7)), m: New(), nowMS: start}
+		w := &world{Rand: rand.New(rand.NewPCG(seed, 7)), m: New(), nowMS: start, known: map[netip.Prefix]int64{}}
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			for i := range 400 {
 				w.step(t)

@@ -21,7 +21,8 @@ func (m *Machine) AppendSnapshot(b []byte) []byte {
 	b = pack.AppendText(b, m.policyDigest)
 	b = appendBook(b, &m.bans, (*ban).append)
 	b = appendBook(b, &m.offenders, (*offender).append)
-	return appendBook(b, &m.allowed, (*allowed).append)
+	b = appendBook(b, &m.allowed, (*allowed).append)
+	return appendBook(b, &m.known, func(_ struct{}, b []byte) []byte { return b })
 }
 
 func appendBook[T any](b []byte, of *book[T], add func(T, []byte) []byte) []byte {
@@ -75,7 +76,8 @@ func (v *offender) append(b []byte) []byte {
 		b = pack.AppendInt(b, n)
 	}
 	b = pack.AppendText(pack.AppendText(b, v.lastKind), v.liftWho)
-	return pack.AppendText(pack.AppendInt(b, int64(v.lastCount)), v.evidence)
+	b = pack.AppendText(pack.AppendInt(b, int64(v.lastCount)), v.evidence)
+	return pack.AppendText(pack.AppendText(b, v.tier), v.node)
 }
 
 func readOffender(r *pack.Reader) (*offender, bool) {
@@ -84,8 +86,11 @@ func readOffender(r *pack.Reader) (*offender, bool) {
 	if r.Rest() > 0 && r.Err() == nil { // of an older brain nothing follows
 		v.lastCount, v.evidence = readCount(r), r.Text()
 	}
+	if r.Rest() > 0 && r.Err() == nil { // the same
+		v.tier, v.node = r.Text(), r.Text()
+	}
 	return v, v.lastCount >= 0 && len(v.evidence) <= api.MaxKeptEvidence && v.count >= 0 && v.long >= 0 && inTime(v.anchorMS) && inTime(v.endMS) && inTime(v.lastMS) && inTime(v.liftMS) && inTime(v.graceMS) &&
-		texts(v.lastKind, v.liftWho, v.evidence)
+		texts(v.lastKind, v.liftWho, v.evidence, v.tier, v.node)
 }
 
 func (v *allowed) append(b []byte) []byte {
@@ -117,6 +122,11 @@ func Restore(snapshot []byte) (*Machine, error) {
 	}
 	if err := restoreBook(r, MaxAllowed, &m.allowed, AllowedNet, readAllowed); err != nil {
 		return nil, fmt.Errorf("restore the allow list: %w", err)
+	}
+	if r.Rest() > 0 { // of an older brain nothing follows
+		if err := restoreBook(r, MaxKnown, &m.known, offending, func(*pack.Reader) (struct{}, bool) { return struct{}{}, true }); err != nil {
+			return nil, fmt.Errorf("restore known addresses: %w", err)
+		}
 	}
 	return m, r.End()
 }

@@ -47,10 +47,16 @@ func ValidE164(e164 string) bool {
 }
 
 // Emergency tells whether a dialed string calls for help in a country: the whole string, since 1125 may be an
-// extension. Without a country 112 and 911 do, which every mobile phone knows (3GPP TS 22.101 section 10.1.1).
+// extension. Phones that write every number with + write this one so too; no number of E.164 is as short. Without a country 112 and
+// 911 do, which every mobile phone knows (3GPP TS 22.101 section 10.1.1).
 func Emergency(country, dialed string) bool {
 	s, ok := clean(dialed)
-	if !ok || len(s) > maxShort || s[0] == '+' {
+	if rest, plus := strings.CutPrefix(s, "+"); ok && plus {
+		if s = rest; len(s) > maxListed {
+			return false
+		}
+	}
+	if !ok || len(s) > maxShort {
 		return false
 	}
 	if country == "" {
@@ -72,6 +78,29 @@ func Emergencies(country string) (list []string) {
 		}
 	}
 	return list
+}
+
+// Help is the emergency number of a country for whoever asks for help by no number (urn:service:sos, RFC 5031): the one that people
+// know there, else 112, else the first.
+func Help(country string) string {
+	best := []string{"112", "911"}
+	switch p := byCountry[country]; {
+	case country == "AU":
+		best = []string{"000", "112"} // 112 is for mobiles
+	case country == "NZ":
+		best = []string{"111", "112"}
+	case p != nil && p.code == "1":
+		best = []string{"911", "112"}
+	}
+	for _, s := range best {
+		if Emergency(country, s) {
+			return s
+		}
+	}
+	if list := Emergencies(country); len(list) > 0 {
+		return list[0]
+	}
+	return ""
 }
 
 // minReceived is where a string of digits alone may begin to be a number: shorter ones are extensions and short codes,

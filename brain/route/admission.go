@@ -153,7 +153,11 @@ func Windows(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest) []cac
 	if caller.Trunk != nil {
 		number = cmp.Or(Called(caller.Account, number), number)
 	}
-	return limits(caller, req, caller.direction(req), to, number)
+	windows := limits(caller, req, caller.direction(req), to, number)
+	if caller.Trunk != nil {
+		windows = append(windows, rateWindow(caller.Trunk)...)
+	}
+	return windows
 }
 
 // limits are the call_limits that a call of a direction to a number counts for. to is the user who is called, "" for none.

@@ -35,6 +35,8 @@ func Needs(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest, d *api.
 		return takes, nil
 	case t == nil:
 		return takes, Windows(caller, callee, req)
+	case d.Call.Direction != brain.DirectionOut: // to a PBX
+		return append(takes, outTakes(caller, t)[1:]...), append(Windows(caller, callee, req), rateWindow(t)...)
 	case caller.direction(req) == brain.DirectionIn:
 		windows = Windows(caller, nil, req)
 	}
@@ -104,6 +106,9 @@ func Change(caller *Caller, callee *brain.SIPUser, req *api.RouteRequest, d *api
 	case req.Trunk != "" && next != nil: // the next trunk of the same call
 		s.Drop, s.Add = tried(caller, req), outTakes(caller, next)[1:]
 		s.Windows = rateWindow(next)
+	case next != nil && d.Call.Direction != brain.DirectionOut: // phones have rung, and a PBX is next
+		s.Drop = slices.DeleteFunc(rang(caller, req), func(t cac.Take) bool { return t.Kind == cac.Internal })
+		s.Add, s.Windows = outTakes(caller, next)[1:], rateWindow(next)
 	case next != nil: // phones have rung, and the call leaves
 		s.Drop, s.Add = rang(caller, req), outTakes(caller, next)
 		s.Windows = outWindows(caller, req, next, d)

@@ -153,6 +153,33 @@ func TestAdopted_ByBothEnds(t *testing.T) {
 	}
 }
 
+// Proves that a call from a trunk counts for its calls a second, whether phones ring or it goes out again; and a phone's for none.
+func TestNeeds_ATrunksCallsASecondCountBothWays(t *testing.T) {
+	o := newCompany()
+	o.way("trk_alpha").MaxCPS, o.way("trk_beta").MaxCPS = 5, 9
+	for target, want := range map[string][]cac.Window{
+		"user us_1002":     {{Kind: cac.TrunkRate, ID: "trk_alpha", Max: 5, PeriodMS: 1000, Hard: true}},
+		"forward fwd_work": {{Kind: cac.TrunkRate, ID: "trk_alpha", Max: 5, PeriodMS: 1000, Hard: true}, {Kind: cac.TrunkRate, ID: "trk_beta", Max: 9, PeriodMS: 1000, Hard: true}},
+	} {
+		o.DIDs[0].DestKind, o.DIDs[0].DestID = dest(target)
+		o.DIDs[0].ScheduleID = ""
+		o.wayOut("germany").Trunks = []brain.OutboundChoice{{TrunkID: "trk_beta"}}
+		acct, dir := o.config()
+		req, caller := fromTrunk(acct, "+"+o.DIDs[0].E164)
+		caller.Trunk = acct.Trunks["trk_alpha"]
+		d := Decide(dir, caller, req)
+		if _, got := Needs(&caller, Callee(caller, &req), &req, &d); !slices.Equal(got, want) {
+			t.Errorf("%s: %+v\n%s", target, got, Text(d))
+		}
+	}
+	acct, dir := o.config()
+	req, caller := invite("1002", "acme.example"), callerOf(acct, "1001-desk")
+	d := Decide(dir, caller, req)
+	if _, got := Needs(&caller, nil, &req, &d); len(got) != 0 {
+		t.Errorf("a phone: %+v", got)
+	}
+}
+
 // Proves which call_limits a call counts for: those of the account, of either user and of the number dialed, by
 // direction; a number from outside however it is spelled; a leg for none.
 func TestWindows_ByDirectionUserAndNumber(t *testing.T) {

@@ -31,6 +31,8 @@ func (p *plan) again(dir brain.Directory) api.Directive {
 	case len(p.req.At) > maxAt:
 	case brain.DestKind(kind) == brain.DestForward && p.acct.Forwards[id] != nil:
 		return p.forwardAgain(dir, p.acct.Forwards[id])
+	case brain.DestKind(kind) == brain.DestTrunk && handed(p.acct, p.req.At) != nil:
+		return p.numberAgain(p.towards(p.acct.Trunks[id], p.req.Hops))
 	case brain.DestKind(kind) == destEmergency && helpAgain(p.acct, id) && p.mayLeave():
 		return p.numberAgain(&outward{kind: destEmergency, number: id})
 	case brain.DestKind(kind) == destNumber && number.ValidE164(digits) && p.mayLeave():

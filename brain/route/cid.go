@@ -43,7 +43,9 @@ func (id *shownID) spoken() string {
 // somebody else.
 func (p *plan) identify(o *outward, t *brain.SIPTrunk) shownID {
 	id := p.original(o)
-	if id.number == "" {
+	if o.toPBX() {
+		id = p.insider()
+	} else if id.number == "" {
 		id.attest = attestPartial
 		for _, c := range []struct{ number, by string }{{p.trunkCID(), "the PBX's trunk"}, {t.CIDNumber, "the trunk"}, {p.acct.Account.DefaultCIDNumber, "the account"}} {
 			if owned(p.acct, c.number) {

@@ -15,7 +15,8 @@ func (p *plan) linesForHelp(digits string) (list []line, why string) {
 	why = "every trunk there is"
 	for _, r := range p.acct.OutboundRoutes {
 		if r.ID == p.acct.Account.EmergencyRouteID && r.Status != brain.StatusDisabled {
-			list, why = p.linesOf(list, r), "the account's emergency route "+r.Name
+			list, _ = p.linesOf(list, r, "")
+			why = "the account's emergency route " + r.Name
 		}
 	}
 	for _, r := range p.acct.OutboundRoutes {
@@ -23,12 +24,12 @@ func (p *plan) linesForHelp(digits string) (list []line, why string) {
 			if len(list) == 0 {
 				why = "emergency route " + r.Name
 			}
-			list = p.linesOf(list, r)
+			list, _ = p.linesOf(list, r, "")
 		}
 	}
 	list = p.wholesale(list)
 	for _, r := range p.acct.OutboundRoutes {
-		list = p.linesOf(list, r)
+		list, _ = p.linesOf(list, r, "")
 	}
 	return list, why
 }
@@ -59,6 +60,9 @@ func helpAgain(acct *brain.AccountConfig, id string) bool {
 // outside. It comes before everything else that the dialed string may mean, and under whatever domain.
 func emergencyDialed(caller *Caller, req *api.RouteRequest) string {
 	dialed := req.RURIUser
+	if api.SOS(req.RURI) {
+		dialed = number.Help(caller.Account.Account.Country)
+	}
 	switch {
 	case caller.Media:
 		kind, id, _ := strings.Cut(req.Dial, "/")

@@ -32,7 +32,7 @@ func (p *plan) forward(f *brain.Forward, chain int) outcome {
 		return p.overflow(f, round, 482)
 	}
 	if p.steps > 0 {
-		return p.ask(f, chain)
+		return p.askAt(brain.RouteTarget{Kind: brain.DestForward, ID: f.ID}, chain)
 	}
 	p.say(" → ")
 	o := &outward{kind: brain.DestForward, number: e164, forward: f, hops: p.base + p.depth(chain)}
@@ -160,13 +160,13 @@ func (p *plan) overflow(f *brain.Forward, why string, code int) outcome {
 	return p.orElse(why, "overflow", exit, code)
 }
 
-// ask adds a step that asks again when it is reached.
-func (p *plan) ask(f *brain.Forward, chain int) outcome {
+// askAt adds a step that asks again when it is reached.
+func (p *plan) askAt(target brain.RouteTarget, chain int) outcome {
 	if !p.room() {
 		return outcome{code: 480}
 	}
 	p.steps++
-	p.routes = append(p.routes, api.Route{Step: p.steps, Ask: string(brain.DestForward) + "/" + f.ID})
+	p.routes = append(p.routes, api.Route{Step: p.steps, Ask: string(target.Kind) + "/" + target.ID})
 	p.asked = max(p.asked, p.depth(chain))
 	p.say(", step ", strconv.Itoa(p.steps), " asks again")
 	return outcome{step: p.steps, code: 480}

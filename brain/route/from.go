@@ -44,12 +44,13 @@ func (p *plan) from(req *api.RouteRequest) string {
 }
 
 // callerNumber is the number that a caller shows: a phone's own extension, else what came with the call. "": withheld.
-// Who is anonymous in From does not want to be known, whatever the network asserts of him (RFC 3325 section 7).
+// Who is anonymous in From, or asks for privacy, does not want to be known, whatever the network asserts of him (RFC 3325 section 7); of
+// a leg of the media server, From alone tells what is to be shown.
 func callerNumber(caller *Caller, req *api.RouteRequest) string {
 	switch {
 	case caller.User != nil:
 		return caller.User.Username
-	case anonymous(req.FromUser):
+	case anonymous(req.FromUser), caller.Trunk != nil && withholds(req):
 		return ""
 	}
 	for _, s := range []string{req.Asserted, req.FromUser} {

@@ -4,18 +4,23 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/lcr"
+	"github.com/sipio/sipio/brain/number"
 	"github.com/sipio/sipio/brain/schedule"
 )
 
 // lines are the trunks for a call, in the order in which they are tried, and why it is these; with a code there are none. Those
 // that do not answer the node come last: it may be wrong.
 func (p *plan) lines(o *outward) (list []line, code int, why string) {
-	if o.kind == destEmergency {
+	switch o.kind {
+	case destEmergency:
 		list, why = p.linesForHelp(o.number)
-	} else {
+	case brain.DestTrunk:
+		list, code, why = p.lineTo(o)
+	default:
 		list, code, why = p.linesFor(o.number)
 	}
 	if code != 0 {
@@ -36,6 +41,9 @@ func (p *plan) rank(t *brain.SIPTrunk) int {
 
 // linesFor are the trunks for a number.
 func (p *plan) linesFor(e164 string) (list []line, code int, why string) {
+	if why = uncallable(&p.acct.Account, e164); why != "" {
+		return nil, 403, why
+	}
 	r := p.matched(e164)
 	switch {
 	case r == nil:
@@ -46,12 +54,38 @@ func (p *plan) linesFor(e164 string) (list []line, code int, why string) {
 	case r.Blocked:
 		return nil, 403, "outbound_route " + r.Name + " blocks " + cmp.Or(r.MatchPrefix, "every number")
 	}
-	why = "outbound_route " + r.Name + " by " + r.Strategy
-	if list = p.linesOf(nil, r); len(list) == 0 {
+	list, costs := p.linesOf(nil, r, e164)
+	why = "outbound_route " + r.Name + " by " + r.Strategy + costs
+	if len(list) == 0 {
 		return nil, 503, why + ", and none of its trunks carries calls to outside"
 	}
 	return list, 0, why
 }
+
+// uncallable says why an account may not call a number, by the country that it belongs to, "" when it may. Every call to outside passes
+// here, by whatever way it goes; calls for help do not.
+func uncallable(a *brain.Account, e164 string) string {
+	region := number.Region(e164)
+	switch {
+	case slices.Contains(a.OutboundCountries, region):
+		return ""
+	case region != brain.NoCountry && slices.Contains(a.OutboundCountries, brain.AnyCountry):
+		return ""
+	case len(a.OutboundCountries) == 0 && a.Country != "" && region == a.Country:
+		return ""
+	}
+	why := "a number of " + cmp.Or(region, "no country") + " is not called: "
+	if region == brain.NoCountry {
+		why = "a number of a satellite or a network of no country (" + region + ") is not called: "
+	}
+	if len(a.OutboundCountries) > 0 {
+		return why + "outbound_countries of the account are " + strings.Join(a.OutboundCountries[:min(len(a.OutboundCountries), maxNamed)], " ")
+	}
+	return why + "the account has no outbound_countries, and its own country is " + cmp.Or(a.Country, "not set")
+}
+
+// maxNamed bounds the countries of a reason.
+const maxNamed = 16
 
 // matched is the route that takes a number now: the one with the longest prefix; of those with the same prefix one that blocks,
 // else the first by name. nil: none.
@@ -74,19 +108,33 @@ func (p *plan) matched(e164 string) *brain.OutboundRoute {
 	return nil
 }
 
-// linesOf appends the trunks of a route that carry calls to outside, in the order of its strategy.
-func (p *plan) linesOf(list []line, r *brain.OutboundRoute) []line {
+// linesOf appends the trunks of a route that carry calls to outside, in the order of its strategy. number is what prices are looked up for, ""
+// for none; costs are those that were, for operators.
+func (p *plan) linesOf(list []line, r *brain.OutboundRoute, number string) (lines []line, costs string) {
 	trunks, choices := make([]*brain.SIPTrunk, 0, len(r.Trunks)), make([]lcr.Choice, 0, len(r.Trunks))
-	for _, c := range r.Trunks {
-		if t := p.acct.Trunks[c.TrunkID]; t != nil && t.Out() {
-			trunks = append(trunks, t)
-			choices = append(choices, lcr.Choice{Priority: c.Priority, Weight: uint32(max(0, c.Weight)), CostMicros: c.CostMicros})
+	for i := range r.Trunks {
+		c := &r.Trunks[i]
+		t := p.acct.Trunks[c.TrunkID]
+		if t == nil || !t.Out() {
+			continue
 		}
+		choice := lcr.Choice{Priority: c.Priority, Weight: uint32(max(0, c.Weight))}
+		if lcr.Strategy(r.Strategy) == lcr.LeastCost {
+			micros, said := p.cost(t, c, number)
+			if said != "" {
+				costs += separated(costs) + t.Name + " " + said
+			}
+			choice.CostMicros = micros
+		}
+		trunks, choices = append(trunks, t), append(choices, choice)
 	}
 	for _, i := range lcr.Order(nil, lcr.Strategy(r.Strategy), choices, lcr.Draw(p.req.Token())) {
 		list = append(list, line{trunks[i], r})
 	}
-	return list
+	if costs != "" {
+		costs = " (" + costs + ")"
+	}
+	return list, costs
 }
 
 // wholesale appends the trunks of a wholesale carrier, by name.

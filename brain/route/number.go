@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/sipio/sipio/brain"
@@ -27,6 +28,27 @@ func called(acct *brain.AccountConfig, dialed string) (e164 string, did *brain.D
 		return meant, acct.DIDByE164[meant]
 	}
 	return e164, nil
+}
+
+// Meant puts what a call is for in place of the Contact that we have registered at its trunk: a registrar calls that (RFC 3261 section
+// 16.5), and the number stands in P-Called-Party-ID (RFC 7315 section 4.2) or, where nobody writes that, in To. Of the two a number of
+// the account is taken, else what was called stays if it is one itself. Every other call stays as it is, and a second time changes nothing.
+func Meant(caller *Caller, req *api.RouteRequest) {
+	t := caller.Trunk
+	if t == nil || !t.DoRegister || req.RURIUser == "" || unescape(req.RURIUser) != t.RegisteredUser() {
+		return
+	}
+	meant := ""
+	for _, user := range []string{req.CalledParty, req.ToUser, req.RURIUser} {
+		if _, did := called(caller.Account, user); did != nil {
+			req.RURIUser = user
+			return
+		}
+		if meant == "" && user != req.RURIUser {
+			meant = user
+		}
+	}
+	req.RURIUser = cmp.Or(meant, req.RURIUser)
 }
 
 // Called is the number that a trunk's call to an account is for, as E.164 without +, "" when none can be read.

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,21 +18,26 @@ const (
 	// outRingSec is how long a number outside may ring: longer than any mailbox waits, shorter than the 300 s after
 	// which the edge ends calls that nobody answers.
 	outRingSec = 120
-	// defaultSilentMS is the default of the resource.
-	defaultSilentMS = 4000
+	// Defaults of the resource.
+	defaultSilentMS   = 4000
+	defaultProgressMS = 15_000
+	// helpProgressMS is how long a trunk may take to say that a call for help rings, when there is another one.
+	helpProgressMS = 5000
 	// maxLines bounds the trunks that are tried for one number.
 	maxLines = 16
 )
 
 // outward is a call to outside.
 type outward struct {
-	kind    brain.DestKind // destNumber, destEmergency, brain.DestForward, destTransfer
-	number  string         // E.164 without +; of an emergency as it was dialed
-	forward *brain.Forward // of a forward
-	by      *brain.SIPUser // who transfers the caller there
-	hops    int            // of the call, when it gets here
-	attest  string         // of the attempt that was planned last
-	shown   string         // who is shown in it, for operators
+	kind    brain.DestKind  // destNumber, destEmergency, brain.DestForward, destTransfer, brain.DestTrunk
+	number  string          // E.164 without +; of an emergency, and to a PBX what is no number, as it was dialed
+	forward *brain.Forward  // of a forward
+	by      *brain.SIPUser  // who transfers the caller there
+	trunk   *brain.SIPTrunk // of a call that a number or an extension leads to a trunk
+	dialed  bool            // to a trunk: number is no E.164
+	hops    int             // of the call, when it gets here
+	attest  string          // of the attempt that was planned last
+	shown   string          // who is shown in it, for operators
 }
 
 // at is CallInfo.At of the call.
@@ -43,6 +49,8 @@ func (o *outward) at() string {
 		return string(o.kind) + "/" + o.number
 	case destTransfer:
 		return string(o.kind) + "/" + o.by.ID + "/+" + o.number
+	case brain.DestTrunk:
+		return string(o.kind) + "/" + o.trunk.ID
 	}
 	return string(o.kind) + "/+" + o.number
 }
@@ -60,7 +68,10 @@ func (o *outward) sentOn() bool { return o.forward != nil || o.by != nil }
 
 // describe writes into what the edge remembers of the call where it goes.
 func (o *outward) describe(call *api.CallInfo, trunkID string) {
-	call.Direction, call.To, call.At, call.Hops, call.Trunk, call.Attestation = brain.DirectionOut, o.number, o.at(), o.hops, trunkID, o.attest
+	call.To, call.At, call.Hops, call.Trunk, call.Attestation = o.number, o.at(), o.hops, trunkID, o.attest
+	if !o.toPBX() {
+		call.Direction = brain.DirectionOut
+	}
 }
 
 // outside is a dialed number that nobody in the account has. inside says why it is nobody's.
@@ -105,7 +116,7 @@ func (p *plan) send(o *outward) int {
 		case slices.Contains(p.caller.Full, t.ID):
 			p.say(" full")
 		default:
-			p.leaveBy(o, lines[i])
+			p.leaveBy(o, lines[i], lines[i+1:])
 		}
 	}
 	switch {
@@ -120,9 +131,11 @@ func (p *plan) send(o *outward) int {
 
 // spoken is the call as an operator reads it.
 func (o *outward) spoken() string {
-	switch o.kind {
-	case destEmergency:
+	switch {
+	case o.kind == destEmergency:
 		return "emergency " + o.number
+	case o.dialed:
+		return o.number
 	}
 	return "+" + o.number
 }
@@ -142,12 +155,15 @@ func (p *plan) unwell(t *brain.SIPTrunk) string {
 	return ""
 }
 
-// leaveBy adds the step over a trunk, unless that cannot carry the number.
-func (p *plan) leaveBy(o *outward, l line) {
+// leaveBy adds the step over a trunk, unless that cannot carry the number; rest are those that may follow.
+func (p *plan) leaveBy(o *outward, l line, rest []line) {
 	r, why := p.over(o, l)
 	if why != "" {
 		p.say(" ", why)
 		return
+	}
+	if o.kind == destEmergency && !slices.ContainsFunc(rest, func(l line) bool { return !slices.Contains(p.tried, l.trunk.ID) }) {
+		r.Trunk.ProgressMS = 0 // nobody else could help
 	}
 	p.steps++
 	r.Step = p.steps
@@ -158,11 +174,18 @@ func (p *plan) leaveBy(o *outward, l line) {
 // over is the step over a trunk, or why it cannot carry the number.
 func (p *plan) over(o *outward, l line) (r api.Route, why string) {
 	t := l.trunk
-	sent := o.number
-	if o.kind != destEmergency {
+	sent, shown := o.number, o.number
+	switch {
+	case o.kind == destEmergency:
+	case o.dialed:
+		if sent = rewrite(o.number, t.Strip, t.Prefix); sent == "" {
+			return r, "has no digit of the number left"
+		}
+	default:
 		if sent = sentNumber(p.acct.Account.Country, o.number, l); sent == "" {
 			return r, "has no digit of the number left"
 		}
+		shown = formatted(p.acct.Account.Country, o.number, t.NumberFormat)
 	}
 	out := attempt{&api.RouteTrunk{ID: t.ID, FrTimer: t.SilentMS, ToTrunk: flagsToTrunk(t)}}
 	if out.FrTimer <= 0 {
@@ -174,17 +197,35 @@ func (p *plan) over(o *outward, l line) (r api.Route, why string) {
 			return r, "registers here without a name, or without a domain of the account"
 		}
 		r.URI = "sip:" + escapeUser(sent) + "@" + p.acct.PrimaryDomain
+		out.To = "sip:" + escapeUser(shown) + "@" + p.acct.PrimaryDomain
 	case !hostport(t.Proxy):
 		return r, "has no proxy"
 	default:
+		targets, told := via(p.req.Via, t.ID)
+		if told && len(targets) == 0 {
+			return r, "has a name that is not resolved"
+		}
 		r.URI = "sip:" + escapeUser(sent) + "@" + t.Proxy + transport(t)
-		out.through(via(p.req.Via, t.ID), transport(t))
+		out.To = "sip:" + escapeUser(shown) + "@" + hostOf(t.Proxy)
+		out.through(targets, transport(t))
 	}
 	id := p.identify(o, t)
 	o.attest, o.shown = id.attest, id.spoken()
 	out.From, out.Headers = id.from(p, t), id.headers(p, o, t)
 	r.FrInvTimer, r.Trunk = ringMS(o.ringSec()), out.RouteTrunk
+	if out.ProgressMS = progressMS(o, t); out.ProgressMS >= r.FrInvTimer {
+		out.ProgressMS = 0
+	}
 	return r, ""
+}
+
+// progressMS is how long a trunk may take to say that it rings.
+func progressMS(o *outward, t *brain.SIPTrunk) int {
+	ms := cmp.Or(t.ProgressMS, defaultProgressMS)
+	if o.kind == destEmergency {
+		return min(ms, helpProgressMS)
+	}
+	return ms
 }
 
 // listed tells whether an id is in a list separated by commas.

@@ -12,6 +12,7 @@ import (
 func newCompany() *office {
 	o := newPlatform()
 	o.Account.Country, o.Account.DefaultCIDNumber, o.Account.EmergencySuspended = "DE", "4930100", true
+	o.Account.OutboundCountries = []string{"DE", "FR", "GB"}
 	o.DIDs = append(o.DIDs, brain.DID{ID: "did_alice", E164: "4930101", Status: brain.StatusVirtual, AllowAnonymous: true})
 	o.user("1001").OutCIDNumber, o.user("1001").OutCIDName = "4930101", "Alice Acme"
 	trunk := func(t brain.SIPTrunk) {
@@ -37,6 +38,7 @@ func newCompany() *office {
 	route(brain.OutboundRoute{ID: "route_uk", Name: "uk", MatchPrefix: "44", Strategy: "least_cost", ScheduleID: "sch_hours",
 		Trunks: []brain.OutboundChoice{{TrunkID: "trk_alpha", CostMicros: 900}, {TrunkID: "trk_beta", CostMicros: 700}}})
 	route(brain.OutboundRoute{ID: "route_help", Name: "help", IsEmergency: true, Strategy: "priority", Trunks: []brain.OutboundChoice{{TrunkID: "trk_beta"}}})
+	o.Extensions = append(o.Extensions, brain.Extension{ID: "ext_7", Digits: "7777", DestKind: brain.DestTrunk, DestID: "trk_pbx", Status: brain.StatusActive})
 	o.Forwards = []brain.Forward{
 		{ID: "fwd_cell", Name: "cell", Number: "0151 12345678", TimeoutSec: 20, CIDMode: brain.CIDPassthrough, OverflowDestKind: brain.DestUser, OverflowDestID: "us_1005"},
 		{ID: "fwd_work", Name: "work", Number: "+49 40 5551234", TimeoutSec: 30, CIDMode: brain.CIDOfDID},

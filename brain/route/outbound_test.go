@@ -64,11 +64,13 @@ func TestChallenged_AnswersOnceAndAStaleNonceOnceMore(t *testing.T) {
 // what the first directive said.
 func TestEmergency_ByCountryAndCaller(t *testing.T) {
 	for _, c := range []struct {
-		dial, at, country string
-		pbx, trunk        bool
-		want              bool
+		dial, uri, at, country string
+		pbx, trunk             bool
+		want                   bool
 	}{
-		{dial: "112", country: "DE", want: true}, {dial: "1-1-2", country: "DE", want: true}, {dial: "911", country: "DE"}, {dial: "1120", country: "DE"}, {dial: "+112", country: "DE"},
+		{dial: "112", country: "DE", want: true}, {dial: "1-1-2", country: "DE", want: true}, {dial: "911", country: "DE"}, {dial: "1120", country: "DE"}, {dial: "+112", country: "DE", want: true},
+		{dial: "service", uri: "urn:service:sos", country: "DE", want: true}, {dial: "service", uri: "URN:service:SOS.police", country: "DE", want: true},
+		{dial: "service", uri: "urn:service:sos", country: "DE", trunk: true}, {dial: "service", uri: "urn:service:sosx", country: "DE"}, {dial: "service", uri: "urn:service:counseling", country: "DE"},
 		{dial: "999", country: "GB", want: true}, {dial: "911", want: true}, {dial: "112", want: true}, {dial: "110"},
 		{dial: "112", country: "DE", pbx: true, want: true}, {dial: "112", country: "DE", trunk: true},
 		{dial: "300", at: "emergency/112", country: "DE", want: true}, {dial: "112", at: "number/+49405551234", country: "DE"},
@@ -76,6 +78,9 @@ func TestEmergency_ByCountryAndCaller(t *testing.T) {
 		s := outScenario{scenario: scenario{dial: c.dial, trunk: c.trunk, change: func(o *office) { o.Account.Country = c.country }}, pbx: c.pbx}
 		req, caller, _ := s.first()
 		req.At = c.at
+		if c.uri != "" {
+			req.RURI = c.uri
+		}
 		if got := Emergency(&caller, &req); got != c.want {
 			t.Errorf("%+v: %v", c, got)
 		}

@@ -178,6 +178,10 @@ func (p *plan) visit(target brain.RouteTarget, chain int) outcome {
 		if f := p.acct.Forwards[target.ID]; f != nil {
 			return p.forward(f, chain)
 		}
+	case brain.DestTrunk:
+		if t := p.acct.Trunks[target.ID]; t != nil {
+			return p.handOver(t, chain)
+		}
 	}
 	return p.dead("does not exist")
 }
@@ -264,6 +268,10 @@ func (p *plan) name(t brain.RouteTarget) (kind, name string) {
 	case brain.DestForward:
 		if f := p.acct.Forwards[t.ID]; f != nil {
 			return "forward", f.Name
+		}
+	case brain.DestTrunk:
+		if t := p.acct.Trunks[t.ID]; t != nil {
+			return "trunk", t.Name
 		}
 	}
 	return string(t.Kind), t.ID

@@ -39,6 +39,8 @@ func unreachable(dir brain.Directory, acct *brain.AccountConfig, to *referTo, fr
 	}
 	if e164, not := number.Normalize(acct.Account.Country, to.user); not != "" {
 		return why + ", and as a number it " + string(not)
+	} else if barred := uncallable(&acct.Account, e164); barred != "" {
+		return why + ", and " + barred
 	} else if !acct.LeadsOutside() {
 		return why + ", and no trunk leads outside to +" + e164
 	}

@@ -12,6 +12,7 @@ import (
 func referable() *office {
 	o := newOffice()
 	o.user("1005").AllowPSTNBlindTransfer = true
+	o.Account.OutboundCountries = []string{"DE"}
 	return o
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/balance"
 	"github.com/sipio/sipio/brain/number"
 )
 
@@ -30,6 +31,9 @@ type Caller struct {
 	Media   bool
 	NowMS   int64  // epoch milliseconds, for business hours
 	Busy    string // id of a user without a free line: taken as busy without being rung; "" = nobody
+
+	// Prices gives the price list of that name of an account, nil when it cannot be read now. nil: no price list can be.
+	Prices func(accountID, name string) *balance.Plan
 
 	Stay       bool     // the account may make no call to outside now, but for help: what would leave overflows
 	Full       []string // ids of trunks that have no channel free, or no call left in this second: not tried
@@ -56,11 +60,12 @@ func Decide(dir brain.Directory, caller Caller, req api.RouteRequest) api.Direct
 		return reject(acct, 403, "account "+acct.Account.ID+" is "+string(acct.Account.Status))
 	}
 	if caller.Trunk == nil { // only networks and PBXs are believed what these say
-		req.Asserted, req.Identity, req.Diversion = "", "", ""
+		req.Asserted, req.Identity, req.Diversion, req.CalledParty = "", "", "", ""
 		if !caller.Media {
 			req.Diverted = 0
 		}
 	}
+	Meant(&caller, &req)
 	p := plan{acct: acct, caller: caller, req: &req}
 	if req.At != "" {
 		return p.again(dir)
@@ -144,7 +149,11 @@ func (p *plan) destination(dir brain.Directory, req *api.RouteRequest) destinati
 	case p.caller.Trunk != nil:
 		return p.inbound(req)
 	}
-	if why := foreign(dir, p.acct, req); why != "" {
+	why := unreadable(req.RURIUser)
+	if req.RURIDomain != "" { // tel: has none (RFC 3966)
+		why = foreign(dir, p.acct, req)
+	}
+	if why != "" {
 		return destination{code: 404, why: why}
 	}
 	return p.anywhere(req.RURIUser)
@@ -185,7 +194,7 @@ func (p *plan) leg(req *api.RouteRequest) destination {
 	kind, id, _ := strings.Cut(req.Dial, "/")
 	target := brain.RouteTarget{Kind: brain.DestKind(kind), ID: id}
 	switch target.Kind {
-	case brain.DestUser, brain.DestExtension, brain.DestRingGroup, brain.DestForward, destAgent, destSupervisor:
+	case brain.DestUser, brain.DestExtension, brain.DestRingGroup, brain.DestForward, brain.DestTrunk, destAgent, destSupervisor:
 		_, name := p.name(target)
 		return destination{number: name, target: target}
 	case destNumber:
@@ -193,7 +202,7 @@ func (p *plan) leg(req *api.RouteRequest) destination {
 	case destPSTN, destTransfer:
 		return p.onward(target)
 	}
-	return destination{code: 404, why: "a leg to " + strconv.QuoteToASCII(req.Dial) + ": only users, extensions, ring groups, forwards, agents, supervisors and numbers are called"}
+	return destination{code: 404, why: "a leg to " + strconv.QuoteToASCII(req.Dial) + ": only users, extensions, ring groups, forwards, trunks, agents, supervisors and numbers are called"}
 }
 
 // onward is a number outside that a leg is for.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/number"
 )
 
 // Bounds of what a node keeps for calls for help.
@@ -21,14 +22,15 @@ func survivalHelp(acct *brain.AccountConfig, numbers []string) (list []api.Survi
 		p, o := forHelp(acct, nil, digits)
 		lines, _, _ := p.lines(o)
 		slices.SortStableFunc(lines, func(a, b line) int { return cmp.Compare(wantsDigest(a.trunk), wantsDigest(b.trunk)) })
-		help := api.SurvivalHelp{Number: digits, At: o.at()}
+		help := api.SurvivalHelp{Number: digits, At: o.at(), SOS: digits == number.Help(acct.Account.Country)}
 		for _, l := range lines {
 			if r, why := p.over(o, l); why == "" && len(help.Routes) < maxHelpTrunks {
 				r.Step = 1
 				help.Routes = append(help.Routes, r)
 			}
 		}
-		if len(help.Routes) > 0 {
+		if n := len(help.Routes); n > 0 {
+			help.Routes[n-1].Trunk.ProgressMS = 0 // nobody else could help
 			list = append(list, help)
 		}
 	}

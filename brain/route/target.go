@@ -31,20 +31,23 @@ func (a attempt) through(targets []string, transport string) {
 	a.DstURI, a.Next, a.FrTimer = hops[0], strings.Join(hops[1:], "|"), a.FrTimer/n
 }
 
-// via lists where the calls of a trunk go, each HOST:PORT: where it took the registration, or what its proxy's name leads to. What
-// cannot be used is left out.
-func via(hints, id string) (targets []string) {
+// via lists where the calls of a trunk go, each HOST:PORT: where it took the registration, or what its proxy's name leads to; told and
+// none: the name leads nowhere. What cannot be used is left out.
+func via(hints, id string) (targets []string, told bool) {
 	for pair := range strings.SplitSeq(hints, ",") {
 		name, list, _ := strings.Cut(pair, "=")
 		if name != id {
 			continue
+		}
+		if list == "" {
+			return nil, true
 		}
 		for at := range strings.SplitSeq(list, "|") {
 			if hostport(at) {
 				targets = append(targets, at)
 			}
 		}
-		return targets
+		return targets, len(targets) > 0
 	}
-	return nil
+	return nil, false
 }

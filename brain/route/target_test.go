@@ -2,6 +2,7 @@ package route
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/sipio/sipio/brain/api"
@@ -45,5 +46,21 @@ func TestOver_TargetsShareTheTimeOfTheAttempt(t *testing.T) {
 				t.Errorf("called as %s", d.Routes[0].URI)
 			}
 		})
+	}
+}
+
+// Proves that a trunk whose name leads nowhere is passed over, with the reason said, and that the call ends when there is no other.
+func TestOver_PassesANameThatLeadsNowhere(t *testing.T) {
+	o := newCompany()
+	acct, dir := o.config()
+	req := invite("0405551234", "acme.example")
+	req.Via = "trk_alpha="
+	d := Decide(dir, callerOf(acct, "1001-desk"), req)
+	if d.Action != api.ActionProxy || d.Routes[0].Trunk.ID != "trk_beta" || !strings.Contains(d.Why, "Alpha has a name that is not resolved") {
+		t.Errorf("%s", Text(d))
+	}
+	req.Via = "trk_alpha=,trk_beta="
+	if d = Decide(dir, callerOf(acct, "1001-desk"), req); d.Action != api.ActionReject || d.SIPCode != 503 {
+		t.Errorf("%s", Text(d))
 	}
 }

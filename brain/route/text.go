@@ -62,14 +62,18 @@ func textProxy(b *strings.Builder, d *api.Directive) {
 
 // textTrunk writes an attempt over a trunk, and what it is asked with when it fails.
 func textTrunk(b *strings.Builder, c *api.CallInfo, r *api.Route) {
-	t := r.Trunk
-	fmt.Fprintf(b, "step %d: over trunk %s to %s, silent for at most %g s, ring %g s\n", r.Step, safe(t.ID), safe(r.URI), float64(t.FrTimer)/1000, float64(r.FrInvTimer)/1000)
+	t, progress := r.Trunk, ""
+	if t.ProgressMS > 0 {
+		progress = fmt.Sprintf("until it rings %g s, ", float64(t.ProgressMS)/1000)
+	}
+	fmt.Fprintf(b, "step %d: over trunk %s to %s, silent for at most %g s, %sring %g s\n", r.Step, safe(t.ID), safe(r.URI), float64(t.FrTimer)/1000, progress, float64(r.FrInvTimer)/1000)
 	for _, s := range []struct{ name, value string }{{"next hop", t.DstURI}, {"registered as", t.Lookup}, {"media", strings.TrimPrefix(t.ToTrunk, flagsToRTP)}} {
 		if s.value != "" {
 			fmt.Fprintf(b, "  %s: %s\n", s.name, safe(strings.TrimSpace(s.value)))
 		}
 	}
 	fmt.Fprintf(b, "  From: %s <%s>\n", safe(t.From.Display), safe(t.From.URI))
+	fmt.Fprintf(b, "  To: <%s>\n", safe(t.To))
 	for line := range strings.SplitSeq(strings.TrimSuffix(t.Headers, "\r\n"), "\r\n") {
 		if line != "" {
 			fmt.Fprintf(b, "  %s\n", safe(line))

@@ -22,6 +22,8 @@ func (p *plan) handed() brain.Vars {
 	}
 	if u := p.caller.User; u != nil {
 		vars["caller_name"], vars["caller_user_id"] = sanitize(u.DisplayName), u.ID
+	} else if p.caller.Trunk != nil && withholds(p.req) {
+		vars["caller_name"] = "Anonymous"
 	} else {
 		vars["caller_name"] = sanitize(unquote(p.req.FromName))
 	}

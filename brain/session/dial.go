@@ -19,7 +19,7 @@ const confirmKey = "1"
 // dial calls a user, extension, ring group, forward or number outside for the caller, recorded when the route says so. The leg gets a
 // directive of its own, as an internal call or one to outside. Of the exits of a user who is busy or does not answer, and of a
 // forward that nobody takes, those that the platform itself answers are taken here: voicemail, flow, conference, queue, hangup,
-// forward. The others are steps of the directive, while that goes on behind it.
+// forward, trunk. The others are steps of the directive, while that goes on behind it.
 type dial struct {
 	Kind brain.DestKind `json:"kind"`
 	ID   string         `json:"id"`
@@ -105,6 +105,8 @@ func (d *dial) known(t *turn) bool {
 		return acct.ExtensionByID[d.ID] != nil
 	case brain.DestForward:
 		return acct.Forwards[d.ID] != nil
+	case brain.DestTrunk:
+		return acct.Trunks[d.ID] != nil
 	case destPSTN:
 		return telephone.ValidE164(strings.TrimPrefix(d.ID, "+"))
 	}
@@ -145,7 +147,7 @@ func (d *dial) exit(t *turn, outcome string, e flow.End) {
 	}
 	out := d.forward(t, outcome)
 	switch out.Kind {
-	case brain.DestVoicemail, brain.DestFlow, brain.DestConference, brain.DestQueue, brain.DestHangup, brain.DestForward:
+	case brain.DestVoicemail, brain.DestFlow, brain.DestConference, brain.DestQueue, brain.DestHangup, brain.DestForward, brain.DestTrunk:
 		t.enter(out, nil, false)
 		return
 	case brain.DestUser, brain.DestExtension, brain.DestRingGroup:

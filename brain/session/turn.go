@@ -225,7 +225,7 @@ func (t *turn) enter(target brain.RouteTarget, vars map[string]string, returns b
 			return
 		}
 		t.run(&running{Returns: returns, Enqueue: &enqueue{}}).Enqueue.begin(t, target.ID, all)
-	case brain.DestUser, brain.DestExtension, brain.DestRingGroup, brain.DestForward, destPSTN:
+	case brain.DestUser, brain.DestExtension, brain.DestRingGroup, brain.DestForward, brain.DestTrunk, destPSTN:
 		t.run(&running{Returns: returns, Dial: &dial{}}).Dial.begin(t, target, all)
 	case brain.DestHangup:
 		code, _ := strconv.Atoi(target.ID) // "" is 0: by the cause

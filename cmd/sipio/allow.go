@@ -45,7 +45,7 @@ func newAllowAdd(s *server) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&note, "note", "", "whose it is, for whoever reads the list")
-	cmd.Flags().DurationVar(&term, "for", 0, "how long, for example 24h; absent: for good")
+	addTerm(cmd.Flags(), &term, "for", "how long, for example 24h or 60d; 0 = for good")
 	return cmd
 }
 
@@ -71,8 +71,8 @@ func newAllowList(s *server) *cobra.Command {
 }
 
 func newAllowRemove(s *server) *cobra.Command {
-	return &cobra.Command{
-		Use:   "remove NET",
+	return removes(&cobra.Command{
+		Use:   "rm NET",
 		Short: "Take a network off the list",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -86,5 +86,5 @@ func newAllowRemove(s *server) *cobra.Command {
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "removed: %s\n", args[0])
 			return err
 		},
-	}
+	})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,7 +15,7 @@ const maxAuditShown = 10_000
 
 func newAudit(s *server) *cobra.Command {
 	var account string
-	var since time.Duration
+	var since string
 	var limit int
 	var asJSON bool
 	var q brain.AuditQuery
@@ -26,13 +27,15 @@ func newAudit(s *server) *cobra.Command {
 			"200000 of the platform, and of each 20000 failed logins.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch {
-			case limit < 1 || limit > maxAuditShown:
+			if limit < 1 || limit > maxAuditShown {
 				return fmt.Errorf("--limit must be from 1 to %d", maxAuditShown)
-			case since < 0:
-				return fmt.Errorf("--since is how long ago, such as 1h: not %s", since)
-			case since > 0:
-				q.SinceMS = time.Now().Add(-since).UnixMilli()
+			}
+			at, err := parseSince(since, time.Now())
+			if err != nil {
+				return err
+			}
+			if !at.IsZero() {
+				q.SinceMS = at.UnixMilli()
 			}
 			c, id, err := s.account(cmd.Context(), account)
 			if err != nil {
@@ -48,7 +51,7 @@ func newAudit(s *server) *cobra.Command {
 			}
 			t := newTable("TIME", "ACTOR", "PEER", "ACTION", "OBJECT", "ACCOUNT", "DETAIL")
 			for _, r := range rows {
-				t.row(utc(r.TimeMS), r.Actor, r.Peer, r.Action, r.Object, r.AccountID, r.Detail)
+				t.row(utc(r.TimeMS), strings.TrimSpace(r.Actor+" "+r.ActorName), r.Peer, r.Action, r.Object, r.AccountID, r.Detail)
 			}
 			if err := t.write(cmd.OutOrStdout()); err != nil {
 				return err
@@ -60,7 +63,7 @@ func newAudit(s *server) *cobra.Command {
 		},
 	}
 	addAccountFlag(cmd, &account)
-	cmd.Flags().DurationVar(&since, "since", 0, "only what is not longer ago, such as 1h or 30m; 0 = all there is")
+	cmd.Flags().StringVar(&since, "since", "", "only what is not older: how long ago, such as 1h or 7d, or a date (UTC); absent: all there is")
 	cmd.Flags().StringVar(&q.Actor, "actor", "", "only what this key or console user did, by id")
 	cmd.Flags().StringVar(&q.Action, "action", "", "only this action, such as ban.add, or all that begin with it and a dot, such as ban")
 	cmd.Flags().StringVar(&q.Object, "object", "", "only what was done to something with this in its name")

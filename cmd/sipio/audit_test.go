@@ -12,7 +12,7 @@ func fakeAudit(w http.ResponseWriter, r *http.Request) {
 	rows := []brain.AuditRow{
 		{ID: "aud_3", AuditEntry: brain.AuditEntry{TimeMS: 1767225600000, Actor: "cu_1", Peer: "192.0.2.7", Action: "ban.lift", Object: "198.51.100.9"}},
 		{ID: "aud_2", AuditEntry: brain.AuditEntry{TimeMS: 1767225500000, Actor: "cu_1", Peer: "192.0.2.7", Action: "login.ok", Object: "ann@acme.test", AccountID: "acc_1"}},
-		{ID: "aud_1", AuditEntry: brain.AuditEntry{TimeMS: 1767222000000, Actor: "key_1", Action: "config.change", Object: "sip_user 1001", AccountID: "acc_1", Detail: "revision 12: update\nsip_user 1001"}},
+		{ID: "aud_1", AuditEntry: brain.AuditEntry{TimeMS: 1767222000000, Actor: "key_1", Action: "config.change", Object: "sip_user 1001", AccountID: "acc_1", Detail: "revision 12: update\nsip_user 1001"}, ActorName: "admin"},
 	}
 	q := r.URL.Query()
 	limit, _ := strconv.Atoi(q.Get("limit"))

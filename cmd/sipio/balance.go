@@ -20,7 +20,7 @@ func newBalance(s *server) *cobra.Command {
 	cmd := &cobra.Command{Use: "balance", Short: "Look at the money of accounts, and change it by hand"}
 	cmd.AddCommand(newBalanceShow(s), newStatement(s),
 		newBalanceChange(s, api.PathBalanceTopUp, "topup AMOUNT", "Add money to the balance of an account"),
-		newBalanceChange(s, api.PathBalanceAdjust, "adjust AMOUNT", "Correct the balance of an account by an amount of either sign: -- -2.50 takes"),
+		newBalanceChange(s, api.PathBalanceAdjust, "adjust AMOUNT", "Correct the balance of an account by an amount of either sign, such as 2.50 or -2.50"),
 		newBalanceChange(s, api.PathBalanceLimit, "limit AMOUNT", "Set how far below zero calls may take the balance of an account"))
 	return cmd
 }
@@ -105,14 +105,14 @@ func newStatement(s *server) *cobra.Command {
 		Short: "List the movements of a balance, oldest first",
 		Args:  cobra.NoArgs,
 	}
-	cmd.Flags().StringVar(&since, "since", "", "from this date on (UTC); absent: as far as movements are kept one by one")
+	cmd.Flags().StringVar(&since, "since", "", "from then on: how long ago, such as 7d, or a date (UTC); absent: as far as movements are kept one by one")
 	return showsAccount(s, cmd, "show them as JSON, in micro-units", func(ctx context.Context, c *client.Client, account string, _ []string) (all []balance.Movement, err error) {
 		fromMS := int64(0)
-		if since != "" {
-			at, err := time.Parse(time.DateOnly, since)
-			if err != nil {
-				return nil, fmt.Errorf("--since: %q is no date such as 2026-11-01", since)
-			}
+		at, err := parseSince(since, time.Now())
+		if err != nil {
+			return nil, err
+		}
+		if !at.IsZero() {
 			fromMS = at.UnixMilli()
 		}
 		for after, more := int64(0), true; more; {

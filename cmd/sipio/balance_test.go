@@ -28,6 +28,13 @@ func fakeMoney(t *testing.T) {
 		}
 		reply(w, api.BalanceChanged{Repeated: true, BalanceMicros: 24_845_600, AvailableMicros: 29_245_600})
 	})
+	mux.HandleFunc("POST "+api.PathBalanceAdjust, func(w http.ResponseWriter, r *http.Request) {
+		var c api.BalanceChange
+		if err := json.NewDecoder(r.Body).Decode(&c); err != nil {
+			t.Error(err)
+		}
+		reply(w, api.BalanceChanged{BalanceMicros: c.Micros})
+	})
 	mux.HandleFunc("GET "+api.PathBalanceStatement, func(w http.ResponseWriter, r *http.Request) {
 		page := balance.Page{Movements: []balance.Movement{{Seq: 1, TimeMS: fakeNowMS, Kind: balance.TopUp, Micros: 20_000_000, AfterMicros: 20_000_000, Text: "key_1 cash"}}, Next: 1, More: true}
 		if r.URL.Query().Get("after") == "1" {
@@ -37,7 +44,7 @@ func fakeMoney(t *testing.T) {
 	})
 	mux.HandleFunc("POST "+api.PathRateImport, func(w http.ResponseWriter, r *http.Request) {
 		if text, err := io.ReadAll(r.Body); err != nil || string(text) == "bad" {
-			problem(w, 400, brain.EInvalid, "1 mistakes, nothing was changed", brain.FieldError{Path: "prefix", Line: 7, Text: "is not 1 to 15 digits"})
+			problem(w, 400, brain.EInvalid, "1 mistake, nothing was changed", brain.FieldError{Path: "prefix", Line: 7, Text: "is not 1 to 15 digits"})
 			return
 		}
 		reply(w, api.RateImport{Plan: "retail", DryRun: r.URL.Query().Get("dry_run") == "true", Rates: 1500, Added: 1400, Changed: 1, Changes: []string{"+ 49", "~ 44"}})
@@ -65,10 +72,13 @@ func TestMoney_WhatTheCommandsPrint(t *testing.T) {
 		"sipio balance topup 12.50 --account acc_1 --id x1":              {`--id "x1" is not that of a change`, "exit status 1"},
 		"sipio balance topup 12,50":                                      {`"12,50" is not a decimal amount`, "exit status 1"},
 		"sipio balance statement":                                        {"20.00", "key_1 cash", "-0.07", "19.93", "7.345s", "60s", "c1"},
-		"sipio balance statement --since yesterday":                      {"is no date", "exit status 1"},
+		"sipio balance statement --since yesterday":                      {"nor a date such as 2026-11-01", "exit status 1"},
+		"sipio balance statement --since 2d":                             {"20.00"},
+		"sipio balance adjust -2.50 --account acc_1":                     {"balance -2.50"},
+		"sipio balance adjust --account acc_1 -- -2.50":                  {"balance -2.50"},
 		"sipio rate import -f " + good + " --plan retail":                {"+ 49\n~ 44\nand 1399 more\n1500 rates in plan retail: 1400 added, 1 changed, 0 ended, 0 unchanged"},
 		"sipio rate import --dry-run --plan retail -f " + good:           {"1500 rates would be in plan retail"},
-		"sipio rate import --plan retail -f " + bad:                      {bad + ":7: prefix: is not 1 to 15 digits", "nothing was changed", "exit status 1"},
+		"sipio rate import --plan retail -f " + bad:                      {"$ sipio rate import --plan retail -f " + bad + "\n! " + bad + ":7: prefix: is not 1 to 15 digits\n! sipio: 1 mistake, nothing was changed\nexit status 1\n"},
 		"sipio rate import --plan retail -f " + good + ".gone":           {"read the rates", "exit status 1"},
 		"sipio rate show +4930 --plan retail":                            {"4930", "0.012", "60/1 s", "2026-01-01"},
 		"sipio rate show 4930":                                           {`required flag(s) "plan" not set`},

@@ -36,6 +36,11 @@ func newBanList(s *server) *cobra.Command {
 		if offenders {
 			return c.Offenders(ctx)
 		}
+		if node != "" {
+			if err := checkNode(ctx, c, node); err != nil {
+				return nil, err
+			}
+		}
 		return c.Bans(ctx, node)
 	}, func(cmd *cobra.Command, list any) error {
 		t := newTable("ADDRESS", "LAST OFFENCE", "COUNT", "AT", "BANS BEFORE", "EVIDENCE")
@@ -111,6 +116,9 @@ func writeBan(w io.Writer, addr string, found *api.BanList) error {
 		t.row("evidence", about.LastEvidence)
 		t.row("bans before", strconv.Itoa(about.Count))
 	}
+	if len(found.Bans) == 0 && about.LastTier != "" && about.LastEndMS > 0 {
+		t.row("last ban", fmt.Sprintf("tier %s, caught by %s, ended at %s", about.LastTier, about.LastNode, utc(about.LastEndMS)))
+	}
 	return t.write(w)
 }
 
@@ -154,11 +162,11 @@ func writeConfirmed(w io.Writer, what string, done *api.BanReply) error {
 		missing++
 		t.row(n.Node, "not confirmed", cmp.Or(n.Error, "no answer"))
 	}
-	if len(done.Nodes) == 0 {
-		t.row("no node is registered", what, done.Addr)
-	}
 	if err := t.write(w); err != nil {
 		return err
+	}
+	if len(done.Nodes) == 0 {
+		return fmt.Errorf("the brain has %s %s, and knows of no node to tell: each hears of it with its next complete report, at most 30 s after it reaches this brain", what, done.Addr)
 	}
 	if missing > 0 {
 		return fmt.Errorf("%d of %d nodes have not confirmed", missing, len(done.Nodes))
@@ -176,6 +184,8 @@ func newBanAdd(s *server) *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
+			case !cmd.Flags().Changed("for"):
+				return errors.New("--for is missing: how long, such as 2h or 7d")
 			case term < time.Second || term > api.MaxBanForSec*time.Second:
 				return fmt.Errorf("--for: from 1s to %dh", api.MaxBanForSec/3600)
 			case why == "":
@@ -192,7 +202,7 @@ func newBanAdd(s *server) *cobra.Command {
 			return writeConfirmed(cmd.OutOrStdout(), "banned", &done)
 		},
 	}
-	cmd.Flags().DurationVar(&term, "for", 0, "how long, for example 2h")
+	addTerm(cmd.Flags(), &term, "for", "how long, for example 2h or 7d; required")
 	cmd.Flags().StringVar(&why, "why", "", "why, for whoever finds the ban")
 	return cmd
 }

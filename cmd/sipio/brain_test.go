@@ -59,6 +59,9 @@ func newFakeBrain(t *testing.T) *httptest.Server {
 	})
 	mux.HandleFunc("DELETE /v1/sip_users/us_2", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) })
 	mux.HandleFunc("GET /v1/nodes", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, map[string]any{"items": []brain.Node{{ID: "node_1", Name: "edge1"}}})
+	})
+	mux.HandleFunc("GET /v1/console_users", func(w http.ResponseWriter, _ *http.Request) {
 		problem(w, 403, brain.EForbidden, "this needs a key of the platform with the scope platform")
 	})
 	mux.HandleFunc("POST /v1/api_keys", func(w http.ResponseWriter, r *http.Request) {

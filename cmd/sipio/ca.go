@@ -166,7 +166,7 @@ func newCARevoke(dir *string) *cobra.Command {
 }
 
 func addLife(cmd *cobra.Command, life *time.Duration) {
-	cmd.Flags().DurationVar(life, "life", *life, "how long it is good; not longer than the authority")
+	addTerm(cmd.Flags(), life, "life", "how long it is good, for example 365d; not longer than the authority")
 }
 
 func tellLeaf(cmd *cobra.Command, done, dir string, leaf ca.Leaf) error {

@@ -12,25 +12,25 @@ import (
 )
 
 // writeDirective tells a directive to a person: what happens, step by step, and why.
-func writeDirective(w io.Writer, from, to string, d api.Directive) {
+func writeDirective(w io.Writer, acct *brain.AccountConfig, from, to string, d api.Directive) {
 	if d.Action != api.ActionProxy {
 		fmt.Fprintf(w, "%s dials %s: refused with %d %s\nwhy: %s\n", from, to, d.SIPCode, d.Reason, d.Why)
 		return
 	}
 	fmt.Fprintf(w, "%s dials %s: %s call, at most %s\n", from, to, d.Call.Direction, time.Duration(d.Call.MaxDurationSec)*time.Second)
-	writeSteps(w, d)
+	writeSteps(w, acct, d)
 	fmt.Fprintf(w, "why: %s\n", d.Why)
 }
 
 // writeSteps tells every step of a directive.
-func writeSteps(w io.Writer, d api.Directive) {
+func writeSteps(w io.Writer, acct *brain.AccountConfig, d api.Directive) {
 	shown := 0
 	for i, r := range d.Routes {
 		if r.Step == shown {
 			continue // told with the first route of its step
 		}
 		shown = r.Step
-		writeStep(w, r, d.Routes[i:])
+		writeStep(w, acct, r, d.Routes[i:])
 	}
 	if h := d.Routes[0].Headers; h != nil && h.From != nil {
 		fmt.Fprintf(w, "From becomes: %s <%s>\n", h.From.Display, h.From.URI)
@@ -42,39 +42,42 @@ func writeWalks(w io.Writer, dir brain.Directory, caller route.Caller, req api.R
 	for _, r := range d.Routes {
 		switch {
 		case r.Trunk != nil:
-			writeWalk(w, route.Walk(dir, caller, req, 503)[1:])
+			writeWalk(w, caller.Account, route.Walk(dir, caller, req, 503)[1:])
 		case r.Ask != "":
 			later := req
 			route.Reached(&later, &d, r.Step, 480)
 			fmt.Fprintf(w, "when step %d is reached:\n", r.Step)
 			all := route.Walk(dir, caller, later, 503)
-			writeNext(w, all[0])
-			writeWalk(w, all[1:])
+			writeNext(w, caller.Account, all[0])
+			writeWalk(w, caller.Account, all[1:])
 		}
 	}
 }
 
-func writeWalk(w io.Writer, all []api.Directive) {
+func writeWalk(w io.Writer, acct *brain.AccountConfig, all []api.Directive) {
 	for _, d := range all {
 		fmt.Fprintln(w, "when that trunk answers 503:")
-		writeNext(w, d)
+		writeNext(w, acct, d)
 	}
 }
 
 // writeNext tells a later directive of a call.
-func writeNext(w io.Writer, d api.Directive) {
+func writeNext(w io.Writer, acct *brain.AccountConfig, d api.Directive) {
 	if d.Action != api.ActionProxy {
 		fmt.Fprintf(w, "  the call ends with %d %s\n", d.SIPCode, d.Reason)
 	} else {
-		writeSteps(w, d)
+		writeSteps(w, acct, d)
 	}
 	fmt.Fprintf(w, "why: %s\n", d.Why)
 }
 
 // writeAttempt tells an attempt over a trunk: where it goes, who is shown, and the headers that it gets.
-func writeAttempt(w io.Writer, r api.Route) {
-	t := r.Trunk
-	fmt.Fprintf(w, "  step %d: over trunk %s to %s for %s, silent for at most %s\n", r.Step, t.ID, r.URI,
+func writeAttempt(w io.Writer, acct *brain.AccountConfig, r api.Route) {
+	t, name := r.Trunk, r.Trunk.ID
+	if trunk := acct.Trunks[t.ID]; trunk != nil {
+		name = trunk.Name
+	}
+	fmt.Fprintf(w, "  step %d: over trunk %s to %s for %s, silent for at most %s\n", r.Step, name, r.URI,
 		time.Duration(r.FrInvTimer)*time.Millisecond, time.Duration(t.FrTimer)*time.Millisecond)
 	for _, s := range []struct{ name, value string }{{"next hop", t.DstURI}, {"registered here as", t.Lookup}} {
 		if s.value != "" {
@@ -90,13 +93,13 @@ func writeAttempt(w io.Writer, r api.Route) {
 }
 
 // writeStep tells one step: rest begins with its first route, whose timer and exits are the step's.
-func writeStep(w io.Writer, first api.Route, rest []api.Route) {
+func writeStep(w io.Writer, acct *brain.AccountConfig, first api.Route, rest []api.Route) {
 	if first.App != "" {
 		fmt.Fprintf(w, "  step %d: the platform answers: %s\n", first.Step, first.App)
 		return
 	}
 	if first.Trunk != nil {
-		writeAttempt(w, first)
+		writeAttempt(w, acct, first)
 		return
 	}
 	if first.Ask != "" {

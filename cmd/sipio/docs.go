@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -34,19 +35,25 @@ func describe(b *strings.Builder, parent *cobra.Command) {
 		if cmd.Hidden || cmd.Name() == "help" || cmd.Name() == "completion" {
 			continue
 		}
-		if cmd.Runnable() {
-			text := cmd.Long
-			if text == "" {
-				text = cmd.Short + "."
-			}
-			fmt.Fprintf(b, "\n## %s\n\n%s\n\n```\n%s\n```\n", cmd.CommandPath(), text, cmd.UseLine())
-			if cmd.LocalNonPersistentFlags().HasAvailableFlags() {
+		if cmd.Runnable() && !isGroup(cmd) {
+			fmt.Fprintf(b, "\n## %s\n\n%s\n\n```\n%s\n```\n", cmd.CommandPath(), cmp.Or(cmd.Long, cmd.Short+"."), cmd.UseLine())
+			if flags := ownFlags(cmd); flags.HasAvailableFlags() {
 				b.WriteString("\n")
-				writeFlags(b, cmd.LocalNonPersistentFlags())
+				writeFlags(b, flags)
 			}
 		}
 		describe(b, cmd)
 	}
+}
+
+// ownFlags are a command's flags without those of every command: its own, and its groups'.
+func ownFlags(cmd *cobra.Command) *pflag.FlagSet {
+	flags := pflag.NewFlagSet(cmd.Name(), pflag.ContinueOnError)
+	flags.AddFlagSet(cmd.LocalNonPersistentFlags())
+	for group := cmd.Parent(); group.HasParent(); group = group.Parent() {
+		flags.AddFlagSet(group.PersistentFlags())
+	}
+	return flags
 }
 
 func writeFlags(b *strings.Builder, flags *pflag.FlagSet) {

@@ -89,6 +89,7 @@ func writeFindings(w io.Writer, findings []doctor.Finding, asJSON bool) error {
 type exam struct {
 	at    places
 	facts doctor.Facts
+	sip   []uint16 // ports on which Kamailio listens
 
 	node       *nodeagent.Config // nil: none is looked at
 	nodeCreds  map[string]string // systemd credentials by name

@@ -42,6 +42,7 @@ func (e *exam) gather(ctx context.Context, s *server) {
 	if e.bus != nil {
 		e.gatherBus()
 	}
+	e.sockets()
 	e.gatherInstallation(ctx, s)
 }
 
@@ -66,6 +67,7 @@ func (e *exam) gatherNode(ctx context.Context) {
 		e.key(handed, "password of FreeSWITCH's event socket", c.MediaKeyFile, false)
 		e.gatherMedia()
 	}
+	e.tunnel()
 	e.gatherBans()
 	for _, of := range [][]string{{"kamailio", "-V"}, {"rtpengine", "-v"}, {"freeswitch", "-version"}} {
 		e.version(ctx, of[0], of[1])
@@ -89,6 +91,9 @@ func (e *exam) gatherKamailio() {
 	}
 	handed := of{e.nodeUser, brain.GroupReads} // Kamailio and the node agent have one user
 	e.file(handed, "Kamailio's values of this node", e.at.kamailio, false)
+	if e.sip = sipPorts(string(text)); e.node.BanTable != "" {
+		e.facts.Ports = &doctor.Ports{SIP: e.sip, Guarded: e.node.BanPorts}
+	}
 	for _, found := range substdef.FindAllStringSubmatch(string(text), -1) {
 		switch name, value := found[1], found[2]; name {
 		case "EDGE_SECRET":
@@ -97,6 +102,10 @@ func (e *exam) gatherKamailio() {
 			e.file(handed, "Kamailio's control socket", value, false)
 		case "TLS_KEY":
 			e.file(handed, "key of the node's TLS", value, false)
+		case "MEDIA_PORT":
+			if e.node.MediaKeyFile != "" {
+				e.listener("FreeSWITCH's SIP", "sip_ip of vars.xml", "udp", "127.0.0.1:"+value)
+			}
 		case "TLS_CERT":
 			e.cert("certificate of the node's TLS", value)
 		case "TLS_CA":
@@ -116,6 +125,7 @@ func (e *exam) gatherRTPEngine() {
 		e.unread("rtpengine's configuration", err)
 		return
 	}
+	e.learning(string(text))
 	for _, found := range control.FindAllStringSubmatch(string(text), -1) {
 		network, address := "tcp", found[2]
 		if found[1] == "listen-ng" {
@@ -255,6 +265,7 @@ func (e *exam) ask(ctx context.Context, asker *http.Client, method, url, key str
 
 func (e *exam) gatherBrain(ctx context.Context) {
 	c, handed, held := e.brain, of{e.brainUser, brain.GroupReads}, of{e.brainUser, brain.OwnerReads}
+	e.nets()
 	if c.Listen != "" {
 		e.listener("plain HTTP of the brain", "SIPIO_BRAIN_LISTEN", "tcp", c.Listen)
 	}

@@ -61,7 +61,22 @@ func load(paths []string, stdin io.Reader) (*document, error) {
 			}
 		}
 	}
+	if d.empty() {
+		return nil, errors.New("the files name nothing")
+	}
 	return d, nil
+}
+
+// empty tells whether there is nothing but comments and dividers, as in a file that was cut off.
+func (d *document) empty() bool {
+	for line := range strings.Lines(string(d.text)) {
+		switch line = strings.TrimSpace(line); {
+		case line == "", line == "---", line == "...", line == "[]", strings.HasPrefix(line, "#"):
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // yamlFiles lists the files under a path in order of names; a file is itself, whatever it is called.

@@ -56,3 +56,13 @@ func TestLoad_RefusesWhatIsNoDocument(t *testing.T) {
 		t.Error("nothing to read was taken for a document")
 	}
 }
+
+// Proves that files which name nothing are refused before anybody is asked, and that one which names something is not.
+func TestLoad_RefusesFilesThatNameNothing(t *testing.T) {
+	for text, want := range map[string]bool{"": true, "\ufeff": true, "# kind: account\n\n---\n...\n": true, "[]": true, "---\n- {kind: account}\n": false} {
+		_, err := load([]string{"-"}, strings.NewReader(text))
+		if (err != nil) != want || want && err.Error() != "the files name nothing" {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

@@ -8,35 +8,28 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sipio/sipio/brain"
+	"github.com/sipio/sipio/controller/client"
 )
 
 func newGet(s *server) *cobra.Command {
 	var account string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "get KIND [ID]",
+		Use:   "get KIND [NAME|ID]",
 		Short: "List the resources of a kind, or show one",
-		Long:  "Lists the resources of a kind, or shows one as JSON.\nKinds: " + kindNames() + ".",
+		Long:  "Lists the resources of a kind, or shows one as JSON, by its id, or by its name when only one of the kind has it.\nKinds: " + kindNames() + ".",
 		Args:  cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kind, err := kindOf(args[0])
 			if err != nil {
 				return err
 			}
-			c, err := s.client()
+			c, id, err := s.account(cmd.Context(), account)
 			if err != nil {
 				return err
 			}
 			if len(args) == 2 {
-				r, err := c.Get(cmd.Context(), kind, args[1])
-				if err != nil {
-					return err
-				}
-				return writeJSON(cmd.OutOrStdout(), r)
-			}
-			id, err := accountID(cmd.Context(), c, account)
-			if err != nil {
-				return err
+				return writeOne(cmd, c, kind, id, args[1])
 			}
 			all, err := c.List(cmd.Context(), kind, id)
 			if err != nil {
@@ -51,6 +44,19 @@ func newGet(s *server) *cobra.Command {
 	addAccountFlag(cmd, &account)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "list as JSON")
 	return cmd
+}
+
+// writeOne shows a resource by id or name.
+func writeOne(cmd *cobra.Command, c *client.Client, kind brain.Kind, account, name string) error {
+	id, err := findID(cmd.Context(), c, kind, account, name)
+	if err != nil {
+		return err
+	}
+	r, err := c.Get(cmd.Context(), kind, id)
+	if err != nil {
+		return err
+	}
+	return writeJSON(cmd.OutOrStdout(), r)
 }
 
 func resourceTable(all []brain.Resource) *table {

@@ -23,7 +23,7 @@ func newKeyCreate(s *server) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create NAME --scope SCOPE,... | --node NODE",
 		Short: "Make an API key and print it, this once",
-		Long:  "Makes an API key and prints it to standard output; the brain keeps only a hash of it.\nA key never gets a scope that its maker lacks. Scopes: " + scopeNames() + ".",
+		Long:  "Makes an API key and prints it to standard output; the brain keeps only a hash of it.\nA key never gets a scope that its maker lacks. Scopes: " + scopeNames() + ".\nA key for a node is made when the node is in the configuration.",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			token, key, err := makeKey(cmd.Context(), s, account, node, args[0], scopes)
@@ -47,6 +47,9 @@ func makeKey(ctx context.Context, s *server, account, node, name string, scopes 
 	if node != "" {
 		c, err := s.client()
 		if err != nil {
+			return "", brain.APIKey{}, err
+		}
+		if err := checkNode(ctx, c, node); err != nil {
 			return "", brain.APIKey{}, err
 		}
 		return c.NewNodeKey(ctx, name, node)
@@ -90,22 +93,17 @@ func newKeyList(s *server) *cobra.Command {
 }
 
 func newKeyRemove(s *server) *cobra.Command {
-	return &cobra.Command{
-		Use:   "rm ID",
+	var account string
+	cmd := removes(&cobra.Command{
+		Use:   "rm NAME|ID",
 		Short: "Delete an API key: it is refused from then on",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := s.client()
-			if err != nil {
-				return err
-			}
-			if err := c.Delete(cmd.Context(), brain.KindAPIKey, args[0]); err != nil {
-				return err
-			}
-			fmt.Fprintf(cmd.OutOrStdout(), "deleted api_key %s\n", args[0])
-			return nil
+			return s.remove(cmd, brain.KindAPIKey, account, args[0])
 		},
-	}
+	})
+	addAccountFlag(cmd, &account)
+	return cmd
 }
 
 func scopesOf(names []string) ([]brain.Scope, error) {

@@ -39,15 +39,15 @@ func (e exitCode) Error() string { return fmt.Sprintf("exit status %d", int(e)) 
 // run is the whole program: what to do, where to write, and the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
-	root.SetArgs(args)
+	root.SetArgs(amounts(args))
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if code, ok := errors.AsType[exitCode](err); ok {
 		return int(code)
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "sipio: %v\n", err)
+		fmt.Fprintf(stderr, "sipio: %v\n", inWords(cmd, err))
 		if hint := hintFor(err); hint != "" {
 			fmt.Fprintln(stderr, hint)
 		}
@@ -91,21 +91,7 @@ func newRoot() *cobra.Command {
 		newGet(s), newDelete(s), newKey(s), newAudit(s), newCall(s), newCAC(s), newPresence(s), newConference(s), newQueue(s), newAgent(s), newRecording(s), newTrunk(s), newSecret(s), newBalance(s), newRate(s), newBan(s), newAllow(s), newJournal(s), newCluster(s),
 		newRoute(), newFlow(s), newStir(), newTunnel(), newCA(), newDoctor(s), newVersion(), newDocs(),
 	)
+	root.SetFlagErrorFunc(wrongFlag)
 	showUse(root)
 	return root
-}
-
-// showUse has a command that is given too few or too many words say how it is used.
-func showUse(cmd *cobra.Command) {
-	for _, sub := range cmd.Commands() {
-		showUse(sub)
-	}
-	if check := cmd.Args; check != nil {
-		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return fmt.Errorf("%w\nUsage: %s", err, cmd.UseLine())
-			}
-			return nil
-		}
-	}
 }

@@ -24,7 +24,7 @@ const (
 type period struct{ last time.Duration }
 
 func (p *period) addFlag(cmd *cobra.Command) {
-	cmd.Flags().DurationVar(&p.last, "last", p.last, "figures of the last so long, by quarter hours; at most "+short(maxPeriod))
+	addTerm(cmd.Flags(), &p.last, "last", "figures of the last so long, by quarter hours; at most "+short(maxPeriod))
 }
 
 // ask is the period as a brain is asked for it.

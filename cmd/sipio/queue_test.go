@@ -46,7 +46,8 @@ func fakeQueues(mux *http.ServeMux) {
 		}
 		switch q.Get("account_id") {
 		case "":
-			problem(w, 400, brain.EInvalid, "account_id: is missing: a key of the platform names the account")
+			problem(w, 400, brain.EInvalid, "account_id: is missing: a key of the platform names the account",
+				brain.FieldError{Path: "account_id", Text: "is missing: a key of the platform names the account"})
 		case "acc_2":
 			reply(w, api.QueueList{Queues: []api.QueueState{}})
 		default:

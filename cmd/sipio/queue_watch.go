@@ -58,7 +58,7 @@ func newQueueWatch(s *server) *cobra.Command {
 		},
 	}
 	addAccountFlag(cmd, &account)
-	cmd.Flags().DurationVar(&span, "for", 0, "end after so long, for example 10m; 0 = at Ctrl-C")
+	addTerm(cmd.Flags(), &span, "for", "end after so long, for example 10m; 0 = at Ctrl-C")
 	cmd.Flags().IntVar(&rows, "rows", watchRows, "show at most so many rows of each table; what is below the screen is not seen")
 	return cmd
 }

@@ -54,7 +54,7 @@ func newRouteTry() *cobra.Command {
 			if t.json {
 				return writeJSON(cmd.OutOrStdout(), d)
 			}
-			writeDirective(cmd.OutOrStdout(), t.who(), t.to, d)
+			writeDirective(cmd.OutOrStdout(), caller.Account, t.who(), t.to, d)
 			writeWalks(cmd.OutOrStdout(), dir, caller, req, d)
 			return nil
 		},

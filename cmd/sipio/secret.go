@@ -148,7 +148,7 @@ func newSecretList(s *server) *cobra.Command {
 
 func newSecretRemove(s *server) *cobra.Command {
 	var account string
-	cmd := &cobra.Command{
+	cmd := removes(&cobra.Command{
 		Use:   "rm NAME",
 		Short: "Delete a secret that nothing names any more",
 		Args:  cobra.ExactArgs(1),
@@ -170,7 +170,7 @@ func newSecretRemove(s *server) *cobra.Command {
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "deleted secret %s (%s)\n", secret.Name, secret.ID)
 			return err
 		},
-	}
+	})
 	addAccountFlag(cmd, &account)
 	return cmd
 }

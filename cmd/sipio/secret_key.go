@@ -49,13 +49,13 @@ func newSecretKey() *cobra.Command {
 			}
 			return err
 		}),
-		keyCommand("rm FILE ID", "Take a key out of a file: what is sealed with it cannot be opened any more", cobra.ExactArgs(2), func(cmd *cobra.Command, args []string) error {
+		removes(keyCommand("rm FILE ID", "Take a key out of a file: what is sealed with it cannot be opened any more", cobra.ExactArgs(2), func(cmd *cobra.Command, args []string) error {
 			err := secret.RemoveKey(args[0], args[1])
 			if err == nil {
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "removed key %s\n", args[1])
 			}
 			return err
-		}),
+		})),
 	)
 	return cmd
 }

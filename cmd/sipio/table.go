@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"reflect"
 	"strings"
 	"text/tabwriter"
 	"unicode"
@@ -43,6 +44,9 @@ func (t *table) write(w io.Writer) error {
 
 // writeJSON is for programs.
 func writeJSON(w io.Writer, v any) error {
+	if list := reflect.ValueOf(v); list.Kind() == reflect.Slice && list.IsNil() {
+		v = []struct{}{} // an empty list is [], not null
+	}
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)

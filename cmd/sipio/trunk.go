@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/controller/client"
 )
@@ -43,6 +45,9 @@ const oldMS = 60_000
 
 // upOf says at how many of the nodes that have told of a trunk lately it answers.
 func upOf(t *api.TrunkState) string {
+	if t.Proxy == "" {
+		return "not pinged"
+	}
 	up, all := 0, 0
 	for _, n := range t.Nodes {
 		if n.AgeMS > oldMS {
@@ -56,9 +61,19 @@ func upOf(t *api.TrunkState) string {
 	return fmt.Sprintf("%d of %d up", up, all)
 }
 
-// registeredAt says where we are registered at a trunk, or why not; "" when we do not register there.
+// peerAt says whether a trunk that registers here has.
+func peerAt(t *api.TrunkState) string {
+	if t.Peer == nil {
+		return "its peer has not registered here"
+	}
+	return "its peer here, at " + cmpText(t.Peer.Node, "some node")
+}
+
+// registeredAt says where we are registered at a trunk, or why not, or whether it has registered here; "" when nobody registers.
 func registeredAt(t *api.TrunkState) string {
 	switch r := t.Registration; {
+	case !t.Register && t.InboundAuth == string(brain.InboundRegister):
+		return peerAt(t)
 	case !t.Register:
 		return ""
 	case r == nil:
@@ -109,8 +124,8 @@ func findTrunk(ctx context.Context, c *client.Client, account, name string) (*ap
 
 func writeTrunk(w io.Writer, t *api.TrunkState) error {
 	fmt.Fprintf(w, "trunk %s (%s), %s, %s, proxy %s\n", t.Name, t.ID, t.Status, t.Direction, cmpText(t.Proxy, "-"))
-	if t.Register {
-		fmt.Fprintf(w, "registered: %s\n", registeredAt(t))
+	if at := registeredAt(t); at != "" {
+		fmt.Fprintf(w, "registered: %s\n", at)
 	}
 	if r := t.Registration; r != nil && stands(r) {
 		fmt.Fprintf(w, "contact %s until %s\n", r.Contact, utc(r.ExpiresMS))
@@ -175,36 +190,78 @@ func newTrunkTest(s *server) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			found, err := c.PingTrunk(cmd.Context(), id, t.ID)
-			if err != nil {
-				return err
-			}
-			if err := writePinged(cmd.OutOrStdout(), found); err != nil {
-				return err
-			}
-			if t.Register {
-				fmt.Fprintf(cmd.OutOrStdout(), "registered: %s\n", registeredAt(t))
-			}
-			return wrongWith(t, found)
+			return testTrunk(cmd, c, id, t)
 		},
 	}
 	addAccountFlag(cmd, &account)
 	return cmd
 }
 
-// wrongWith says what is wrong with a trunk that was pinged, nil when nothing is.
-func wrongWith(t *api.TrunkState, found api.TrunkPinged) error {
+// testTrunk pings a trunk, unless nothing ever does, and says what is wrong with it.
+func testTrunk(cmd *cobra.Command, c *client.Client, account string, t *api.TrunkState) error {
+	out := cmd.OutOrStdout()
+	if t.Status != string(brain.StatusActive) {
+		return fmt.Errorf("trunk %s is %s", t.Name, t.Status)
+	}
 	var wrong []error
+	if t.Proxy == "" {
+		fmt.Fprintf(out, "%s: not pinged\n", noProxy(t))
+	} else {
+		found, err := c.PingTrunk(cmd.Context(), account, t.ID)
+		if err != nil {
+			return err
+		}
+		if err := writePinged(out, found); err != nil {
+			return err
+		}
+		wrong = unanswered(t, found)
+	}
+	if at := registeredAt(t); at != "" {
+		fmt.Fprintf(out, "registered: %s\n", at)
+	}
+	return errors.Join(append(wrong, unregistered(t))...)
+}
+
+// noProxy says why there is nothing to ping.
+func noProxy(t *api.TrunkState) string {
+	if t.InboundAuth == string(brain.InboundRegister) {
+		return "it registers here"
+	}
+	return "inbound only"
+}
+
+// unanswered says of each node what was wrong with its ping of a trunk.
+func unanswered(t *api.TrunkState, found api.TrunkPinged) (wrong []error) {
 	if len(found.Nodes) == 0 {
 		wrong = append(wrong, errors.New("no node takes orders: nodes need an agent_url"))
 	}
 	for _, n := range found.Nodes {
-		if n.Seen == nil || n.Seen.LastError != "" {
-			wrong = append(wrong, fmt.Errorf("node %s: the trunk does not answer", n.Node))
+		switch {
+		case n.Seen == nil:
+			wrong = append(wrong, errors.New(ofNode(n)))
+		case n.Seen.LastError != "":
+			wrong = append(wrong, fmt.Errorf("node %s: trunk %s does not answer: %s", n.Node, t.Name, n.Seen.LastError))
 		}
 	}
-	if t.Register && (t.Registration == nil || !stands(t.Registration) || t.Registration.LastError != "") {
-		wrong = append(wrong, fmt.Errorf("registered: %s", registeredAt(t)))
+	return wrong
+}
+
+// ofNode says what a node, or the brain of it, said in place of a ping; the node is named once.
+func ofNode(n api.TrunkPonged) string {
+	said := cmpText(n.Error, "no answer")
+	if rest, ok := strings.CutPrefix(said, "node "+n.Node); ok {
+		return n.Node + rest
 	}
-	return errors.Join(wrong...)
+	return n.Node + " " + said
+}
+
+// unregistered says what is wrong with the registration of a trunk, ours there or its here; nil when nothing is, or nobody registers.
+func unregistered(t *api.TrunkState) error {
+	if !t.Register && t.InboundAuth == string(brain.InboundRegister) && t.Peer == nil {
+		return fmt.Errorf("trunk %s: %s", t.Name, peerAt(t))
+	}
+	if t.Register && (t.Registration == nil || !stands(t.Registration) || t.Registration.LastError != "") {
+		return fmt.Errorf("registered: %s", registeredAt(t))
+	}
+	return nil
 }

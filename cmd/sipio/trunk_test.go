@@ -24,10 +24,18 @@ func fakeTrunks(mux *http.ServeMux) {
 				Registration: &api.TrunkLease{TrunkID: "trk_1", Node: "edge1", Fence: 3, Contact: "sip:4930@192.0.2.1", Target: "192.0.2.9:5060", ExpiresMS: 4000000000000}},
 			{ID: "trk_3", Name: "south", Status: "active", Direction: "both", Proxy: "sip.south.test", Register: true, Nodes: []api.TrunkNode{},
 				Registration: &api.TrunkLease{TrunkID: "trk_3", Node: "edge1", Fence: 1, LastError: "403 Forbidden"}},
+			{ID: "trk_4", Name: "off", Status: "disabled", Direction: "outbound", Proxy: "192.0.2.8"},
+			{ID: "trk_5", Name: "numbers", Status: "active", Direction: "inbound", InboundAuth: "ip"},
+			{ID: "trk_6", Name: "pbx", Status: "active", Direction: "both", InboundAuth: "register", Peer: &api.DevicePresence{AOR: "pbx@acme.test", Contacts: 1, Node: "edge1"}},
+			{ID: "trk_7", Name: "silent-pbx", Status: "active", Direction: "both", InboundAuth: "register"},
+			{ID: "trk_8", Name: "new", Status: "active", Direction: "outbound", Proxy: "192.0.2.7"},
 		}})
 	})
 	mux.HandleFunc("POST "+api.PathTrunkPing, func(w http.ResponseWriter, r *http.Request) {
 		found := api.TrunkPinged{TrunkID: r.PathValue("id"), Nodes: []api.TrunkPonged{{Node: "edge1", Seen: &up}}}
+		if found.TrunkID == "trk_8" {
+			found.Nodes = []api.TrunkPonged{{Node: "edge1", Error: "does not know it yet (at most 5 s)"}, {Node: "edge2", Error: "node edge2 refused the order: answered 401: no valid key"}}
+		}
 		if found.TrunkID == "trk_2" {
 			found.Nodes = append(found.Nodes, api.TrunkPonged{Node: "edge2", Seen: &down}, api.TrunkPonged{Node: "edge3", Error: "node edge3: connection refused"})
 		}
@@ -40,7 +48,7 @@ func TestUpOf_CountsLivingNodes(t *testing.T) {
 	node := func(ageMS int64, state string) api.TrunkNode {
 		return api.TrunkNode{AgeMS: ageMS, TrunkSeen: api.TrunkSeen{State: state}}
 	}
-	st := api.TrunkState{Nodes: []api.TrunkNode{node(oldMS, api.TrunkUp), node(10, api.TrunkDown), node(oldMS+1, api.TrunkUp), node(oldMS+1, api.TrunkDown)}}
+	st := api.TrunkState{Proxy: "192.0.2.9", Nodes: []api.TrunkNode{node(oldMS, api.TrunkUp), node(10, api.TrunkDown), node(oldMS+1, api.TrunkUp), node(oldMS+1, api.TrunkDown)}}
 	if got := upOf(&st); got != "1 of 2 up" {
 		t.Errorf("%q", got)
 	}

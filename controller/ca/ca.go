@@ -91,7 +91,7 @@ func Init(dir string, life time.Duration, now time.Time) error {
 func Open(dir string, now time.Time) (*Authority, error) {
 	text, err := read(filepath.Join(dir, certFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no authority in %s: make one with sipio ca init", dir)
+		return nil, fmt.Errorf("there is no authority in %s: name its folder with --dir, or make one with sipio ca init", dir)
 	}
 	if err != nil {
 		return nil, err

@@ -213,6 +213,7 @@ func TestFromYAML_TellsEachMistakeAtItsLine(t *testing.T) {
 		{head + "kind: sip_device\nname: u\naccount: a\n", `line 5: sip_device "u": name: must be auth_username@realm`},
 		{head + "kind: account\nname: b\nspec: {timezone: Mars/Olympus}\n", `line 6: account "b": spec.timezone: no time zone`},
 		{head + "kind: account\nname: b\nspec: {country: uk}\n", `line 6: account "b": spec.country: no dial plan is known for "UK"`},
+		{head + "kind: account\nname: b\nspec: {outbound_countries: ['*', xx]}\n", `line 6: account "b": spec.outbound_countries[1]: no dial plan is known for "XX"`},
 		{head + "kind: account\nname: a\n", `line 5: account "a": name: is declared already in line 2`},
 		{head + "kind: account\nname: b\nspec: {parent_id: c}\n", `line 6: account "b": spec.parent_id: no account "c"`},
 		{head + "kind: account\nname: b\nspec: {parent_id: b}\n", `line 6: account "b": spec.parent_id: an account is not its own parent`},

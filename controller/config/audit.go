@@ -31,7 +31,7 @@ type AuditLog interface {
 }
 
 // The audit log keeps the newest entries of each account, and of the platform, so that none takes the place of another's: so many
-// failed logins, which anybody may cause, and so many of all others.
+// failed logins and bans of the guard, which anybody may cause, and so many of all others.
 const (
 	maxAudit        = 200_000 // of the platform
 	maxAuditAccount = 20_000  // of each account
@@ -197,10 +197,13 @@ func (w *writer) audit(m auditMessage) {
 		m.ID, m.TimeMS, m.Actor, m.Peer, m.Action, m.Object, m.AccountID, m.Detail)
 }
 
-// pruneAudit keeps the newest failed logins, and the newest of all others, of the platform and of each account.
+// auditClass tells failed logins (1) and bans that the guard makes by itself (2), which anybody may cause, from all others (0).
+const auditClass = `(CASE action WHEN 'login.fail' THEN 1 WHEN 'ban.begin' THEN 2 WHEN 'ban.end' THEN 2 ELSE 0 END)`
+
+// pruneAudit keeps the newest failed logins, the newest bans of the guard, and the newest of all others, of the platform and of each account.
 func (s *Store) pruneAudit(ctx context.Context, keep, keepAccount, keepFailed int) error {
-	const query = `DELETE FROM audit WHERE account_id = ?1 AND (action = 'login.fail') = ?2 AND id <
-		ifnull((SELECT id FROM audit WHERE account_id = ?1 AND (action = 'login.fail') = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3), '')`
+	const query = `DELETE FROM audit WHERE account_id = ?1 AND ` + auditClass + ` = ?2 AND id <
+		ifnull((SELECT id FROM audit WHERE account_id = ?1 AND ` + auditClass + ` = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3), '')`
 	owners, err := s.auditOwners(ctx, min(keep, keepAccount, keepFailed))
 	for _, owner := range owners {
 		most := keepAccount
@@ -209,7 +212,8 @@ func (s *Store) pruneAudit(ctx context.Context, keep, keepAccount, keepFailed in
 		}
 		_, err1 := s.db.ExecContext(ctx, query, owner, 0, most-1)
 		_, err2 := s.db.ExecContext(ctx, query, owner, 1, keepFailed-1)
-		err = errors.Join(err, err1, err2)
+		_, err3 := s.db.ExecContext(ctx, query, owner, 2, keepFailed-1)
+		err = errors.Join(err, err1, err2, err3)
 	}
 	return err
 }

@@ -26,7 +26,7 @@ func check(d *draft, ops []op) []brain.RowError {
 		case brain.KindSIPTrunk:
 			trunks = true
 		}
-		if k := o.resource().ResourceKind(); k == brain.KindAccount || k == brain.KindRatePlan {
+		if k := o.resource().ResourceKind(); k == brain.KindAccount || k == brain.KindRatePlan || k == brain.KindSIPTrunk {
 			plans = true
 		}
 	}
@@ -57,19 +57,22 @@ func check(d *draft, ops []op) []brain.RowError {
 	return faults
 }
 
-// checkFields is brain.Validate, and what takes a table of time zones or dial plans or the language of flows.
+// checkFields is brain.Validate, and what takes a table of time zones or dial plans or the language of flows: all of it at once, one
+// mistake of a field.
 func checkFields(r brain.Resource) []brain.RowError {
 	var faults []brain.RowError
 	for _, m := range brain.Validate(r) {
 		faults = append(faults, brain.RowError{Resource: r, FieldError: m})
 	}
-	if len(faults) > 0 {
-		return faults
-	}
-	if flow, ok := r.(*brain.CallFlow); ok {
+	if flow, ok := r.(*brain.CallFlow); ok && len(faults) == 0 {
 		return checkGraph(flow)
 	}
-	return slices.Concat(checkZone(r), checkCountry(r), checkScanner(r))
+	for _, f := range slices.Concat(checkZone(r), checkCountry(r), checkScanner(r)) {
+		if !slices.ContainsFunc(faults, func(told brain.RowError) bool { return told.Path == f.Path }) {
+			faults = append(faults, f)
+		}
+	}
+	return faults
 }
 
 // scanners are the guard's own signatures.
@@ -92,13 +95,23 @@ func checkScanner(r brain.Resource) []brain.RowError {
 	return nil
 }
 
-// checkCountry finds out whether the country that an account names has a dial plan.
+// checkCountry finds out whether the countries that an account names have a dial plan.
 func checkCountry(r brain.Resource) []brain.RowError {
 	a, ok := r.(*brain.Account)
-	if !ok || a.Country == "" || number.Known(a.Country) {
+	if !ok {
 		return nil
 	}
-	return []brain.RowError{{Resource: r, FieldError: brain.FieldError{Path: "country", Text: fmt.Sprintf("no dial plan is known for %q", a.Country)}}}
+	var faults []brain.RowError
+	look := func(path, country string) {
+		if country != "" && country != brain.AnyCountry && country != brain.NoCountry && !number.Known(country) {
+			faults = append(faults, brain.RowError{Resource: r, FieldError: brain.FieldError{Path: path, Text: fmt.Sprintf("no dial plan is known for %q", country)}})
+		}
+	}
+	look("country", a.Country)
+	for i, country := range a.OutboundCountries {
+		look(fmt.Sprintf("outbound_countries[%d]", i), country)
+	}
+	return faults
 }
 
 // leftBehind finds the resources of an account that is gone.

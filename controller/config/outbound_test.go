@@ -23,7 +23,7 @@ func TestApply_ResolvesTheNamesOfCallsToOutside(t *testing.T) {
 		want := &brain.SIPTrunk{ID: gateway.ID, AccountID: id, Name: "gateway", Status: "active", Direction: "both", Role: "pbx", Provider: "carrier", InboundAuth: "register",
 			Proxy: "[2001:db8::9]:5061", Transport: "tls", DoRegister: true, ExpireSec: 600, AuthUsername: "gw@acme", AuthSecretRef: "gateway password", Realm: "Gate way",
 			FromDomain: "gw.test", FromUser: "gw", Subaccount: "acme-1", CIDNumber: "4930999", SendsPAI: true, NumberFormat: "national", Strip: 2, Prefix: "9#", MaxChannels: 4, MaxCPS: 10,
-			Codecs: []string{"PCMA", "telephone-event"}, SRTP: "required", SilentMS: 500, Stir: "require", SignCalls: true, FailCodes: []int{603, 300}}
+			Codecs: []string{"PCMA", "telephone-event"}, SRTP: "required", SilentMS: 500, ProgressMS: 15000, Stir: "require", SignCalls: true, FailCodes: []int{603, 300}}
 		if !reflect.DeepEqual(gateway, want) || c.TrunkByLogin["gw@acme"] == nil || len(c.TrunkByLogin) != 1 {
 			t.Errorf("%s: the trunk is %+v", when, gateway)
 		}
@@ -107,7 +107,7 @@ func TestChange_KeepsWhatCallsToOutsideNeed(t *testing.T) {
 		wantCode(t, err, brain.EConflict, part)
 	}
 	inbound := only[*brain.SIPTrunk](t, s, id, brain.KindSIPTrunk, "cheap")
-	inbound.Direction = brain.TrunkInbound
+	inbound.Direction, inbound.InboundACL = brain.TrunkInbound, []string{"203.0.113.77"}
 	_, err := change(s, brain.OpUpdate, inbound)
 	wantCode(t, err, brain.EConflict, `outbound_route "germany": trunks[0].trunk_id: the trunk carries no calls`)
 	plain := only[*brain.OutboundRoute](t, s, id, brain.KindOutboundRoute, "emergency")
@@ -241,6 +241,7 @@ func TestSQLite_BoundsCallsToOutsideByItself(t *testing.T) {
 		"prefix":         {trunk, func(r brain.Resource) { r.(*brain.SIPTrunk).Prefix = "a" }},
 		"expires":        {trunk, func(r brain.Resource) { r.(*brain.SIPTrunk).ExpireSec = 59 }},
 		"silent":         {trunk, func(r brain.Resource) { r.(*brain.SIPTrunk).SilentMS = 0 }},
+		"progress":       {trunk, func(r brain.Resource) { r.(*brain.SIPTrunk).ProgressMS = 0 }},
 		"calls a second": {trunk, func(r brain.Resource) { r.(*brain.SIPTrunk).MaxCPS = -1 }},
 		"login twice": {trunk, func(r brain.Resource) {
 			r.(*brain.SIPTrunk).InboundAuth, r.(*brain.SIPTrunk).AuthUsername = "digest", "gw@acme"
@@ -262,7 +263,7 @@ func TestSQLite_BoundsCallsToOutsideByItself(t *testing.T) {
 		"forward without":       {forward, func(r brain.Resource) { r.(*brain.Forward).Number = "" }},
 		"forward mode":          {forward, func(r brain.Resource) { r.(*brain.Forward).CIDMode = "custom" }},
 		"forward rings":         {forward, func(r brain.Resource) { r.(*brain.Forward).TimeoutSec = 4 }},
-		"forward target":        {forward, func(r brain.Resource) { r.(*brain.Forward).OverflowDestKind = "trunk" }},
+		"forward target":        {forward, func(r brain.Resource) { r.(*brain.Forward).OverflowDestKind = "trunks" }},
 		"secret name taken":     {secret, func(r brain.Resource) { r.(*brain.Secret).Name = "signing key" }},
 		"secret without sealed": {secret, func(r brain.Resource) { r.(*brain.Secret).Sealed = "" }},
 		"secret id":             {secret, func(r brain.Resource) { r.(*brain.Secret).ID = "x_1" }},

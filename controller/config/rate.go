@@ -30,7 +30,7 @@ func planNamed(rows []brain.Resource, name string) *brain.RatePlan {
 }
 
 // checkPlans wants the names of an owner's plans to be different, and the plan that an account pays by to be there, in the currency
-// of its wallet: one of its reseller, or of the platform.
+// of its wallet: one of its reseller, or of the platform. So must those be that say what its trunks cost: its own.
 func checkPlans(d *draft) []brain.RowError {
 	faults := checkUnique(d, brain.KindRatePlan, "name", func(r brain.Resource) string { return r.OwnerID() + "\x00" + brain.NameOf(r) })
 	d.each(brain.KindAccount, func(r brain.Resource) {
@@ -49,6 +49,30 @@ func checkPlans(d *draft) []brain.RowError {
 		}
 		if text != "" {
 			faults = append(faults, brain.RowError{Resource: r, FieldError: brain.FieldError{Path: path, Text: text}})
+		}
+	})
+	return append(faults, checkCosts(d)...)
+}
+
+// checkCosts wants the price lists of trunks to be of their account, and in its currency: they are compared with each other.
+func checkCosts(d *draft) []brain.RowError {
+	currencies := make(map[string]string)
+	d.each(brain.KindAccount, func(r brain.Resource) { currencies[r.ResourceID()] = r.(*brain.Account).Currency })
+	var faults []brain.RowError
+	d.each(brain.KindSIPTrunk, func(r brain.Resource) {
+		t := r.(*brain.SIPTrunk)
+		if t.CostPlan == "" {
+			return
+		}
+		text := ""
+		switch p := planNamed(d.rows(brain.KindRatePlan, t.AccountID), t.CostPlan); {
+		case p == nil:
+			text = fmt.Sprintf("the account has no rate plan %q", t.CostPlan)
+		case p.Currency != currencies[t.AccountID]:
+			text = fmt.Sprintf("rate plan %q is in %s, the currency of the account is %q", t.CostPlan, p.Currency, currencies[t.AccountID])
+		}
+		if text != "" {
+			faults = append(faults, brain.RowError{Resource: r, FieldError: brain.FieldError{Path: "cost_plan", Text: text}})
 		}
 	})
 	return faults

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -87,5 +88,39 @@ func TestRatePlan_AnAccountPaysByAPlanThatIsThere(t *testing.T) {
 	}
 	if _, err := s.Change(t.Context(), "me", brain.Change{Op: brain.OpDelete, Resource: s.RatePlan("", "wholesale")}); brain.CodeOf(err) != brain.EConflict {
 		t.Errorf("a plan in use is deleted: %v", err)
+	}
+}
+
+// Proves that what a trunk costs is said by a plan of its own account, in the currency that the account has, and that the plan stays while a
+// trunk names it.
+func TestRatePlan_ATrunkCostsByAPlanOfItsAccount(t *testing.T) {
+	s := openStore(t)
+	const trunk = "\n---\nkind: sip_trunk\naccount: shop\nname: a\nspec: {direction: outbound, proxy: a.example, cost_plan: %s}\n"
+	text := func(currency, own, named string) []byte {
+		return fmt.Appendf(nil, "kind: rate_plan\nname: platform\nspec: {currency: EUR}\n---\nkind: account\nname: shop\nspec: {currency: %s}\n---\n"+
+			"kind: rate_plan\naccount: shop\nname: buy\nspec: {currency: %s}"+trunk, currency, own, named)
+	}
+	for _, c := range []struct{ currency, own, named, want string }{
+		{"EUR", "EUR", "platform", `has no rate plan "platform"`}, {"EUR", "EUR", "none", `has no rate plan "none"`},
+		{"EUR", "USD", "buy", `is in USD, the currency of the account is "EUR"`}, {`""`, "EUR", "buy", `the currency of the account is ""`},
+	} {
+		_, _, err := s.Apply(t.Context(), "me", text(c.currency, c.own, c.named), brain.ApplyOptions{})
+		if e, ok := errors.AsType[*brain.Error](err); !ok || len(e.Fields) != 1 || !strings.HasSuffix(e.Fields[0].Path, "cost_plan") || !strings.Contains(e.Fields[0].Text, c.want) {
+			t.Errorf("%+v: %v %+v", c, err, e)
+		}
+	}
+	mustApply(t, s, text("EUR", "EUR", "buy"), brain.ApplyOptions{})
+	accounts, err := s.List(t.Context(), brain.KindAccount, "", "", 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := accounts[0].ResourceID()
+	for _, trunk := range s.Directory().ByAccount(id).Trunks {
+		if trunk.CostPlan != "buy" {
+			t.Errorf("the trunk costs by %q", trunk.CostPlan)
+		}
+	}
+	if _, err := s.Change(t.Context(), "me", brain.Change{Op: brain.OpDelete, Resource: s.RatePlan(id, "buy")}); brain.CodeOf(err) != brain.EConflict {
+		t.Errorf("a plan that a trunk names is deleted: %v", err)
 	}
 }

@@ -50,7 +50,7 @@ func sourcesOf(s *state) sources {
 	var last netip.Prefix
 	all.list = slices.DeleteFunc(all.list, func(s source) bool {
 		if last.IsValid() && last.Overlaps(s.network) {
-			return true // another line of the same trunk has it already: the wider one stands first
+			return true // another line of the same trunk has it already: the wider one stands first; or another account's, of the same carrier
 		}
 		last = s.network
 		return false
@@ -104,7 +104,8 @@ func readNetwork(text string) (netip.Prefix, error) {
 }
 
 // checkSources reads every network of the trunks that change, and wants no address to be of two trunks,
-// whoever owns them and whatever their status.
+// whoever owns them and whatever their status. Accounts may share the networks of a wholesale carrier: the number called tells whose
+// call it is (route.Shared). A network that lies in another one is no shared one.
 func checkSources(d *draft) []brain.RowError {
 	type line struct {
 		source
@@ -132,7 +133,7 @@ func checkSources(d *draft) []brain.RowError {
 	for i := range lines { // networks overlap only by one lying in the other, and the wider one stands first
 		for j := i + 1; j < len(lines) && lines[i].network.Overlaps(lines[j].network); j++ {
 			a, b := lines[i], lines[j]
-			if a.trunk == b.trunk {
+			if a.trunk == b.trunk || a.network == b.network && a.owner != b.owner && a.row.Wholesale() && b.row.Wholesale() {
 				continue
 			}
 			if d.base.get(brain.KindSIPTrunk, b.owner, b.trunk) == brain.Resource(b.row) {

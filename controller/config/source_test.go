@@ -34,7 +34,7 @@ func TestTrunkBySource_FindsTheNetworkOfAnAddress(t *testing.T) {
 	if got := s.Directory().TrunkSources(); !slices.Equal(got, []string{"10.0.0.0/8", "10.1.0.0/16", "192.0.2.0/24", "198.51.100.7/32", "2001:db8::/32"}) {
 		t.Errorf("sources %v", got)
 	}
-	off.Status, wide.InboundACL = brain.StatusActive, nil
+	off.Status, wide.InboundACL = brain.StatusActive, []string{"172.16.0.0/12"}
 	mustChange(t, s, brain.OpUpdate, off, wide)
 	if _, trunk := s.Directory().TrunkBySource("203.0.113.1"); trunk == nil || trunk.ID != off.ID {
 		t.Error("the trunk that was made active is not found")
@@ -85,6 +85,48 @@ func TestChange_RefusesNetworksOfTwoTrunks(t *testing.T) {
 		if brain.CodeOf(err) != want.code || !strings.Contains(err.Error(), want.part) {
 			t.Errorf("%s: %v, want %s %s", network, err, want.code, want.part)
 		}
+	}
+}
+
+// Proves that accounts share the networks of a wholesale carrier, and nothing else: no part of one, no trunk of another kind, no other
+// trunk of the same account; that neither trunk becomes of another kind then; and that the address is one account's as long as either
+// is there.
+func TestChange_SharesTheNetworksOfAWholesaleCarrier(t *testing.T) {
+	s := acmeStore(t)
+	one, two := account(t, s, "beta.test").Account.ID, account(t, s, "acme.test").Account.ID
+	trunk := func(owner, name, network string) *brain.SIPTrunk {
+		return &brain.SIPTrunk{AccountID: owner, Name: name, Provider: brain.ProviderCarrier, Direction: brain.TrunkBoth, Proxy: "carrier.test", InboundACL: []string{network}}
+	}
+	a, b := trunk(one, "whole", "203.0.113.0/28"), trunk(two, "whole", "203.0.113.0/28")
+	mustChange(t, s, brain.OpCreate, a)
+	mustChange(t, s, brain.OpCreate, b)
+	for name, spoil := range map[string]func(t *brain.SIPTrunk){
+		"part":           func(t *brain.SIPTrunk) { t.InboundACL = []string{"203.0.113.0/29"} },
+		"generic":        func(t *brain.SIPTrunk) { t.Provider = "generic" },
+		"PBX":            func(t *brain.SIPTrunk) { t.Role = brain.RolePBX },
+		"of one account": func(t *brain.SIPTrunk) { t.AccountID = one },
+	} {
+		bad := trunk(account(t, s, "acme.test").Account.ID, "x", "203.0.113.0/28")
+		if name != "of one account" {
+			bad.ID, bad.Name = b.ID, b.Name
+		}
+		spoil(bad)
+		op := brain.OpUpdate
+		if name == "of one account" {
+			op = brain.OpCreate
+		}
+		if _, err := change(s, op, bad); brain.CodeOf(err) != brain.EConflict || !strings.Contains(err.Error(), "overlaps") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, gone := range []*brain.SIPTrunk{a, b} {
+		if _, found := s.Directory().TrunkBySource("203.0.113.3"); found == nil {
+			t.Error("nobody has the address")
+		}
+		mustChange(t, s, brain.OpDelete, gone)
+	}
+	if _, found := s.Directory().TrunkBySource("203.0.113.3"); found != nil {
+		t.Error("somebody still has the address")
 	}
 }
 

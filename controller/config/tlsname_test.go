@@ -26,7 +26,7 @@ func TestTrunkByTLSName_FindsTheTrunkOfAName(t *testing.T) {
 		t.Error("it is found by its address")
 	}
 	off, out, byIP := *trunk, *trunk, *trunk
-	off.Status, out.Direction, byIP.InboundAuth = brain.StatusDisabled, brain.TrunkOutbound, brain.InboundIP
+	off.Status, out.Direction, byIP.InboundAuth, byIP.TLSName = brain.StatusDisabled, brain.TrunkOutbound, brain.InboundIP, ""
 	for _, next := range []*brain.SIPTrunk{&off, &out, &byIP} {
 		mustChange(t, s, brain.OpUpdate, next)
 		if found("sbc.carrier.test") {

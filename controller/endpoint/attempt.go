@@ -63,7 +63,7 @@ func (s *Server) outside(ctx context.Context, dir brain.Directory, caller *route
 		}
 		return d, nil
 	}
-	if !route.Emergency(caller, req) {
+	if !route.Emergency(caller, req) && d.Call.Direction == brain.DirectionOut { // what goes to a PBX costs nothing
 		if refusal := s.hold(ctx, caller.Account, &d, req, attempt); refusal != nil {
 			return s.instead(ctx, dir, caller, req, &d, refusal)
 		}

@@ -26,6 +26,9 @@ func (s *Server) auth(r *http.Request, key brain.APIKey) (any, error) {
 		return nil, err
 	}
 	reply := s.register(s.Config.Directory(), &req)
+	if reply.Action == api.ActionAccept && s.Believed != nil {
+		s.Believed(req.SourceIP)
+	}
 	s.countAuth(&reply)
 	s.logAuth(r.Context(), &req, &reply, began)
 	return &reply, nil

@@ -189,11 +189,13 @@ func (o *object) trunk(t *api.RouteTrunk) {
 	o.someText("next", t.Next)
 	o.someText("lookup", t.Lookup)
 	o.num("fr_timer", int64(t.FrTimer))
+	o.someNum("progress_ms", int64(t.ProgressMS))
 	o.text("to_trunk", t.ToTrunk)
 	o.someText("headers", t.Headers)
 	if t.From != nil {
 		o.from(t.From)
 	}
+	o.someText("to", t.To)
 	o.someText("answer", t.Answer)
 	o.close()
 }

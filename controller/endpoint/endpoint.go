@@ -15,6 +15,7 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/balance"
 	"github.com/sipio/sipio/brain/cac"
 	"github.com/sipio/sipio/brain/presence"
 )
@@ -82,8 +83,14 @@ type Server struct {
 	// Password opens a secret of an account by its name; nil: no trunk is known by a digest, and no challenge is answered.
 	Password func(acct *brain.AccountConfig, ref string) (string, error)
 
+	// Prices gives a price list of an account by its name, nil while it cannot be read; it must not wait. nil: no trunk has one.
+	Prices func(accountID, name string) *balance.Plan
+
 	// Delivered is shown each batch of events once it is in the journal; it must not wait. nil = nobody.
 	Delivered func(*api.EventBatch)
+
+	// Believed is told each address from which a device, or a trunk, has shown its password to register; it must not wait. nil = nobody.
+	Believed func(addr string)
 
 	Allow        []netip.Prefix // peers that may ask at all; nobody else, whatever their credential
 	Identities   Identities     // nil: a certificate says nothing

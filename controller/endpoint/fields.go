@@ -29,6 +29,7 @@ var (
 			id("peer", func(r *api.RouteRequest) *string { return &r.Peer }),
 			text("tls_name", func(r *api.RouteRequest) *string { return &r.TLSName }),
 			text("asserted", func(r *api.RouteRequest) *string { return &r.Asserted }),
+			text("called_party", func(r *api.RouteRequest) *string { return &r.CalledParty }),
 			id("account_id", func(r *api.RouteRequest) *string { return &r.AccountID }),
 			id("dial", func(r *api.RouteRequest) *string { return &r.Dial }),
 			id("caller_user_id", func(r *api.RouteRequest) *string { return &r.CallerUserID }),

@@ -106,6 +106,8 @@ type state struct {
 	got   []api.EventBatch
 	fail  error
 	calls []api.Call
+
+	devices []api.DevicePresence
 }
 
 func (p *state) Deliver(_ context.Context, _ brain.Directory, b api.EventBatch) (api.EventReply, error) {
@@ -159,7 +161,7 @@ func (p *state) Reset(_ context.Context, _ string, tokens []string) (int, error)
 }
 
 func (p *state) State(_ context.Context, id string) (api.PresenceState, error) {
-	return api.PresenceState{AccountID: id}, p.fail
+	return api.PresenceState{AccountID: id, Devices: p.devices}, p.fail
 }
 
 func (p *state) Watch(_ context.Context, _, after string) (api.Watched, error) {

@@ -50,6 +50,7 @@ func (s *Server) direct(ctx context.Context, dir brain.Directory, req *api.Route
 		}
 		return api.Directive{Action: api.ActionReject, Version: api.Version, ConfigVersion: dir.Version(), Refusal: refusal}, nil
 	}
+	route.Meant(&caller, req)
 	if refusal := s.verify(ctx, &caller, req); refusal != nil {
 		return api.Directive{Action: api.ActionReject, Version: api.Version, AccountID: caller.Account.Account.ID,
 			ConfigVersion: caller.Account.Version, Refusal: *refusal}, nil
@@ -126,7 +127,7 @@ func holdsAnother(caller *route.Caller, v cac.Verdict, d *api.Directive) bool {
 
 // holdsNoWayOut says whether a question was asked before and the call was kept inside then, though it could leave now.
 func holdsNoWayOut(caller *route.Caller, v cac.Verdict, d *api.Directive) bool {
-	return route.Leaving(caller.Account, d) != nil && len(v.Held) > 0 &&
+	return route.Leaving(caller.Account, d) != nil && d.Call.Direction == brain.DirectionOut && len(v.Held) > 0 &&
 		!slices.ContainsFunc(v.Held, func(t cac.Take) bool { return t.Kind == cac.Out })
 }
 
@@ -146,7 +147,7 @@ func without(caller *route.Caller, callee *brain.SIPUser, v cac.Verdict, d *api.
 // caller finds out who calls: by the digest, or, for what the edge knows by its address or its certificate, by that. why
 // is set when nobody is known.
 func (s *Server) caller(dir brain.Directory, req *api.RouteRequest) (caller route.Caller, why string) {
-	caller.NowMS = s.Now().UnixMilli()
+	caller.NowMS, caller.Prices = s.Now().UnixMilli(), s.Prices
 	switch req.Peer {
 	case api.PeerMedia:
 		caller.Account, caller.Media = dir.ByAccount(req.AccountID), true
@@ -159,6 +160,8 @@ func (s *Server) caller(dir brain.Directory, req *api.RouteRequest) (caller rout
 		switch {
 		case caller.Trunk == nil:
 			return caller, "no trunk has the address " + req.SourceIP
+		case caller.Trunk.Wholesale():
+			caller.Account, caller.Trunk = route.Shared(dir, caller.Account, caller.Trunk, req)
 		case !caller.Trunk.In():
 			return caller, "trunk " + caller.Trunk.Name + " is for calls to outside only"
 		}
@@ -203,12 +206,26 @@ func (s *Server) place(ctx context.Context, dir brain.Directory, caller *route.C
 	} else {
 		v, err = s.swap(ctx, dir, caller, callee, req, d)
 	}
+	for _, w := range v.Soft {
+		s.Log.LogAttrs(ctx, slog.LevelWarn, "a call_limit that only warns is passed", slog.String("account", d.AccountID), slog.String("limit", limitName(caller.Account, w.ID)),
+			slog.Int("max_count", w.Max), slog.String("call_id", req.CallID), slog.String("from", d.Call.From), slog.String("to", d.Call.To))
+	}
 	if !v.Admitted && route.Emergency(caller, req) {
 		s.Log.LogAttrs(ctx, slog.LevelWarn, "an emergency call goes out without a place", slog.String("account", d.AccountID),
 			slog.String("call_id", req.CallID), slog.Any("err", err))
 		return cac.Verdict{Admitted: true}, nil
 	}
 	return v, err
+}
+
+// limitName is a call_limit as an operator knows it.
+func limitName(acct *brain.AccountConfig, id string) string {
+	for _, l := range acct.Limits {
+		if l.ID == id {
+			return l.Name
+		}
+	}
+	return id
 }
 
 // swap asks for what a later directive of a call changes in its places.

@@ -220,14 +220,10 @@ func watchOf(t *brain.SIPTrunk) api.TrunkWatch {
 	return w
 }
 
-// registeredUser is the user part of what we register, in the form of a URI: the login without its domain, or from_user.
+// registeredUser is the user part of what we register, in the form of a URI.
 func registeredUser(t *brain.SIPTrunk) string {
-	user, _, _ := strings.Cut(t.AuthUsername, "@")
-	if t.FromUser != "" {
-		user = t.FromUser
-	}
 	var b strings.Builder
-	for _, c := range []byte(user) { // RFC 3261 section 25.1: unreserved and user-unreserved
+	for _, c := range []byte(t.RegisteredUser()) { // RFC 3261 section 25.1: unreserved and user-unreserved
 		if c < 0x80 && (c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || strings.IndexByte("-_.!~*'()&=+$,;?/", c) >= 0) {
 			b.WriteByte(c)
 		} else {
@@ -260,9 +256,13 @@ func (s *Server) listTrunks(r *http.Request, key brain.APIKey) (any, error) {
 	if acct == nil {
 		return list, nil
 	}
+	peers, err := s.peers(r.Context(), acct)
+	if err != nil {
+		return nil, err
+	}
 	for _, t := range byName(acct) {
 		st := api.TrunkState{ID: t.ID, Name: t.Name, Status: string(t.Status), Direction: string(t.Direction), Proxy: t.Proxy, Register: t.DoRegister,
-			Nodes: s.trunks.nodes(s.Now().UnixMilli(), t.ID)}
+			Nodes: s.trunks.nodes(s.Now().UnixMilli(), t.ID), InboundAuth: string(t.InboundAuth), Peer: peers[t.ID]}
 		for i := range leases {
 			if leases[i].TrunkID == t.ID && t.DoRegister {
 				st.Registration = &leases[i]
@@ -271,6 +271,30 @@ func (s *Server) listTrunks(r *http.Request, key brain.APIKey) (any, error) {
 		list.Trunks = append(list.Trunks, st)
 	}
 	return list, nil
+}
+
+// peers finds where the trunks of an account that register here have registered, by trunk.
+func (s *Server) peers(ctx context.Context, acct *brain.AccountConfig) (map[string]*api.DevicePresence, error) {
+	waited := map[string]string{} // trunk by AOR
+	for _, t := range acct.Trunks {
+		if aor := acct.TrunkAOR(t); aor != "" {
+			waited[aor] = t.ID
+		}
+	}
+	if len(waited) == 0 {
+		return nil, nil
+	}
+	state, err := s.Presence.State(ctx, acct.Account.ID)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]*api.DevicePresence, len(waited))
+	for i := range state.Devices {
+		if id, ok := waited[state.Devices[i].AOR]; ok {
+			found[id] = &state.Devices[i]
+		}
+	}
+	return found, nil
 }
 
 // pingTrunk answers POST /trunks/{id}/ping: every node that takes orders pings it.

@@ -335,3 +335,24 @@ func TestPingTrunk_AsksEveryNode(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// Proves that a trunk which registers here is shown with where it has, and as one that has not when there is no such contact.
+func TestTrunks_TellWhetherAPeerHasRegistered(t *testing.T) {
+	b, _ := newCarriers(t)
+	acct := b.Config.(*configuration).account
+	acct.PrimaryDomain = "one.test"
+	for _, name := range []string{"here", "away"} {
+		acct.Trunks["trk_"+name] = &brain.SIPTrunk{ID: "trk_" + name, AccountID: "acc_1", Name: name, Status: brain.StatusActive, InboundAuth: brain.InboundRegister, AuthUsername: name}
+	}
+	b.presence.devices = []api.DevicePresence{{AOR: "sip:1001@one.test", Node: "n9"}, {AOR: "sip:here@one.test", Contacts: 1, Node: "n1"}}
+	shown := reading[api.TrunkList](t, b.ask("GET", api.PathTrunks+"?account_id=acc_1", "", "", withToken(tokenPlatform)))
+	for i := range shown.Trunks {
+		tr := &shown.Trunks[i]
+		if is := tr.Peer != nil && tr.Peer.Node == "n1"; is != (tr.Name == "here") || tr.Peer != nil && !is {
+			t.Errorf("%s: %+v", tr.Name, tr.Peer)
+		}
+		if (tr.InboundAuth == "register") != (tr.Name == "here" || tr.Name == "away") {
+			t.Errorf("%s: %s", tr.Name, tr.InboundAuth)
+		}
+	}
+}

@@ -43,6 +43,7 @@ type Guard struct {
 	Signatures []string       // besides the built-in ones
 	Share      string         // which nodes enforce a ban: a Share constant of brain/guard
 	Log        *slog.Logger
+	Audit      Audit // nil: bans that the guard makes by itself are in no audit log
 
 	mu         sync.Mutex // guards what is below
 	configured *configured
@@ -50,27 +51,40 @@ type Guard struct {
 	digest     string // of policy
 	allowed    int64  // version of the allow list that policy has; -1 = of none
 	ofConfig   int64  // version of the configuration that policy has
-	seen       map[string]map[string]int64
+	seen       map[string]*told
+	believed   believed
 
-	out outbox
+	out   outbox
+	diary diary
+}
+
+// told is what a node said in its last complete report.
+type told struct {
+	at      time.Time
+	packets map[string]int64 // dropped, by the address that it bans
+	minute  time.Time        // since when the new bans count that it had shared
+	shared  int
 }
 
 // New makes a guard that shares bans with every node.
 func New(bans Bans, nodes Nodes, dir func() brain.Directory, trunks func(brain.Directory) []*brain.SIPTrunk, log *slog.Logger) *Guard {
-	g := &Guard{Bans: bans, Nodes: nodes, Directory: dir, Trunks: trunks, Share: guard.ShareAll, Log: log, allowed: -1, seen: map[string]map[string]int64{}}
+	g := &Guard{Bans: bans, Nodes: nodes, Directory: dir, Trunks: trunks, Share: guard.ShareAll, Log: log, allowed: -1, seen: map[string]*told{}}
 	g.out.push = g.push
+	g.diary.inForce = g.inForce
 	return g
 }
 
 // watchEvery is how often the configuration is looked at for what it protects anew.
 const watchEvery = time.Second
 
-// Run lifts the bans of what the configuration protects anew, until ctx ends.
+// Run lifts the bans of what the configuration protects anew and of what is known anew, and writes the audit log, until ctx ends.
 func (g *Guard) Run(ctx context.Context) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	var done *configured
 	for {
+		g.tellKnown(ctx)
+		g.diary.write(ctx, g.Audit, g.Log)
 		if now := g.protected(); now != done {
 			if err := g.release(ctx, done, now); err == nil {
 				done = now
@@ -103,6 +117,7 @@ func (g *Guard) release(ctx context.Context, before, now *configured) error {
 			return err
 		}
 		g.share(said.Decisions, "")
+		g.diary.note(time.Now(), "", said.Decisions)
 	}
 	return nil
 }
@@ -161,6 +176,7 @@ func (g *Guard) byHand(ctx context.Context, said guard.Reply) api.BanReply {
 	last := len(said.Decisions) - 1
 	g.share(said.Decisions[:last], "")
 	d := &said.Decisions[last]
+	g.diary.forget(d.Addr)
 	return api.BanReply{Addr: d.Addr, Ban: said.Ban, Nodes: g.confirm(ctx, d.Order())}
 }
 

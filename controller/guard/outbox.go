@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +18,8 @@ const (
 	// pushTime bounds one of them, confirmTime all that somebody waits for.
 	pushTime    = 2 * time.Second
 	confirmTime = 2 * time.Second
+	// reporting is how long after its last complete report a node counts as one that reports: they come every 30 s.
+	reporting = 2 * time.Minute
 	// maxAsked bounds the nodes that are asked at once.
 	maxAsked = 64
 )
@@ -77,7 +80,8 @@ func (b *outbox) forget(addr string) {
 	}
 }
 
-// confirm has every node carry out an order and says which have, by name, after confirmTime at the latest.
+// confirm has every node carry out an order and says which have, by name, after confirmTime at the latest. Nodes that report and cannot be told,
+// since the configuration does not have them, have not.
 func (g *Guard) confirm(ctx context.Context, o api.GuardOrder) []api.BanNode {
 	g.out.forget(o.Addr)
 	nodes := g.nodes()
@@ -97,5 +101,13 @@ func (g *Guard) confirm(ctx context.Context, o api.GuardOrder) []api.BanNode {
 		})
 	}
 	all.Wait()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for name, t := range g.seen {
+		if time.Since(t.at) < reporting && !slices.ContainsFunc(nodes, func(n *brain.Node) bool { return n.Name == name }) {
+			list = append(list, api.BanNode{Node: name, Error: "it reports, but is not in the configuration (kind node): it hears of it with its next complete report"})
+		}
+	}
+	slices.SortFunc(list, func(a, b api.BanNode) int { return strings.Compare(a.Node, b.Node) })
 	return list
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
@@ -14,6 +15,9 @@ import (
 const (
 	maxSeen      = 10_000
 	maxSeenNodes = 256
+	// maxShared bounds the new bans that one node has all nodes enforce in a minute: what one report has. What is beyond is banned where it was caught,
+	// so that who has a node's key cannot have the whole world banned everywhere.
+	maxShared = api.MaxGuardOffences
 	// maxLogged bounds the decisions of one report that are logged one by one; of the rest their number is.
 	maxLogged = 20
 )
@@ -34,19 +38,23 @@ func (g *Guard) Report(ctx context.Context, r *api.GuardReport) (api.GuardReply,
 		offences = g.listed(offences, c.Unknown)
 		g.keep(r)
 	}
-	if len(offences) > 0 {
-		said, err := g.Bans.Do(ctx, &guard.Op{Kind: guard.Report, Node: r.Node, Share: g.Share, Offences: offences})
+	for len(offences) > 0 {
+		share, n := g.shareOf(r.Node, len(offences))
+		said, err := g.Bans.Do(ctx, &guard.Op{Kind: guard.Report, Node: r.Node, Share: share, Offences: offences[:n]})
 		if err != nil {
 			return reply, err
 		}
 		allowVersion = said.AllowVersion
 		g.share(said.Decisions, r.Node)
-		g.logged(r.Node, offences, said.Decisions)
+		g.spent(r.Node, said.Decisions)
+		g.logged(r.Node, offences[:n], said.Decisions)
+		g.diary.note(time.Now(), r.Node, said.Decisions)
 		for i := range said.Decisions {
-			if d := &said.Decisions[i]; d.Action != "" {
+			if d := &said.Decisions[i]; d.Action != "" && d.Only == nil {
 				reply.Orders = replaced(reply.Orders, d.Order())
 			}
 		}
+		offences = offences[n:]
 	}
 	if more := len(reply.Orders) - api.MaxGuardOrders; more > 0 {
 		reply.Orders = reply.Orders[more:] // those of the comparison come again with the next complete report
@@ -145,15 +153,53 @@ func (g *Guard) keep(r *api.GuardReport) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if _, known := g.seen[r.Node]; known || len(g.seen) < maxSeenNodes {
-		g.seen[strings.Clone(r.Node)] = of
+	if t := g.node(r.Node); t != nil {
+		t.at, t.packets = time.Now(), of
+	}
+}
+
+// node is what is kept of a node, nil when there are too many. g.mu is held.
+func (g *Guard) node(name string) *told {
+	t := g.seen[name]
+	if t == nil && len(g.seen) < maxSeenNodes {
+		t = &told{}
+		g.seen[strings.Clone(name)] = t
+	}
+	return t
+}
+
+// shareOf says which nodes enforce the bans for a node's next offences, and of how many of these.
+func (g *Guard) shareOf(node string, offences int) (share string, n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t := g.node(node)
+	if t == nil {
+		return guard.ShareNone, offences
+	}
+	if now := time.Now(); now.Sub(t.minute) >= time.Minute {
+		t.minute, t.shared = now, 0
+	}
+	if left := maxShared - t.shared; left > 0 {
+		return g.Share, min(offences, left)
+	}
+	return guard.ShareNone, offences
+}
+
+// spent counts the bans that a node had shared.
+func (g *Guard) spent(node string, decisions []guard.Decision) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range decisions {
+		if d := &decisions[i]; g.seen[node] != nil && d.Everyone && d.Action == api.GuardBan {
+			g.seen[node].shared++
+		}
 	}
 }
 
 // enforcing lists the nodes that have told this brain that they enforce a ban, by name. g.mu is held.
 func (g *Guard) enforcing(addr string) (list []api.BanNode) {
-	for node, of := range g.seen {
-		if packets, ok := of[addr]; ok {
+	for node, t := range g.seen {
+		if packets, ok := t.packets[addr]; ok {
 			list = append(list, api.BanNode{Node: node, OK: true, Packets: packets})
 		}
 	}
@@ -164,17 +210,22 @@ func (g *Guard) enforcing(addr string) (list []api.BanNode) {
 // share tells the nodes, but one, what every node is to do. It does not wait.
 func (g *Guard) share(decisions []guard.Decision, but string) {
 	var orders []api.GuardOrder
+	only := map[string][]api.GuardOrder{}
 	for i := range decisions {
-		if d := &decisions[i]; d.Everyone && d.Action != "" {
+		d := &decisions[i]
+		for _, name := range d.Only {
+			only[name] = append(only[name], d.Order())
+		}
+		if d.Everyone && d.Action != "" {
 			orders = append(orders, d.Order())
 		}
 	}
-	if len(orders) == 0 {
+	if len(orders)+len(only) == 0 {
 		return
 	}
 	for _, n := range g.nodes() {
-		if n.Name != but && n.TakesOrders() {
-			g.out.add(n, orders)
+		if list := slices.Concat(orders, only[n.Name]); n.Name != but && n.TakesOrders() && len(list) > 0 {
+			g.out.add(n, list)
 		}
 	}
 }

@@ -68,7 +68,7 @@ func (o *Ops) Push(ctx context.Context, n *brain.Node, op api.Op) (reply api.OpR
 	case err != nil:
 		return reply, brain.Errorf(brain.EUnavailable, "node %s: %s", n.Name, err)
 	case status != http.StatusOK:
-		return reply, brain.Errorf(brain.EUnavailable, "node %s answered %d: %.200s", n.Name, status, quotable(raw, head))
+		return reply, brain.Errorf(brain.EUnavailable, "node %s refused the order: answered %d: %.200s", n.Name, status, quotable(raw, head))
 	}
 	if err := json.Unmarshal(raw, &reply); err != nil || reply.ID != op.ID {
 		return reply, brain.Errorf(brain.EUnavailable, "node %s answered what is no answer to the op", n.Name)

@@ -3,6 +3,7 @@ package v1
 import (
 	"context"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -61,8 +62,31 @@ func (a *API) audit(ctx context.Context, in *auditRequest) (*auditReply, error) 
 	}
 	out := &auditReply{}
 	out.Body.Items = append([]brain.AuditRow{}, found...)
+	a.nameActors(ctx, c.key.AccountID, out.Body.Items)
 	if len(found) == in.Limit { // a last page that happens to be full is followed by an empty one
 		out.Body.Next = found[len(found)-1].ID
 	}
 	return out, nil
+}
+
+// nameActors writes beside the ids of keys and console users what they are called, of those that the reader may see: an account's
+// its own. One that is gone has no name.
+func (a *API) nameActors(ctx context.Context, accountID string, rows []brain.AuditRow) {
+	names := map[string]string{}
+	for i := range rows {
+		id := rows[i].Actor
+		name, asked := names[id]
+		if !asked {
+			for _, kind := range [...]brain.Kind{brain.KindAPIKey, brain.KindConsoleUser} {
+				if !strings.HasPrefix(id, kind.IDPrefix()+"_") {
+					continue
+				}
+				if r, err := a.store.Get(ctx, kind, accountID, id); err == nil {
+					name = brain.NameOf(r)
+				}
+			}
+			names[id] = name
+		}
+		rows[i].ActorName = name
+	}
 }

@@ -56,6 +56,19 @@ func (p *Plans) Plan(ctx context.Context, ownerID, name string) (*balance.Plan, 
 	return p.plan(ctx, ownerID, name, true)
 }
 
+// AtHand gives a price list without waiting for it: while a new one is read the one before it, nil when there is none that could be read.
+func (p *Plans) AtHand(ownerID, name string) *balance.Plan {
+	row := p.Row(ownerID, name)
+	if row == nil {
+		return nil
+	}
+	l := p.load(row)
+	if l.ready() && l.err == nil {
+		return l.plan
+	}
+	return l.old
+}
+
 // plan gives a price list as its row says it is now, or the one before it when that will do.
 func (p *Plans) plan(ctx context.Context, ownerID, name string, before bool) (*balance.Plan, error) {
 	row := p.Row(ownerID, name)

@@ -192,6 +192,17 @@ func (r *Reporter) list(ctx context.Context, began time.Time) (api.DialogReport,
 	}, nil
 }
 
+// Calls returns the calls of this Kamailio that are known to be up, in no order.
+func (r *Reporter) Calls() []api.Dialog {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make([]api.Dialog, 0, len(r.live))
+	for _, k := range r.live {
+		list = append(list, k.Dialog)
+	}
+	return list
+}
+
 // learn takes a complete list that was begun at began. With a new boot all that was known of the one before
 // becomes orphans, unless Kamailio lists it.
 func (r *Reporter) learn(boot string, listed []api.Dialog, began time.Time) {

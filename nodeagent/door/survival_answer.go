@@ -78,7 +78,7 @@ func readQuestion(q *question) (*api.RouteRequest, bool) {
 		Digest: api.Digest{Username: get("auth_username"), Realm: get("auth_realm"), Nonce: get("auth_nonce"), URI: get("auth_uri"),
 			Response: get("auth_response"), Algorithm: get("auth_algorithm"), CNonce: get("auth_cnonce"), NC: get("auth_nc"), QOP: get("auth_qop")},
 		FromUser: get("from_user"), FromDomain: get("from_domain"), FromName: get("from_name"),
-		ToUser: get("to_user"), ToDomain: get("to_domain"), RURIUser: get("ruri_user"), RURIDomain: get("ruri_domain"),
+		ToUser: get("to_user"), ToDomain: get("to_domain"), RURI: get("ruri"), RURIUser: get("ruri_user"), RURIDomain: get("ruri_domain"),
 		Transaction: get("transaction"), At: get("at"), Tried: get("tried"), Down: get("down"), Via: get("via"),
 	}, true
 }

@@ -18,7 +18,7 @@ func wholeHelp(h *api.SurvivalHelp) bool {
 // failed. nil: it is about something else.
 func (a *keptAccount) calledForHelp(q *api.RouteRequest) *api.SurvivalHelp {
 	for i := range a.Help {
-		if h := &a.Help[i]; q.At == h.At || q.At == "" && q.RURIUser == h.Number {
+		if h := &a.Help[i]; q.At == h.At || q.At == "" && (strings.TrimPrefix(q.RURIUser, "+") == h.Number || h.SOS && api.SOS(q.RURI)) {
 			return h
 		}
 	}
@@ -44,8 +44,8 @@ func (a *keptAccount) help(h *api.SurvivalHelp, q *api.RouteRequest, caller *api
 		}
 	}
 	one := *r
-	if at := hint(q.Via, trunk.ID); at != "" && trunk.Lookup == "" {
-		trunk.DstURI = "sip:" + at + transportOf(r.URI)
+	if at, _ := hint(q.Via, trunk.ID); at != "" && trunk.Lookup == "" {
+		through(&trunk, strings.Split(at, "|"), transportOf(r.URI))
 	}
 	one.Trunk = &trunk
 	d.Routes = []api.Route{one}
@@ -56,8 +56,10 @@ func (a *keptAccount) help(h *api.SurvivalHelp, q *api.RouteRequest, caller *api
 func nextForHelp(routes []api.Route, q *api.RouteRequest) (next *api.Route) {
 	tried, down := strings.Split(q.Tried, ","), strings.Split(q.Down, ",")
 	for i := range routes {
-		switch id := routes[i].Trunk.ID; {
-		case slices.Contains(tried, id):
+		id := routes[i].Trunk.ID
+		at, told := hint(q.Via, id)
+		switch {
+		case slices.Contains(tried, id), told && at == "":
 		case !slices.Contains(down, id):
 			return &routes[i]
 		case next == nil:
@@ -67,14 +69,23 @@ func nextForHelp(routes []api.Route, q *api.RouteRequest) (next *api.Route) {
 	return next
 }
 
-// hint is the address that a list of ID=ADDRESS has for a trunk, "" for none.
-func hint(hints, id string) string {
+// hint is what a list of ID=ADDRESS|ADDRESS… has for a trunk; told and "": its name leads nowhere.
+func hint(hints, id string) (at string, told bool) {
 	for pair := range strings.SplitSeq(hints, ",") {
 		if name, at, ok := strings.Cut(pair, "="); ok && name == id {
-			return at
+			return at, true
 		}
 	}
-	return ""
+	return "", false
+}
+
+// through has an attempt tried at targets, one after the other, as a brain would (brain/route/target.go).
+func through(t *api.RouteTrunk, targets []string, transport string) {
+	n := min(len(targets), 4, max(1, t.FrTimer/500))
+	for i, at := range targets[:n] {
+		targets[i] = "sip:" + at + transport
+	}
+	t.DstURI, t.Next, t.FrTimer = targets[0], strings.Join(targets[1:n], "|"), t.FrTimer/n
 }
 
 // transportOf is the parameter of a URI that names its transport, "" for UDP.

@@ -16,7 +16,7 @@ func helped(tag string) api.SurvivalAccount {
 	attempt := func(id, host string) api.Route {
 		return api.Route{Step: 1, URI: "sip:112@" + host, FrInvTimer: 120000, Trunk: &api.RouteTrunk{ID: id, From: &api.NameAddr{URI: "sip:4930100@" + host}}}
 	}
-	a.Help = []api.SurvivalHelp{{Number: "112", At: "emergency/112", Routes: []api.Route{attempt("t_1", "one.test"), attempt("t_2", "two.test;transport=tcp")}}}
+	a.Help = []api.SurvivalHelp{{Number: "112", At: "emergency/112", SOS: true, Routes: []api.Route{attempt("t_1", "one.test"), attempt("t_2", "two.test;transport=tcp")}}}
 	a.Callers[1].Shown = []api.SurvivalShown{{TrunkID: "t_1", From: &api.NameAddr{URI: "sip:4930102@one.test"}, Headers: "X: y\r\n"}}
 	return a
 }
@@ -47,6 +47,9 @@ func TestSurvival_CallsForHelp(t *testing.T) {
 		}{
 			{"1001", "112", nil, "t_1", "sip:4930100@one.test", 0},
 			{"1002", "112", set("ruri_domain", "elsewhere.test"), "t_1", "sip:4930102@one.test", 0},
+			{"1001", "+112", nil, "t_1", "sip:4930100@one.test", 0},
+			{"1001", "service", set("ruri", "urn:service:sos.fire"), "t_1", "sip:4930100@one.test", 0},
+			{"1001", "service", set("ruri", "urn:service:sosx"), "", "", 503},
 			{"1002", "112", set("at", "emergency/112"), "t_1", "sip:4930102@one.test", 0},
 			{"1001", "112", all("at", "emergency/112", "tried", "t_1", "trunk", "t_1", "failed_code", "407", "challenge", "Proxy-Authenticate: Digest realm=x\n"), "t_2", "sip:4930100@two.test;transport=tcp", 0},
 			{"1001", "112", all("at", "emergency/112", "tried", "t_1,t_2", "failed_code", "503"), "", "", 503},
@@ -74,7 +77,8 @@ func TestSurvival_CallsForHelp(t *testing.T) {
 }
 
 func TestNextForHelp_ByHints(t *testing.T) {
-	// Proves that a trunk that does not answer this node comes last, and that a registration's host is called over the trunk's transport.
+	// Proves that a trunk that does not answer this node comes last, that a registration's host, or the targets of a name, are called over the trunk's transport, and
+	// that a trunk whose name leads nowhere is passed over.
 	h := helped("t").Help[0]
 	for _, row := range []struct{ down, tried, want string }{{"", "", "t_1"}, {"t_1", "", "t_2"}, {"t_1,t_2", "", "t_1"}, {"t_2", "t_1", "t_2"}, {"", "t_1,t_2", ""}} {
 		got := ""
@@ -89,6 +93,11 @@ func TestNextForHelp_ByHints(t *testing.T) {
 	reply, _ := a.help(&h, &api.RouteRequest{Down: "t_1", Via: "x=1.2.3.4:5,t_2=192.0.2.1:5070"}, &a.Callers[0], api.Directive{})
 	if r := reply.RTJSON.Routes[0]; r.Trunk.DstURI != "sip:192.0.2.1:5070;transport=tcp" || h.Routes[1].Trunk.DstURI != "" {
 		t.Errorf("%+v", r.Trunk)
+	}
+	h.Routes[1].Trunk.FrTimer = 1000
+	reply, _ = a.help(&h, &api.RouteRequest{Via: "t_1=,t_2=192.0.2.1:5070|192.0.2.2:5070|192.0.2.3:5070"}, &a.Callers[0], api.Directive{})
+	if r := reply.RTJSON.Routes[0].Trunk; r.ID != "t_2" || r.DstURI != "sip:192.0.2.1:5070;transport=tcp" || r.Next != "sip:192.0.2.2:5070;transport=tcp" || r.FrTimer != 500 {
+		t.Errorf("a name that leads nowhere, then one with three targets: %+v", r)
 	}
 }
 

@@ -295,26 +295,3 @@ func challenges(got *Response) (list []string) {
 	}
 	return list
 }
-
-// grantedBy is for how many seconds a registrar has granted a Contact: by the Contact itself, else by Expires, else as
-// asked (RFC 3261 section 10.2.4). Never longer than asked; 0 or less: not at all.
-func grantedBy(got *Response, contact string, asked int) int {
-	granted := asked
-	if n, err := strconv.Atoi(got.Get("Expires")); err == nil {
-		granted = n
-	}
-	for _, value := range got.All("Contact") {
-		_, rest, ok := strings.Cut(value, "<"+contact+">")
-		if !ok {
-			continue
-		}
-		rest, _, _ = strings.Cut(rest, ",") // the next Contact of the same line
-		for param := range strings.SplitSeq(rest, ";") {
-			name, text, _ := strings.Cut(strings.TrimSpace(param), "=")
-			if n, err := strconv.Atoi(strings.TrimSpace(text)); err == nil && strings.EqualFold(name, "expires") {
-				granted = n
-			}
-		}
-	}
-	return min(granted, asked)
-}

@@ -38,7 +38,7 @@ func (k *Keeper) lookUp(ctx context.Context, t *trunk) {
 	if err == nil && !slices.Equal(slices.Sorted(slices.Values(list)), slices.Sorted(slices.Values(t.targets))) {
 		k.cfg.Log.Info("targets of a trunk", "trunk", t.ID, "name", t.Name, "targets", list)
 	}
-	if err == nil {
+	if t.nowhere = err != nil && ctx.Err() == nil; err == nil {
 		t.targets = list
 	}
 	k.hint()

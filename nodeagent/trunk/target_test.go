@@ -10,14 +10,15 @@ import (
 
 // Proves what questions are told of trunks with several targets: all of them, also of one that is not pinged, the ones at which a call
 // has failed last, for half a minute, whether a question tells it or the events of a call that another target took. What is told of
-// targets that are none of the trunk's changes nothing. A trunk with one target, or an address, is told nothing of.
+// targets that are none of the trunk's changes nothing. One target of a name is told too, behind the others, and a name that leads nowhere; an address
+// is not.
 func TestKeeper_TellsTheTargetsOfATrunk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(pinged("a", "srv.test", 0), pinged("b", "192.0.2.9:5070", 0), pinged("c", "nowhere.test", 0))
+		w := newWorld(pinged("a", "srv.test", 0), pinged("b", "192.0.2.9:5070", 0), pinged("c", "nowhere.test", 0), pinged("a0", "one.test:5070", 0))
 		k, _ := startKeeper(t, w, "n1")
 		expect := func(want string) {
 			t.Helper()
-			if _, via := k.Hints(); via != want {
+			if _, via := k.Hints(); via != want+",c=,a0=192.0.2.1:5070" {
 				t.Errorf("after %d s via %q, want %q", now(), via, want)
 			}
 		}
@@ -39,7 +40,7 @@ func TestKeeper_TellsTheTargetsOfATrunk(t *testing.T) {
 		expect(other)
 		time.Sleep(5 * time.Second)
 		w.set(func(w *world) {
-			if got := w.told["n1"].Trunks; len(got) != 3 || got[0].Failed != 2 {
+			if got := w.told["n1"].Trunks; len(got) != 4 || got[0].Failed != 2 {
 				t.Errorf("the brain was told %+v", got)
 			}
 		})

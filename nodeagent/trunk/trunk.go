@@ -70,7 +70,7 @@ type Keeper struct {
 }
 
 // Hints is what a question about a call is told besides: comma-separated ids of trunks that are down, and ID=HOST:PORT|HOST:PORT… of
-// where others are reached.
+// where others are reached; ID= alone: its name leads nowhere.
 type Hints struct{ Down, Via string }
 
 // trunk is one trunk looked after. Keeper.mu guards it.
@@ -82,6 +82,7 @@ type trunk struct {
 	targets []string         // of its proxy's name, as found last
 	failed  map[string]int64 // those at which a call has failed, until when they are called last; epoch milliseconds
 	looking bool             // a look-up is under way
+	nowhere bool             // the last one found nothing
 	lookMS  int64
 
 	busy   bool // a ping is under way
@@ -189,7 +190,7 @@ func (k *Keeper) take(ctx context.Context, reply api.NodeTrunksReply) {
 		}
 		t := &trunk{TrunkWatch: w, health: newHealth(now), nextMS: now + rand.Int64N(firstPing.Milliseconds()), reg: &registration{call: k.cfg.Sender.NewCallID()}}
 		if old != nil && old.Proxy == w.Proxy && old.Transport == w.Transport {
-			t.health, t.seen, t.targets, t.failed = old.health, old.seen, old.targets, old.failed
+			t.health, t.seen, t.targets, t.failed, t.nowhere = old.health, old.seen, old.targets, old.failed, old.nowhere
 		}
 		if old != nil && old.sameRegistration(&w) {
 			t.reg = old.reg
@@ -257,13 +258,13 @@ func (k *Keeper) ping(ctx context.Context, t *trunk) {
 	t.busy, t.nextMS = false, time.Now().Add(pace*9/10+rand.N(pace/5+1)).UnixMilli()
 }
 
-// Ping pings a trunk now and returns what is known of it then. An error: it is not looked after here.
+// Ping pings a trunk now and returns what is known of it then. An error: it is not looked after here, or not yet, see Every of Config.
 func (k *Keeper) Ping(ctx context.Context, id string) (api.TrunkSeen, error) {
 	k.mu.Lock()
 	t := k.trunks[id]
 	k.mu.Unlock()
 	if t == nil {
-		return api.TrunkSeen{}, fmt.Errorf("this node does not look after a trunk %.64q", id)
+		return api.TrunkSeen{}, errors.New("does not know it yet (at most 5 s)")
 	}
 	k.probe(ctx, t)
 	k.mu.Lock()
@@ -291,7 +292,7 @@ func (k *Keeper) CallFailed(id string, code int) {
 
 // hint makes what questions are told. Caller holds k.mu.
 func (k *Keeper) hint() {
-	var down, via []string
+	var down, via, plain []string
 	for id, t := range k.trunks {
 		if t.health.state == api.TrunkDown {
 			down = append(down, id)
@@ -299,13 +300,16 @@ func (k *Keeper) hint() {
 		switch {
 		case t.reg.target != "":
 			via = append(via, id+"="+t.reg.target)
-		case len(t.targets) > 1:
+		case len(t.targets) > 1, t.nowhere && len(t.targets) == 0:
 			via = append(via, id+"="+strings.Join(t.order(), "|"))
+		case len(t.targets) == 1 && t.named():
+			plain = append(plain, id+"="+t.targets[0])
 		}
 	}
 	slices.Sort(down)
 	slices.Sort(via)
-	h := &Hints{bounded(down), bounded(via)}
+	slices.Sort(plain)
+	h := &Hints{bounded(down), bounded(append(via, plain...))} // plain last: Kamailio finds the same, if it asks
 	if old := k.hints.Load(); *old != *h {
 		k.hints.Store(h)
 		level := slog.LevelInfo

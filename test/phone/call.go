@@ -96,6 +96,7 @@ type callOptions struct {
 	headers []sip.Header
 	from    sip.Uri
 	display string
+	to      string
 }
 
 // WithHeader adds a header line to the INVITE.
@@ -106,6 +107,11 @@ func WithHeader(name, value string) CallOption {
 // WithFrom replaces the user and display name of From, as a phone that lies about its identity would.
 func WithFrom(user, display string) CallOption {
 	return func(o *callOptions) { o.from.User, o.display = user, display }
+}
+
+// WithTo puts a SIP URI into To instead of what is called: a registrar that calls a Contact leaves the number there.
+func WithTo(uri string) CallOption {
+	return func(o *callOptions) { o.to = uri }
 }
 
 // WithFromDomain replaces the domain of From, as a phone that withholds its number does (RFC 3323 section 4.1.1.3).
@@ -164,6 +170,12 @@ func (p *Phone) Dial(ctx context.Context, target string, opts ...CallOption) (*C
 	d.local, d.localName, d.remote = o.from, o.display, sip.Uri{Scheme: uri.Scheme, User: uri.User, Host: uri.Host, Port: uri.Port}
 	if uri.Raw() != "" {
 		d.remote = uri // tel: and the like have no parts
+	}
+	if o.to != "" {
+		if err := sip.ParseUri(o.to, &d.remote); err != nil {
+			c.end()
+			return nil, fmt.Errorf("call %s: To %q: %w", target, o.to, err)
+		}
 	}
 	if !p.addCall(c) {
 		c.end()

@@ -40,9 +40,11 @@ type Config struct {
 	WebRTC      bool     // media by ICE and DTLS-SRTP, PCMU only; goes with any transport, usually wss
 	Codecs      []string // what to offer and accept, in order of preference; default PCMU, PCMA
 	NoEvents    bool     // plain RTP only: neither offers nor takes telephone-event (RFC 4733)
+	SDES        bool     // RTP is encrypted with keys in the SDP (RFC 4568), and nothing else is taken
 	Log         *slog.Logger
 
 	Certificate *tls.Certificate // shown over TLS, nil for none
+	Listens     bool             // tls only: takes connections too, as a carrier does, and shows Certificate there
 
 	// ListenUDP opens the sockets of UDP and plain RTP, nil for net.ListenUDP: a phone in another network namespace.
 	ListenUDP func(*net.UDPAddr) (*net.UDPConn, error)
@@ -68,7 +70,7 @@ type Phone struct {
 	deaf atomic.Bool
 
 	local      sip.Addr // address requests leave from; the port is 0 for streams
-	listenPort int      // tcp
+	listenPort int      // tcp, and tls that listens
 
 	mu        sync.Mutex
 	contact   string
@@ -134,6 +136,9 @@ func (c Config) check() ([]tone.Law, error) {
 	if _, _, err := net.SplitHostPort(c.Proxy); err != nil {
 		return nil, fmt.Errorf("proxy %q: %w", c.Proxy, err)
 	}
+	if c.Listens && (c.Transport != "tls" || c.Certificate == nil) {
+		return nil, errors.New("Listens is for TLS, with a Certificate")
+	}
 	if net.ParseIP(c.LocalIP) == nil {
 		return nil, fmt.Errorf("local address %q is not an IP", c.LocalIP)
 	}
@@ -188,7 +193,7 @@ func (p *Phone) AOR() string { return "sip:" + p.user() + "@" + p.cfg.Domain }
 // Contact is the URI last given as Contact. Before the first request of a TLS phone it is empty, because its
 // port is that of the connection.
 func (p *Phone) Contact() string {
-	if p.cfg.Transport != "tls" {
+	if p.cfg.Transport != "tls" || p.cfg.Listens {
 		p.contactURI(p.ctx) // cannot fail without a connection
 	}
 	p.mu.Lock()

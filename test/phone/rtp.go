@@ -18,6 +18,7 @@ import (
 // odd one above it, which takes RTCP and throws it away.
 type plainRTP struct {
 	rtp, rtcp *net.UDPConn
+	keys      *sdes // nil: nothing is encrypted; within mu
 	ear       ear
 	mouth     *mouth
 	stop      context.CancelFunc
@@ -38,6 +39,13 @@ func newPlainRTP(cfg *Config, laws []tone.Law, events uint8) (*plainRTP, error) 
 	if err := m.bind(cfg); err != nil {
 		cancel()
 		return nil, err
+	}
+	if cfg.SDES {
+		var err error
+		if m.keys, err = newSDES(); err != nil {
+			m.close()
+			return nil, err
+		}
 	}
 	m.mouth = newMouth(m.transmit)
 	go m.mouth.speak(ctx)
@@ -86,7 +94,10 @@ func (m *plainRTP) read() {
 			return
 		}
 		var p rtp.Packet
-		if m.expected(from) && p.Unmarshal(buf[:n]) == nil && p.Version == 2 {
+		if !m.expected(from) {
+			continue
+		}
+		if packet := m.opened(buf[:n]); packet != nil && p.Unmarshal(packet) == nil && p.Version == 2 {
 			m.ear.packet(&p, from.String())
 		}
 	}
@@ -100,11 +111,34 @@ func (m *plainRTP) expected(from netip.AddrPort) bool {
 	return netip.AddrPortFrom(from.Addr().Unmap(), from.Port()) == m.peer
 }
 
+// opened is a packet without its encryption, nil when it was not encrypted with the key that the other side has told.
+func (m *plainRTP) opened(packet []byte) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.keys == nil {
+		return packet
+	}
+	if m.keys.in == nil {
+		return nil
+	}
+	plain, err := m.keys.in.DecryptRTP(nil, packet, nil)
+	if err != nil {
+		return nil
+	}
+	return plain
+}
+
 func (m *plainRTP) transmit(p *rtp.Packet) error {
+	raw, err := p.Marshal()
+	if err != nil {
+		return err
+	}
 	m.mu.Lock()
 	peer := m.peer
+	if m.keys != nil {
+		raw, err = m.keys.out.EncryptRTP(nil, raw, nil)
+	}
 	m.mu.Unlock()
-	raw, err := p.Marshal()
 	if err != nil {
 		return err
 	}
@@ -122,7 +156,11 @@ func (m *plainRTP) offer(want direction) ([]byte, error) {
 func (m *plainRTP) local(laws []tone.Law, event uint8, dir direction) []byte {
 	m.version++
 	addr := m.rtp.LocalAddr().(*net.UDPAddr)
-	return writeSDP(m.id, m.version, addr.IP.String(), addr.Port, laws, event, dir)
+	sdp := writeSDP(m.id, m.version, addr.IP.String(), addr.Port, laws, event, dir)
+	if m.keys != nil {
+		return m.keys.protect(sdp)
+	}
+	return sdp
 }
 
 func (m *plainRTP) accept(answer []byte) error {
@@ -159,6 +197,11 @@ func (m *plainRTP) agree(d description, allowed, want direction) error {
 	law, ok := d.firstLaw(m.laws)
 	if !ok {
 		return fmt.Errorf("no codec in common: the other side has payload types %v", d.payloads)
+	}
+	if m.keys != nil {
+		if err := m.keys.take(&d); err != nil {
+			return err
+		}
 	}
 	host, port, _ := net.SplitHostPort(d.addr)
 	number, err := strconv.ParseUint(port, 10, 16)

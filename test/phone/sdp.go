@@ -47,6 +47,8 @@ type description struct {
 	payloads []uint8
 	event    uint8 // payload type of telephone-event at 8 kHz, 0 if there is none
 	dir      direction
+	profile  string   // RTP/AVP, RTP/SAVP …
+	crypto   []string // values of a=crypto
 }
 
 // parseSDP reads the first audio stream. Session-level c= and direction apply when the stream has none.
@@ -64,7 +66,7 @@ func parseSDP(body []byte) (description, error) {
 		case kind == "m" && inAudio:
 			return d.at(host, port)
 		case kind == "m" && len(fields) >= 4 && fields[0] == "audio":
-			inAudio, port = true, fields[1]
+			inAudio, port, d.profile = true, fields[1], fields[2]
 			for _, f := range fields[3:] {
 				if pt, err := strconv.ParseUint(f, 10, 7); err == nil {
 					d.payloads = append(d.payloads, uint8(pt))
@@ -86,6 +88,9 @@ func (d *description) attribute(value string) {
 	switch direction(value) {
 	case sendrecv, sendonly, recvonly, inactive:
 		d.dir = direction(value)
+	}
+	if line, ok := strings.CutPrefix(value, "crypto:"); ok {
+		d.crypto = append(d.crypto, line)
 	}
 	if mapping, ok := strings.CutPrefix(value, "rtpmap:"); ok {
 		number, name, _ := strings.Cut(mapping, " ")

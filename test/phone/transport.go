@@ -71,8 +71,8 @@ func (p *Phone) dialer(laddr net.Addr) net.Dialer {
 	return own
 }
 
-// bind opens the listening socket of UDP and TCP. TLS and WebSocket phones listen on nothing: requests reach them
-// on the connection they opened.
+// bind opens the listening socket of UDP and TCP. WebSocket phones listen on nothing, and TLS phones only when they are told to:
+// requests reach them on the connection they opened.
 func (p *Phone) bind() error {
 	p.local = sip.Addr{IP: net.ParseIP(p.cfg.LocalIP)}
 	at := net.JoinHostPort(p.cfg.LocalIP, "0")
@@ -93,6 +93,16 @@ func (p *Phone) bind() error {
 		}
 		p.listener, p.listenPort = l, l.Addr().(*net.TCPAddr).Port
 		go p.server.ServeTCP(l)
+	case "tls":
+		if !p.cfg.Listens {
+			break
+		}
+		l, err := tls.Listen("tcp", at, &tls.Config{Certificates: []tls.Certificate{*p.cfg.Certificate}})
+		if err != nil {
+			return fmt.Errorf("listen for SIP: %w", err)
+		}
+		p.listener, p.listenPort = l, l.Addr().(*net.TCPAddr).Port
+		go p.server.ServeTLS(l)
 	}
 	return nil
 }
@@ -130,11 +140,14 @@ func (p *Phone) contactURI(ctx context.Context) (sip.Uri, error) {
 		uri.Port = p.listenPort
 		uri.UriParams.Add("transport", "tcp")
 	case "tls":
-		port, err := p.connectedPort(ctx)
-		if err != nil {
-			return uri, err
+		uri.Port = p.listenPort
+		if uri.Port == 0 {
+			port, err := p.connectedPort(ctx)
+			if err != nil {
+				return uri, err
+			}
+			uri.Port = port
 		}
-		uri.Port = port
 		uri.UriParams.Add("transport", "tls")
 	case "wss":
 		uri.Host = p.invalid
@@ -166,7 +179,7 @@ func (p *Phone) via() *sip.ViaHeader {
 	switch p.cfg.Transport {
 	case "udp":
 		via.Port = p.local.Port
-	case "tcp":
+	case "tcp", "tls":
 		via.Port = p.listenPort
 	case "wss":
 		via.Host = p.invalid

@@ -42,6 +42,9 @@ func TestGuard_AttackersAreBannedAndFindNothing(t *testing.T) {
 		ns := g.net.Join(t, addr+"/24")
 		a := g.attacker(ns, addr)
 		said := g.tool(ns, tool.disguised, tool.name, tool.args...)
+		if strings.Contains(said, "Traceback") || tool.tier == "" && !strings.Contains(said, "found nothing") { // its own last word
+			t.Errorf("%s %v has not run to its end:\n%s", tool.name, tool.args, said)
+		}
 		for _, found := range []string{"| reqauth", "| noauth", "| weird", "| Kamailio", "| 1001 ", "| sipio"} {
 			if strings.Contains(said, found) {
 				t.Errorf("%s %v has found something:\n%s", tool.name, tool.args, said)

@@ -138,10 +138,10 @@ func answering(ctx context.Context, p *phone.Phone) <-chan *phone.Call {
 }
 
 // connect has a call b at target and returns both ends.
-func connect(t *testing.T, ctx context.Context, a, b *phone.Phone, target string) (caller, callee *phone.Call) {
+func connect(t *testing.T, ctx context.Context, a, b *phone.Phone, target string, opts ...phone.CallOption) (caller, callee *phone.Call) {
 	t.Helper()
 	up := answering(ctx, b)
-	caller, err := a.Call(ctx, target)
+	caller, err := a.Call(ctx, target, opts...)
 	if err != nil {
 		t.Fatalf("call %s: %v", target, err)
 	}

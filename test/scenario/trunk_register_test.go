@@ -13,6 +13,7 @@ import (
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/test/edge"
 	"github.com/sipio/sipio/test/netns"
+	"github.com/sipio/sipio/test/phone"
 )
 
 // kontor has a trunk that registers at %s; %s and %s are the SIP addresses of the two nodes.
@@ -90,7 +91,7 @@ func TestTrunk_RegistrationMovesToAnotherNode(t *testing.T) {
 		t.Errorf("OPTIONS came from %v, want %s and %s", carrier.options, one.SIP, two.SIP)
 	}
 	carrier.mu.Unlock()
-	fromCarrier(t, nodes[holder], atCarrier, atOffice)
+	fromCarrier(t, nodes[holder], holder, atCarrier, atOffice)
 	toCarrier(t, outside, atOffice, one, two)
 
 	killed := nodes[holder]
@@ -108,7 +109,7 @@ func TestTrunk_RegistrationMovesToAnotherNode(t *testing.T) {
 	if took := time.Since(died); took > 5*time.Second || nodes[next] == nil {
 		t.Errorf("%s registered %v after the holder's end", next, took)
 	}
-	fromCarrier(t, nodes[next], atCarrier, atOffice)
+	fromCarrier(t, nodes[next], next, atCarrier, atOffice)
 	toCarrier(t, outside, atOffice, nodes[next])
 	if err := errors.Join(killed.StartKamailio(ctx), killed.StartNode(ctx)); err != nil {
 		t.Fatal(err)
@@ -147,8 +148,9 @@ func trunkState(ctx context.Context, e *edge.Edge) (api.TrunkState, error) {
 	return list.Trunks[0], nil
 }
 
-// fromCarrier calls the number of kontor at a node, as the carrier does, and holds a talk.
-func fromCarrier(t *testing.T, e *edge.Edge, atCarrier, atOffice option) {
+// fromCarrier calls the number of kontor at the node that has registered a Contact, and holds a talk: as a registrar does, which calls that
+// Contact and has the number in To or in P-Called-Party-ID, and as one that writes the number over the Contact's user.
+func fromCarrier(t *testing.T, e *edge.Edge, contact string, atCarrier, atOffice option) {
 	t.Helper()
 	if err := e.WaitTrunk(trunkIP, 10*time.Second); err != nil {
 		t.Fatal(err)
@@ -156,9 +158,18 @@ func fromCarrier(t *testing.T, e *edge.Edge, atCarrier, atOffice option) {
 	karla := registered(t, e, "2001", realm("kontor.test"), atOffice)
 	ctx := within(t, 30*time.Second)
 	caller := newPhone(t, e, "030123456", realm("carrier.test"), atCarrier)
-	a, b := connect(t, ctx, caller, karla, "4930900100")
-	talk(t, ctx, a, b)
-	hangUp(t, ctx, e, a, b)
+	for _, c := range []struct {
+		target string
+		opts   []phone.CallOption
+	}{
+		{contact, []phone.CallOption{phone.WithTo("sip:4930900100@carrier.test")}},
+		{contact, []phone.CallOption{phone.WithHeader("P-Called-Party-ID", "<sip:+4930900100@carrier.test;user=phone>")}},
+		{"4930900100", nil},
+	} {
+		a, b := connect(t, ctx, caller, karla, c.target, c.opts...)
+		talk(t, ctx, a, b)
+		hangUp(t, ctx, e, a, b)
+	}
 }
 
 // toCarrier calls outside from a phone at each node, and holds a talk.

@@ -14,10 +14,10 @@ import (
 	"github.com/sipio/sipio/test/phone"
 )
 
-// twin is one of several INVITEs of 1001 that have one Call-ID, CSeq and branch: only socket and From tag are its own.
+// twin is a call of 1001 that the test writes by itself. Several may have one Call-ID, CSeq and branch: only socket and From tag are their own.
 type twin struct {
 	*phone.Raw
-	tag, to, target, routes string
+	callID, tag, to, target, routes string
 }
 
 const twinTarget = "sip:0305551234@kontor.test"
@@ -29,13 +29,13 @@ func newTwin(t *testing.T, o *office, tag string) *twin {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = raw.Close() })
-	return &twin{Raw: raw, tag: tag, to: "<" + twinTarget + ">"}
+	return &twin{Raw: raw, callID: "twins", tag: tag, to: "<" + twinTarget + ">"}
 }
 
 func (w *twin) write(method, uri string, cseq int, branch, more, body string) []byte {
 	return fmt.Appendf(nil, "%s %s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK-%s;rport\r\nMax-Forwards: 70\r\nFrom: <sip:1001@kontor.test>;tag=%s\r\nTo: %s\r\n"+
-		"Call-ID: twins\r\nCSeq: %d %s\r\nContact: <sip:1001@%s>\r\n%sContent-Length: %d\r\n\r\n%s",
-		method, uri, w.LocalAddr(), branch, w.tag, w.to, cseq, method, w.LocalAddr(), more, len(body), body)
+		"Call-ID: %s\r\nCSeq: %d %s\r\nContact: <sip:1001@%s>\r\n%sContent-Length: %d\r\n\r\n%s",
+		method, uri, w.LocalAddr(), branch, w.tag, w.to, w.callID, cseq, method, w.LocalAddr(), more, len(body), body)
 }
 
 // dial calls, and returns the final answer; the call is up when that is 200.
@@ -55,7 +55,7 @@ func (w *twin) dial(t *testing.T, ctx context.Context) int {
 	}
 	w.to = "<" + twinTarget + ">"
 	sdp := "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
-	m, err = w.Exchange(ctx, w.write("INVITE", twinTarget, 2, "twins",
+	m, err = w.Exchange(ctx, w.write("INVITE", twinTarget, 2, w.callID,
 		"Content-Type: application/sdp\r\nProxy-Authorization: "+ch.Answer("1001", "secret-1001", "INVITE", twinTarget).Header()+"\r\n", sdp))
 	if err != nil {
 		t.Fatal(err)

@@ -32,8 +32,8 @@ func fields(v any) []string {
 var (
 	notFirst    = []string{"at", "failed_code", "trunk", "tried", "targets", "challenge", "answered", "hops", "down", "via"}
 	notOfTrunks = append([]string{"tls_name", "account_id", "dial", "caller_user_id", "called"}, notFirst...)
-	notOfPhones = append([]string{"peer", "asserted", "diversion", "diverted", "identity"}, notOfTrunks...)
-	notOfLegs   = append([]string{"tls_name", "asserted", "diversion", "identity"}, notFirst...)
+	notOfPhones = append([]string{"peer", "asserted", "called_party", "diversion", "diverted", "identity"}, notOfTrunks...)
+	notOfLegs   = append([]string{"tls_name", "asserted", "called_party", "diversion", "identity"}, notFirst...)
 )
 
 // sameFields fails unless a question has each field of its type once, but for some, and no other.

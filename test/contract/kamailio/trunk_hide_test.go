@@ -116,18 +116,18 @@ func TestOutHide_DigestCallIsAskedForWithItsPast(t *testing.T) {
 	trunk, b := newSet(t, shared, "udp", user("trunk")), registered(t, shared, "udp", user("b"))
 	shared.door.obey(trunk.user, inward(b))
 	call := trunk.newCall("+4930100")
-	call.more = "P-Asserted-Identity: <sip:+4940777@carrier.test>\r\nIdentity: ab.cd.ef\r\nDiversion: <sip:1@a.test>\r\nHistory-Info: <sip:1@a.test>;index=1\r\n" +
+	call.more = "P-Asserted-Identity: <sip:+4940777@carrier.test>\r\nP-Called-Party-ID: \"Main, line\" <sip:+4930100@b.test;user=phone>;x=y\r\nIdentity: ab.cd.ef\r\nDiversion: <sip:1@a.test>\r\nHistory-Info: <sip:1@a.test>;index=1\r\n" +
 		"Replaces: x@y;to-tag=1;from-tag=2\r\nJoin: x\r\nReferred-By: <sip:1@x>\r\nb: <sip:1@x>\r\n"
 	call.dial()
 	invite := b.request("INVITE")
-	for _, name := range []string{"Identity", "Diversion", "History-Info", "Replaces", "Join", "Referred-By", "b", "P-Asserted-Identity"} {
+	for _, name := range []string{"Identity", "Diversion", "History-Info", "Replaces", "Join", "Referred-By", "b", "P-Asserted-Identity", "P-Called-Party-ID"} {
 		if got := invite.All(name); len(got) != 0 {
 			t.Errorf("the phone gets %s %q", name, got)
 		}
 	}
 	q := only(t, shared.door.asked(api.PathRoute, trunk.user))
 	sameFields(t, q, api.RouteRequest{}, append([]string{"peer"}, notOfTrunks...)...)
-	sameValues(t, q, map[string]string{"asserted": "+4940777", "identity": "ab.cd.ef", "diversion": "<sip:1@a.test>", "diverted": "2"})
+	sameValues(t, q, map[string]string{"asserted": "+4940777", "called_party": "+4930100", "identity": "ab.cd.ef", "diversion": "<sip:1@a.test>", "diverted": "2"})
 	b.reject(invite, 486)
 	call.refused(486)
 }

@@ -4,7 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/brain/route"
 )
 
 // secure is an SDP with SDES keys, as a trunk with SRTP writes it.
@@ -22,6 +24,20 @@ func speaks(t *testing.T, m *message, profile string) {
 	}
 }
 
+// flagsOf are the flags that the brain has for an offer to a trunk.
+func flagsOf(t *testing.T, trunk brain.SIPTrunk) string {
+	t.Helper()
+	trunk.ID, trunk.Name, trunk.Status, trunk.Direction, trunk.Proxy = "tr_1", "trunk", brain.StatusActive, brain.TrunkOutbound, "carrier.example"
+	acct := brain.NewAccountConfig(1, brain.AccountRows{Account: brain.Account{ID: "acc_1", Status: brain.StatusActive, Country: "DE"}, Trunks: []brain.SIPTrunk{trunk}, Domains: []brain.SIPDomain{{Domain: "acme.test", IsPrimary: true}},
+		Routes: []brain.OutboundRoute{{ID: "route_1", Name: "all", Status: brain.StatusActive, Strategy: "priority", Trunks: []brain.OutboundChoice{{TrunkID: "tr_1"}}}}})
+	caller := route.Caller{Account: acct, User: &brain.SIPUser{Username: "1001"}, Device: &brain.SIPDevice{}}
+	d := route.Decide(nil, caller, api.RouteRequest{Origin: api.Origin{Method: "INVITE", CallID: "flags"}, FromUser: "1001", FromDomain: "acme.test", RURIUser: "+49305551234", RURIDomain: "acme.test"})
+	if len(d.Routes) != 1 || d.Routes[0].Trunk == nil {
+		t.Fatalf("no way over the trunk: %s", d.Why)
+	}
+	return d.Routes[0].Trunk.ToTrunk
+}
+
 // A trunk with flags of its own gets them in the first offer and in re-INVITEs, and its answers and offers are written for
 // the caller's phone; a trunk that is tried next without them gets none of that.
 func TestOutMedia_TheTrunksFlagsHoldForItsSide(t *testing.T) {
@@ -29,7 +45,7 @@ func TestOutMedia_TheTrunksFlagsHoldForItsSide(t *testing.T) {
 	a, first, trunk, plain := newSet(t, shared, "udp", user("caller")), newSet(t, shared, "udp", "tf"), newSet(t, shared, "udp", "ta"), newSet(t, shared, "udp", "tb")
 	srtp := func(p *set, id string) api.Route {
 		r := over(p, id)
-		r.Trunk.ToTrunk = "replace-origin replace-session-connection RTP/SAVP ICE=remove DTLS=off codec-strip-all codec-offer-PCMU codec-offer-telephone-event"
+		r.Trunk.ToTrunk = flagsOf(t, brain.SIPTrunk{SRTP: brain.SRTPRequired, Codecs: []string{"PCMU"}})
 		return r
 	}
 	shared.door.plan(a.user, outward(srtp(first, "tf")), outward(srtp(trunk, "ta")))
@@ -81,7 +97,7 @@ func TestOutMedia_OptionalSRTP(t *testing.T) {
 	for _, takes := range []bool{true, false} {
 		a, trunk := newSet(t, shared, "udp", user("caller")), newSet(t, shared, "udp", "ta")
 		r := over(trunk, "ta")
-		r.Trunk.ToTrunk = "replace-origin replace-session-connection RTP/AVP OSRTP-offer ICE=remove DTLS=off rtcp-mux-demux"
+		r.Trunk.ToTrunk = flagsOf(t, brain.SIPTrunk{SRTP: brain.SRTPOptional})
 		shared.door.plan(a.user, outward(r))
 		call := a.newCall("+4930123")
 		call.body = sdp(40000)

@@ -16,6 +16,7 @@ func over(p *set, id string) api.Route {
 	return api.Route{Step: 1, URI: "sip:+4930123@" + p.local, FrInvTimer: 20000, Trunk: &api.RouteTrunk{
 		ID: id, FrTimer: 1000, ToTrunk: "replace-origin replace-session-connection RTP/AVP ICE=remove",
 		Headers: "P-Asserted-Identity: <sip:+49301@" + id + ".test>\r\nX-" + id + ": 1\r\n",
+		To:      "sip:+4930123@" + id + ".test",
 		From:    &api.NameAddr{Display: `"` + id + `"`, URI: "sip:+49301@" + id + ".test"},
 	}}
 }
@@ -85,6 +86,9 @@ func shown(t *testing.T, invite *message, id string, private ...string) {
 	}
 	if from := plain(invite.Header("From")); !strings.HasPrefix(from, `"`+id+`"<sip:+49301@`+id+`.test>`) {
 		t.Errorf("%s sees the caller as %s", id, from)
+	}
+	if to := plain(invite.Header("To")); !strings.HasPrefix(to, "<sip:+4930123@"+id+".test>") {
+		t.Errorf("%s is called as %s", id, to)
 	}
 	for _, h := range invite.Headers {
 		name := strings.ToLower(h.Name)
