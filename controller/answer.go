@@ -22,7 +22,7 @@ import (
 	"github.com/sipio/sipio/controller/queue"
 	calls "github.com/sipio/sipio/controller/session"
 	"github.com/sipio/sipio/controller/voicemail"
-	"github.com/sipio/sipio/keyfile"
+	"github.com/sipio/sipio/internal/keyfile"
 )
 
 // answering is what the brain has for calls that the platform answers.

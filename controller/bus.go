@@ -7,7 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/sipio/sipio/controller/journal"
-	"github.com/sipio/sipio/setting"
+	"github.com/sipio/sipio/internal/setting"
 )
 
 // BusConfig is everything an operator can set of `sipio-brain bus`, a member of the NATS cluster that holds the

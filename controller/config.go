@@ -14,7 +14,7 @@ import (
 	"github.com/sipio/sipio/brain/guard"
 	"github.com/sipio/sipio/controller/endpoint"
 	"github.com/sipio/sipio/controller/v1"
-	"github.com/sipio/sipio/setting"
+	"github.com/sipio/sipio/internal/setting"
 )
 
 // Config is everything an operator can set of sipio-brain, and the hooks of the program around it.

@@ -9,7 +9,7 @@ import (
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/controller/endpoint"
 	"github.com/sipio/sipio/controller/node"
-	"github.com/sipio/sipio/keyfile"
+	"github.com/sipio/sipio/internal/keyfile"
 )
 
 // serverTLS is how the brain answers over TLS; nil when it does not. A client's certificate is asked for when an authority says

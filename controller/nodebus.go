@@ -11,7 +11,7 @@ import (
 	"github.com/sipio/sipio/controller/config"
 	"github.com/sipio/sipio/controller/journal"
 	"github.com/sipio/sipio/controller/node"
-	"github.com/sipio/sipio/keyfile"
+	"github.com/sipio/sipio/internal/keyfile"
 )
 
 // nodeBusTLS is how the bus answers nodes; nil when it does not.

@@ -14,7 +14,7 @@ import (
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/controller/config"
 	"github.com/sipio/sipio/controller/secret"
-	"github.com/sipio/sipio/keyfile"
+	"github.com/sipio/sipio/internal/keyfile"
 )
 
 const (

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/brain"
-	"github.com/sipio/sipio/keyfile"
+	"github.com/sipio/sipio/internal/keyfile"
+	"github.com/sipio/sipio/internal/setting"
 	"github.com/sipio/sipio/nodeagent/keepalive"
-	"github.com/sipio/sipio/setting"
 )
 
 // Config is everything an operator can set of sipio-node, and the hooks of the program around it.

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/brain/api"
-	"github.com/sipio/sipio/keyfile"
+	"github.com/sipio/sipio/internal/keyfile"
 	"github.com/sipio/sipio/nodeagent/op"
 )
 

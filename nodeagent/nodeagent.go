@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/brain/api"
-	"github.com/sipio/sipio/keyfile"
+	"github.com/sipio/sipio/internal/keyfile"
 	"github.com/sipio/sipio/nodeagent/bus"
 	"github.com/sipio/sipio/nodeagent/dialogs"
 	"github.com/sipio/sipio/nodeagent/door"

@@ -138,9 +138,9 @@ func brokenRule(from, to string) string {
 		return unless(within(from, "cloudflared") && within(to, "cloudflared"), "cloudflared is a module of its own: it imports nothing of the others, and nobody imports it")
 	}
 	switch top, _, below := strings.Cut(from, "/"); {
-	case from == "keyfile" || from == "setting":
-		return unless(from == "keyfile" && to == "brain", "what all processes share imports nothing of ours; keyfile its rule, of brain")
-	case (to == "keyfile" || to == "setting") && (top == "controller" || top == "nodeagent" || commands[from] != nil):
+	case from == "internal/keyfile" || from == "internal/setting":
+		return unless(from == "internal/keyfile" && to == "brain", "what all processes share imports nothing of ours; keyfile its rule, of brain")
+	case (to == "internal/keyfile" || to == "internal/setting") && (top == "controller" || top == "nodeagent" || commands[from] != nil):
 		return "" // what an operator sets, and the files of keys that he names, are the same to all processes
 	case top == "brain":
 		return brokenBrainRule(from, to)

@@ -17,7 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sipio/sipio/controller"
-	"github.com/sipio/sipio/setting"
+	"github.com/sipio/sipio/internal/setting"
 )
 
 func main() {

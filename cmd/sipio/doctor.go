@@ -12,8 +12,8 @@ import (
 
 	"github.com/sipio/sipio/brain/doctor"
 	"github.com/sipio/sipio/controller"
+	"github.com/sipio/sipio/internal/setting"
 	"github.com/sipio/sipio/nodeagent"
-	"github.com/sipio/sipio/setting"
 )
 
 // places says where the set-up of a machine stands.

@@ -22,7 +22,7 @@ import (
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/brain/doctor"
 	"github.com/sipio/sipio/controller/client"
-	"github.com/sipio/sipio/keyfile"
+	"github.com/sipio/sipio/internal/keyfile"
 	"github.com/sipio/sipio/nodeagent"
 	"github.com/sipio/sipio/nodeagent/ban"
 )

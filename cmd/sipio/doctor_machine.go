@@ -19,7 +19,7 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/doctor"
-	"github.com/sipio/sipio/keyfile"
+	"github.com/sipio/sipio/internal/keyfile"
 )
 
 // settings are what systemd gives a process: variables, credentials and a user.

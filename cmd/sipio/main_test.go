@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sipio/sipio/keyfile"
+	"github.com/sipio/sipio/internal/keyfile"
 )
 
 var update = flag.Bool("update", false, "rewrite testdata and docs/cli.md to what the program does now")

@@ -15,7 +15,7 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/controller/client"
-	"github.com/sipio/sipio/keyfile"
+	"github.com/sipio/sipio/internal/keyfile"
 )
 
 // maxValueRead bounds in bytes what is read of a value; brain.CheckSecretValue allows less.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/controller/client"
-	"github.com/sipio/sipio/keyfile"
+	"github.com/sipio/sipio/internal/keyfile"
 )
 
 // defaultServer is where a brain listens on its own machine.

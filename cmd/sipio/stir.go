@@ -12,7 +12,7 @@ import (
 
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/brain/stir"
-	"github.com/sipio/sipio/keyfile"
+	"github.com/sipio/sipio/internal/keyfile"
 )
 
 // maxStirFile bounds keys, certificates and headers in bytes, so that a wrong path is noticed.

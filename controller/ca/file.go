@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/brain"
-	"github.com/sipio/sipio/keyfile"
+	"github.com/sipio/sipio/internal/keyfile"
 )
 
 // revoked are the serial numbers of revoked certificates, in hex.

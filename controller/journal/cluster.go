@@ -15,7 +15,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
-	"github.com/sipio/sipio/keyfile"
+	"github.com/sipio/sipio/internal/keyfile"
 )
 
 // BusConfig of a NATS server that is a member of a cluster, in a process of its own (`sipio-brain bus`): then the death

@@ -16,7 +16,7 @@ import (
 	"syscall"
 
 	"github.com/sipio/sipio/brain"
-	"github.com/sipio/sipio/keyfile"
+	"github.com/sipio/sipio/internal/keyfile"
 )
 
 // A key file is text: one key a line, 32 random bytes as base64; the first key seals, all of them open. Lines that

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/brain"
-	"github.com/sipio/sipio/keyfile"
+	"github.com/sipio/sipio/internal/keyfile"
 )
 
 // maxFile bounds keys and roots in bytes, so that a wrong path is noticed.
