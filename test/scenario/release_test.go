@@ -63,11 +63,12 @@ func connectAside(t *testing.T, ctx context.Context, e *edge.Edge, caller, calle
 		t.Fatal(err)
 	}
 	r.find(t, ctx)
-	// One right after the other: the caller, whom nobody serves now, is hung up a moment after his bridge has ended.
-	r.order(t, ctx, "uuid_transfer "+r.first+" -bleg park inline")
+	// The caller first: nobody serves him now, he would be hung up when his bridge has ended. The other one parks by himself.
+	r.order(t, ctx, "uuid_setvar "+r.leg+" park_after_bridge true")
 	r.order(t, ctx, "uuid_transfer "+r.first+" park inline")
-	r.event(t, ctx, "CHANNEL_PARK", r.leg)
 	r.event(t, ctx, "CHANNEL_PARK", r.first)
+	r.event(t, ctx, "CHANNEL_PARK", r.leg)
+	r.order(t, ctx, "uuid_setvar "+r.leg+" park_after_bridge false")
 	r.order(t, ctx, "sched_del "+r.first) // the guard of calls that no agent has
 	r.order(t, ctx, "uuid_bridge "+r.first+" "+r.leg)
 	r.event(t, ctx, "CHANNEL_BRIDGE", r.first)
