@@ -52,7 +52,7 @@ func attackedEdge(t *testing.T, opt edge.Options) *attacked {
 	t.Helper()
 	a := &attacked{t: t, net: netns.NewBridge(t, mediaNode+"/24")}
 	a.rogue = a.net.Join(t, attackerAt+"/24")
-	opt.IP, opt.SIPPort, opt.WSSPort, opt.Children = mediaNode, 5060, 8443, 4
+	opt.IP, opt.SIPPort, opt.WSSPort, opt.Children, opt.LogDecisions = mediaNode, 5060, 8443, 4, true
 	opt.Config = acme + opt.Config
 	e, err := edge.Start(t.Context(), opt)
 	if err != nil {
