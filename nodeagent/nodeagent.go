@@ -203,45 +203,56 @@ func (m mediaSessions) HasSession(ctx context.Context, callID string) (bool, err
 	return err == nil, err
 }
 
+// listeners are the agent's; orders and media are nil when it has none.
+type listeners struct{ door, op, orders, media net.Listener }
+
+func (a *agent) listen() (ln listeners, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeListener(ln.door), closeListener(ln.op), closeListener(ln.orders))
+		}
+	}()
+	if ln.door, err = net.Listen("tcp", a.cfg.DoorListen); err != nil {
+		return ln, fmt.Errorf("door-listen: %w", err)
+	}
+	if ln.op, err = net.Listen("tcp", a.cfg.OpListen); err != nil {
+		return ln, fmt.Errorf("op-listen: %w", err)
+	}
+	if ln.orders, err = listenOp(a.cfg, a.own, a.log); err != nil {
+		return ln, err
+	}
+	if a.answer != nil {
+		if ln.media, err = net.Listen("tcp", a.cfg.MediaListen); err != nil {
+			return ln, fmt.Errorf("media-listen: %w", err)
+		}
+	}
+	return ln, nil
+}
+
 // run serves until ctx ends or a listener fails. The door closes first: what Kamailio still posts is
 // in the spool before the spool closes.
 func (a *agent) run(ctx context.Context) error {
 	if err := a.greet(ctx); err != nil {
 		return err
 	}
-	doorLn, err := net.Listen("tcp", a.cfg.DoorListen)
+	ln, err := a.listen()
 	if err != nil {
-		return fmt.Errorf("door-listen: %w", err)
-	}
-	opLn, err := net.Listen("tcp", a.cfg.OpListen)
-	if err != nil {
-		_ = doorLn.Close()
-		return fmt.Errorf("op-listen: %w", err)
-	}
-	ordersLn, err := listenOp(a.cfg, a.own, a.log)
-	if err != nil {
-		return errors.Join(err, doorLn.Close(), opLn.Close())
-	}
-	var mediaLn net.Listener
-	if a.answer != nil {
-		if mediaLn, err = net.Listen("tcp", a.cfg.MediaListen); err != nil {
-			return errors.Join(fmt.Errorf("media-listen: %w", err), doorLn.Close(), opLn.Close(), closeListener(ordersLn))
-		}
+		return err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	failed := make(chan error, 5)
 	var serving, background sync.WaitGroup
-	serving.Go(func() { failed <- a.door.Serve(ctx, doorLn) })
-	serving.Go(func() { failed <- a.serveOp(ctx, opLn) })
-	if ordersLn != nil {
-		serving.Go(func() { failed <- a.serveOrders(ctx, ordersLn) })
+	serving.Go(func() { failed <- a.door.Serve(ctx, ln.door) })
+	serving.Go(func() { failed <- a.serveOp(ctx, ln.op) })
+	if ln.orders != nil {
+		serving.Go(func() { failed <- a.serveOrders(ctx, ln.orders) })
 	}
 	if len(a.bus.URLs) > 0 {
 		serving.Go(func() { failed <- bus.Run(ctx, a.bus) })
 	}
 	if a.answer != nil {
-		serving.Go(func() { failed <- a.answer.run(ctx, mediaLn) })
+		serving.Go(func() { failed <- a.answer.run(ctx, ln.media) })
 	}
 	behind, stopBehind := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBehind()
@@ -255,9 +266,9 @@ func (a *agent) run(ctx context.Context) error {
 		background.Go(func() { a.callers.Run(behind) })
 	}
 
-	addrs := Addrs{Door: doorLn.Addr().String(), Op: opLn.Addr().String()}
-	if ordersLn != nil {
-		addrs.OpTLS = ordersLn.Addr().String()
+	addrs := Addrs{Door: ln.door.Addr().String(), Op: ln.op.Addr().String()}
+	if ln.orders != nil {
+		addrs.OpTLS = ln.orders.Addr().String()
 	}
 	a.log.Info("node agent answers", "node", a.cfg.Name, "door", addrs.Door, "op", addrs.Op, "brains", a.cfg.BrainURLs)
 	if a.cfg.Ready != nil {

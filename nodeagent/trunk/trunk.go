@@ -3,7 +3,6 @@ package trunk
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -329,81 +328,8 @@ func bounded(list []string) string {
 	return text
 }
 
-// probe sends OPTIONS to the trunk's targets in turn until one answers.
-func (k *Keeper) probe(ctx context.Context, t *trunk) {
-	list, err := k.targets(ctx, t)
-	var got Response
-	var target string
-	var took time.Duration
-	for _, target = range list {
-		began := time.Now()
-		if got, err = k.options(ctx, t, target); err == nil && alive(got.Code) {
-			took = time.Since(began)
-			break
-		}
-	}
-	if ctx.Err() != nil {
-		return
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	was := t.health.state
-	ok := err == nil && alive(got.Code)
-	t.health.heard(time.Now().UnixMilli(), ok)
-	if len(list) > 0 && t.reg.target == "" {
-		t.targets = list
-	}
-	t.seen.Pings++
-	switch {
-	case ok:
-		delete(t.failed, target)
-		t.seen.Code, t.seen.RTTMS, t.seen.Target, t.seen.LastError = got.Code, int(took.Milliseconds()), target, ""
-	default:
-		t.seen.Failed++
-		t.seen.Code, t.seen.LastError = max(got.Code, 408), whyNot(got, err)
-	}
-	if t.health.state != was {
-		k.cfg.Log.Info("trunk", "trunk", t.ID, "name", t.Name, "state", t.health.state, "code", t.seen.Code, "error", t.seen.LastError)
-	}
-	k.hint()
-}
-
-// options sends one OPTIONS.
-func (k *Keeper) options(ctx context.Context, t *trunk, target string) (Response, error) {
-	ctx, cancel := context.WithTimeout(ctx, pingWait)
-	defer cancel()
-	from := t.AOR
-	if from == "" {
-		from = pingFrom
-	}
-	return k.cfg.Sender.Send(ctx, Request{Method: "OPTIONS", URI: t.URI, NextHop: nextHop(target, t.Transport), From: from, To: t.URI,
-		CallID: k.cfg.Sender.NewCallID(), CSeq: 1, Headers: "Accept: application/sdp\r\n"})
-}
-
-// targets lists where a trunk's requests go, that of its registration alone when there is one.
-func (k *Keeper) targets(ctx context.Context, t *trunk) ([]string, error) {
-	k.mu.Lock()
-	registered := t.reg.target
-	k.mu.Unlock()
-	if registered != "" {
-		return []string{registered}, nil
-	}
-	return targets(ctx, k.cfg.Resolver, t.Proxy, t.Transport)
-}
-
 // nextHop is a target as a SIP URI.
 func nextHop(target, transport string) string { return "sip:" + target + ";transport=" + transport }
-
-// whyNot says what was wrong, for operators.
-func whyNot(got Response, err error) string {
-	switch {
-	case err == nil:
-		return clean(fmt.Sprintf("%d %.80s", got.Code, got.Reason))
-	case errors.Is(err, ErrNoAnswer):
-		return "no answer"
-	}
-	return clean(err.Error())
-}
 
 // clean makes what a carrier or an error says fit to be told: one line of valid UTF-8, maxText bytes at most.
 func clean(text string) string {

@@ -126,14 +126,11 @@ func noTrunkTaken(t *testing.T, ctx context.Context, e *edge.Edge, account strin
 // serveNames is this namespace's DNS: SRV records of names, by priority, to targets that are addresses.
 func serveNames(t *testing.T, records map[string][]string) {
 	t.Helper()
-	conf, err := os.ReadFile("/etc/resolv.conf")
-	if err != nil {
-		t.Skip("no name server can be stood in for:", err)
-	}
+	conf, _ := os.ReadFile("/etc/resolv.conf") // without one, or a server in it, this machine is asked (resolv.conf(5))
 	_, server, _ := strings.Cut("\n"+string(conf), "\nnameserver ")
 	server, _, _ = strings.Cut(server, "\n")
 	if server = strings.TrimSpace(server); net.ParseIP(server) == nil {
-		t.Skip("/etc/resolv.conf names no server; install one: nameserver 127.0.0.53")
+		server = "127.0.0.1"
 	}
 	if !strings.HasPrefix(server, "127.") && server != "::1" {
 		if out, err := exec.Command("ip", "addr", "add", server, "dev", "lo").CombinedOutput(); err != nil {
