@@ -32,10 +32,15 @@ var binaries = sync.OnceValues(func() (string, error) {
 	if err := readSources(); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-o", dir+"/", "./cmd/...", "./test/phone/cmd/testphone", "./test/fsim/cmd/fsim")
-	cmd.Dir = Root()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build sipio: %w\n%s", err, out)
+	for _, argv := range [][]string{
+		{"go", "build", "-o", dir + "/", "./cmd/...", "./test/phone/cmd/testphone", "./test/fsim/cmd/fsim"},
+		{"make", "-s", filepath.Join(dir, forkShim)},
+	} {
+		cmd := exec.Command(argv[0], argv[1:]...)
+		cmd.Dir = Root()
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build sipio: %w\n%s", err, out)
+		}
 	}
 	return dir, os.Setenv(variable, dir)
 })
@@ -43,7 +48,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 // readSources looks into every folder that the programs are built from. The go command notes what a test
 // looks at, and takes no earlier result for a test when that has changed.
 func readSources() error {
-	for _, top := range []string{"brain", "controller", "nodeagent", "cmd", "test/fsim"} {
+	for _, top := range []string{"brain", "controller", "nodeagent", "cmd", "deploy", "test/fsim"} {
 		err := filepath.WalkDir(filepath.Join(Root(), top), func(_ string, _ os.DirEntry, err error) error { return err })
 		if err != nil {
 			return fmt.Errorf("read the sources: %w", err)
@@ -58,6 +63,9 @@ func RemoveBinaries() {
 		_ = os.RemoveAll(built.dir)
 	}
 }
+
+// forkShim is loaded into Kamailio before all else: docs/adr/0027-openssl-and-fork.md.
+const forkShim = "openssl-fork.so"
 
 // built is where the programs are, once they were built.
 var built struct{ dir string }
