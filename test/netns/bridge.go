@@ -29,8 +29,12 @@ func NewBridge(t testing.TB, addrs ...string) *Bridge {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = home.file.Close() })
-	b := &Bridge{name: fmt.Sprintf("br%d", made.Add(1)), home: home}
-	home.ip(t, "link", "add", b.name, "type", "bridge", "stp_state", "0", "forward_delay", "0", "mcast_snooping", "0")
+	n := made.Add(1)
+	b := &Bridge{name: fmt.Sprintf("br%d", n), home: home}
+	// A bridge without a hardware address of its own takes the lowest of its links: who has it from ARP finds nobody, for half a minute, once a
+	// lower one has joined.
+	mac := fmt.Sprintf("02:00:00:00:%02x:%02x", byte(n>>8), byte(n))
+	home.ip(t, "link", "add", b.name, "address", mac, "type", "bridge", "stp_state", "0", "forward_delay", "0", "mcast_snooping", "0")
 	t.Cleanup(func() { _ = home.Do(exec.Command("ip", "link", "del", b.name).Run) })
 	home.ip(t, "link", "set", b.name, "up")
 	home.address(t, b.name, addrs)

@@ -2,6 +2,7 @@ package netns
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -63,39 +64,54 @@ func TestReexec_Sample(t *testing.T) {
 }
 
 func TestBridge_JoinsNamespacesByTheirAddresses(t *testing.T) {
-	// Proves that sockets and commands inside a namespace have its addresses, by packets to and fro, v4 and v6.
+	// Proves that sockets and commands inside a namespace have its addresses, by packets to and fro, v4 and v6, and that those who have
+	// talked still reach the bridge when others have joined.
 	if Reexec(t) {
 		return
 	}
 	bridge := NewBridge(t, "10.9.0.1/24", "fd09::1/64")
-	other := bridge.Join(t, "10.9.0.2/24", "10.9.0.3/24", "fd09::2/64")
-	for _, row := range []struct{ home, from string }{{"10.9.0.1:0", "10.9.0.3:0"}, {"[fd09::1]:0", "[fd09::2]:0"}} {
-		at, err := net.ResolveUDPAddr("udp", row.home)
-		if err != nil {
-			t.Fatal(err)
-		}
-		home, err := net.ListenUDP("udp", at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer home.Close()
-		conn, err := other.ListenUDP(row.from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		if _, err := conn.WriteTo([]byte("hello"), home.LocalAddr()); err != nil {
-			t.Fatal(err)
-		}
-		_ = home.SetReadDeadline(time.Now().Add(5 * time.Second))
-		buf := make([]byte, 16)
-		n, from, err := home.ReadFrom(buf)
-		if err != nil || string(buf[:n]) != "hello" || from.String() != conn.LocalAddr().String() {
-			t.Fatalf("%q from %v, %v", buf[:n], from, err)
+	join := func(first int) {
+		for k := range 12 {
+			bridge.Join(t, fmt.Sprintf("10.9.0.%d/24", first+k))
 		}
 	}
+	join(10)
+	other := bridge.Join(t, "10.9.0.2/24", "10.9.0.3/24", "fd09::2/64")
+	greet(t, other, "10.9.0.1:0", "10.9.0.3:0")
+	greet(t, other, "[fd09::1]:0", "[fd09::2]:0")
+	join(30)
+	greet(t, other, "10.9.0.1:0", "10.9.0.3:0")
+	greet(t, other, "[fd09::1]:0", "[fd09::2]:0")
 	out, err := other.Output(context.Background(), "ip", "-br", "addr")
 	if err != nil || !strings.Contains(string(out), "10.9.0.2/24") || strings.Contains(string(out), "10.9.0.1/24") {
 		t.Fatalf("addresses inside: %v\n%s", err, out)
+	}
+}
+
+// greet sends a packet from an address of a namespace to one of the test's own.
+func greet(t *testing.T, ns *NS, at, from string) {
+	t.Helper()
+	addr, err := net.ResolveUDPAddr("udp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	home, err := net.ListenUDP("udp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer home.Close()
+	conn, err := ns.ListenUDP(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.WriteTo([]byte("hello"), home.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	_ = home.SetReadDeadline(time.Now().Add(5 * time.Second))
+	buf := make([]byte, 16)
+	n, sender, err := home.ReadFrom(buf)
+	if err != nil || string(buf[:n]) != "hello" || sender.String() != conn.LocalAddr().String() {
+		t.Fatalf("%q from %v, %v", buf[:n], sender, err)
 	}
 }

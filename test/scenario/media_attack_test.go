@@ -256,11 +256,13 @@ func (a *attacked) call(ctx context.Context, alice, bob *phone.Phone, user strin
 	if out.a, err = alice.Dial(ctx, user); err != nil {
 		a.t.Fatal(err)
 	}
+	answered := make(chan error, 1)
+	go func() { answered <- out.a.Wait(ctx) }()
 	var in *phone.Incoming
 	select {
 	case in = <-bob.Incoming():
-	case <-ctx.Done():
-		a.t.Fatalf("%s does not ring", user)
+	case err := <-answered:
+		a.t.Fatalf("%s does not ring: %v", user, err)
 	}
 	_ = in.Ring()
 	ids := slices.Compact([]string{out.a.CallID(), in.Header("Call-ID")})
@@ -272,7 +274,7 @@ func (a *attacked) call(ctx context.Context, alice, bob *phone.Phone, user strin
 	if out.b, err = in.Answer(ctx); err != nil {
 		a.t.Fatal(err)
 	}
-	if err := out.a.Wait(ctx); err != nil {
+	if err := <-answered; err != nil {
 		a.t.Fatal(err)
 	}
 	out.a.SendTone(aliceSays)
