@@ -63,7 +63,7 @@ func TestWallet_CallersWhoAreGonePayNoLonger(t *testing.T) {
 	far, said := map[int]*phone.Call{}, map[int]<-chan int{}
 	callers := map[int]*twin{}
 	for _, code := range []int{0, 481, 200, 405, 501, 500} { // 0: he closes his socket
-		w := newTwin(t, m.office, fmt.Sprint("tag", code))
+		w := newTwin(t, m.office, "", fmt.Sprint("tag", code))
 		w.callID = fmt.Sprint("vanish-", code)
 		if got := w.dial(t, ctx); got != 200 {
 			t.Fatalf("call of who will answer %d: %d", code, got)
