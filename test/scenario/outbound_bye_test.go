@@ -31,9 +31,21 @@ func TestOutbound_TheCarrierGetsTheBye(t *testing.T) {
 		{"route of the same line", func(w *twin, to string) {
 			w.routes = strings.TrimSuffix(w.routes, "\r\n") + ", <sip:" + to + ";lr>\r\n"
 		}, nil},
-		{"in the carrier's name", func(w *twin, to string) { w.target = "sip:1001@" + to }, func(bye string) string {
-			return strings.NewReplacer("\r\nFrom: ", "\r\nTo: ", "\r\nTo: ", "\r\nFrom: ").Replace(bye)
-		}},
+		{"in the carrier's name", func(w *twin, to string) { w.target = "sip:1001@" + to }, inTheOthersName},
+		{"in the carrier's name, and it has moved", func(w *twin, to string) {
+			w.target = "sip:1001@" + w.LocalAddr()
+			move := string(w.write("INVITE", w.target, 2, "move-"+w.tag, w.routes, ""))
+			move = inTheOthersName(strings.Replace(move, "Contact: <sip:1001@"+w.LocalAddr(), "Contact: <sip:carrier@"+to, 1))
+			if err := w.Send([]byte(move)); err != nil {
+				t.Error(err)
+			}
+			for m := (&phone.RawMessage{}); m.Method != "INVITE"; { // the edge has taken it when it has handed it on
+				var err error
+				if m, err = w.Read(within(t, 5*time.Second)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}, inTheOthersName},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			elsewhere, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -93,6 +105,11 @@ func TestOutbound_TheCarrierGetsTheBye(t *testing.T) {
 		}
 	})
 	eventually(t, within(t, 10*time.Second), "no call is left", func() error { return sameCalls(t.Context(), o.Edge, 0) })
+}
+
+// inTheOthersName has the caller speak as the other side of his call.
+func inTheOthersName(request string) string {
+	return strings.NewReplacer("\r\nFrom: ", "\r\nTo: ", "\r\nTo: ", "\r\nFrom: ").Replace(request)
 }
 
 // recordRoute answers an INVITE as a carrier whose proxy stays on the path, and its BYE, which it hands over.
