@@ -7,13 +7,18 @@ SHELL := /bin/bash
 packages:
 	@deploy/install-packages.sh
 
-build: bin/openssl-fork.so
+build: bin/openssl-fork.so bin/srtcp-length.so
 	go build -o bin/ ./cmd/...
 
 # What is loaded into Kamailio before all else (docs/adr/0027-openssl-and-fork.md); libcrypto by its file, which is there without libssl-dev.
 %/openssl-fork.so: deploy/openssl-fork.c
 	@mkdir -p $(@D)
 	gcc -O2 -Wall -Werror -shared -fPIC -o $@ $< -l:libcrypto.so.3
+
+# What is loaded into rtpengine before all else (docs/edge.md, RTP).
+%/srtcp-length.so: deploy/srtcp-length.c
+	@mkdir -p $(@D)
+	gcc -O2 -Wall -Werror -shared -fPIC -o $@ $<
 
 # ONCE=1 ends after the demo call: exit 0 when both ends heard the other, else the reason.
 # IP=192.0.2.10 lets phones on that network register too.

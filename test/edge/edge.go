@@ -206,7 +206,11 @@ func (e *Edge) tee(proc string) func(string) {
 }
 
 func (e *Edge) startRTPEngine(ctx context.Context, _ string) error {
-	e.RTPEngine = newProc(e.Dir, "rtpengine", nil, "rtpengine",
+	bin, err := binaries()
+	if err != nil {
+		return err
+	}
+	e.RTPEngine = newProc(e.Dir, "rtpengine", []string{"LD_PRELOAD=" + filepath.Join(bin, srtcpShim)}, "rtpengine",
 		"--config-file="+filepath.Join(Root(), "rtpengine-cfg", "rtpengine.conf"),
 		"--interface="+e.IP, "--listen-ng="+e.NG, "--listen-cli=127.0.0.1:"+freePortString(),
 		fmt.Sprintf("--port-min=%d", e.RTPMin), fmt.Sprintf("--port-max=%d", e.RTPMax),

@@ -220,7 +220,7 @@ func (c *Call) start(offer []byte, contact sip.Header, extra []sip.Header) {
 	build := func() *sip.Request {
 		req := c.dialog.request(p, sip.INVITE, 0, append([]sip.Header{contact, sip.NewHeader("Allow", allow)}, extra...)...)
 		req.SetDestination(p.cfg.Proxy)
-		setSDP(req, offer)
+		p.setSDP(req, offer)
 		return req
 	}
 	req, res, err := p.request(p.ctx, exchange{build: build, provisional: c.progress, cancel: c.cancelling, retransmit: c.ack})
@@ -361,7 +361,10 @@ func (c *Call) inside(ctx context.Context, method sip.RequestMethod, extra ...si
 	return newResponse(res), nil
 }
 
-func setSDP(m sip.Message, body []byte) {
+func (p *Phone) setSDP(m sip.Message, body []byte) {
+	if p.cfg.WriteSDP != nil {
+		body = p.cfg.WriteSDP(body)
+	}
 	m.AppendHeader(sip.NewHeader("Content-Type", "application/sdp"))
 	m.SetBody(body)
 }

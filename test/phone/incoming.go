@@ -199,7 +199,7 @@ func (p *Phone) response(req *sip.Request, code int, reason, tag string, sdp []b
 	}
 	res.AppendHeader(sip.NewHeader("User-Agent", userAgent))
 	if sdp != nil {
-		setSDP(res, sdp)
+		p.setSDP(res, sdp)
 	}
 	return res
 }

@@ -89,7 +89,7 @@ func (c *Call) reoffer(ctx context.Context, want direction) error {
 	}
 	build := func() *sip.Request {
 		req := c.dialog.request(c.phone, sip.INVITE, 0, &sip.ContactHeader{Address: contact}, sip.NewHeader("Allow", allow))
-		setSDP(req, offer)
+		c.phone.setSDP(req, offer)
 		return req
 	}
 	_, res, err := c.phone.request(ctx, exchange{build: build, retransmit: c.ack})

@@ -46,6 +46,8 @@ type Config struct {
 	Certificate *tls.Certificate // shown over TLS, nil for none
 	Listens     bool             // tls only: takes connections too, as a carrier does, and shows Certificate there
 
+	// WriteSDP changes each SDP that the phone sends, nil for as it is.
+	WriteSDP func(sdp []byte) []byte
 	// ListenUDP opens the sockets of UDP and plain RTP, nil for net.ListenUDP: a phone in another network namespace.
 	ListenUDP func(*net.UDPAddr) (*net.UDPConn, error)
 	// Control is that of the net.Dialer of TLS and WebSocket, nil for none: the same for such a phone.
