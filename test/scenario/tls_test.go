@@ -2,9 +2,17 @@ package scenario
 
 import (
 	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
 	"io"
+	"math/big"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -79,4 +87,98 @@ func TestTLS_BrokenHandshakesEndNothing(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "openssl-fork.so_is_not_in_LD_PRELOAD") {
 		t.Errorf("without the library: %v\n%s", err, out)
 	}
+}
+
+// rsaNode puts a certificate with an RSA key where the edge in dir looks for its own.
+func rsaNode(t *testing.T, dir string) {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "sipio-node"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, cert, cert, &key.PublicKey, key)
+	path := filepath.Join(dir, "node.pem")
+	err = errors.Join(err,
+		os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
+		os.WriteFile(path+".key", pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}), 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// halting sends the first half of what it is given first, the rest when rest is closed, and keeps what it reads.
+type halting struct {
+	net.Conn
+	half bool
+	rest <-chan struct{}
+	read []byte
+}
+
+func (h *halting) Write(b []byte) (int, error) {
+	sent := 0
+	if !h.half {
+		h.half, sent = true, len(b)/2
+		if _, err := h.Conn.Write(b[:sent]); err != nil {
+			return 0, err
+		}
+		<-h.rest
+	}
+	n, err := h.Conn.Write(b[sent:])
+	return sent + n, err
+}
+
+func (h *halting) Read(b []byte) (int, error) {
+	n, err := h.Conn.Read(b)
+	h.read = append(h.read, b[:n]...)
+	return n, err
+}
+
+// Kamailio's processes share neither random numbers nor the blinding of an RSA key, whatever process a handshake ends in: no two
+// connections of an edge that has just started get the same ServerHello.random, and hundreds whose ClientHello comes in two halves, the
+// second when Kamailio has given the connection back and hands it to another process (after 5 s), all get a signature that is right.
+// Without openssl-fork.so's part in it 16 connections have one private key, and handshakes fail, those of everybody, until a restart.
+func TestTLS_ProcessesShareNoSecret(t *testing.T) {
+	dir := t.TempDir()
+	rsaNode(t, dir)
+	e := start(t, edge.Options{Dir: dir, Config: acme})
+	seen := map[string]bool{}
+	for _, random := range halted(t, e, 64, 0) {
+		if seen[random] {
+			t.Fatalf("ServerHello.random %x came twice", random)
+		}
+		seen[random] = true
+	}
+	halted(t, e, 1000, 6*time.Second)
+}
+
+// halted makes so many handshakes side by side, which halt that long in the middle of their first message, and returns each one's ServerHello.random.
+func halted(t *testing.T, e *edge.Edge, count int, halt time.Duration) (randoms []string) {
+	t.Helper()
+	rest, done := make(chan struct{}), make(chan error, count)
+	conns := make([]*halting, count)
+	for i := range conns {
+		conn, err := net.Dial("tcp", e.TLS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conns[i] = &halting{Conn: conn, rest: rest}
+		go func() { done <- tls.Client(conns[i], &tls.Config{InsecureSkipVerify: true}).Handshake() }()
+	}
+	time.AfterFunc(halt, func() { close(rest) })
+	failed := 0
+	for range conns {
+		if err := <-done; err != nil {
+			failed++
+			t.Logf("handshake: %v", err)
+		}
+	}
+	if failed > 0 {
+		t.Fatalf("%d of %d handshakes have failed", failed, count)
+	}
+	for _, c := range conns {
+		randoms = append(randoms, string(c.read[11:43])) // behind the heads of record and message, and the version
+	}
+	return randoms
 }

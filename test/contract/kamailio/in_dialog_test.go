@@ -47,6 +47,7 @@ func TestInDialog_OnlyASignedRequestIsRelayed(t *testing.T) {
 		{"of another call", second.routes, caller.callID, 403},
 		{"in a call of its own", own, id("made-up"), 403},
 		{"of another edge", []string{strings.Replace(foreign.routes[0], other.SIP, shared.SIP, 1)}, foreign.callID, 403},
+		{"three times", []string{own[0], own[0], own[0]}, caller.callID, 403},
 		{"another edge first", append([]string{foreign.routes[0]}, own...), caller.callID, 403},
 	} {
 		for _, method := range []string{"BYE", "INVITE", "MESSAGE"} {
