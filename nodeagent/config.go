@@ -13,6 +13,7 @@ import (
 	"github.com/sipio/sipio/brain"
 	"github.com/sipio/sipio/internal/keyfile"
 	"github.com/sipio/sipio/internal/setting"
+	"github.com/sipio/sipio/nodeagent/ban"
 	"github.com/sipio/sipio/nodeagent/keepalive"
 )
 
@@ -37,6 +38,7 @@ type Config struct {
 	TrunkFile         string        // where Kamailio reads the addresses of trunks; "" = calls of trunks are challenged
 	BanTable          string        // nftables table of the guard, of family inet; "" = no bans in the kernel
 	BanPorts          []uint16      // that it guards
+	BanRTPPorts       ban.PortRange // at which it bounds bursts
 	OpKeyFile         string        // holds the key by which the brain gives orders; "" = systemd credential CredentialOp, or nobody does
 	MediaKeyFile      string        // holds the password of FreeSWITCH's event socket; "" = this node answers no calls
 	MediaESL          string        // FreeSWITCH's event socket
@@ -92,6 +94,7 @@ func DefaultConfig() Config {
 		RTPEngineNG:       "127.0.0.1:2223",
 		TrunkFile:         "/var/lib/sipio/kamailio/trunks",
 		BanPorts:          []uint16{5060, 5061, 8443},
+		BanRTPPorts:       ban.PortRange{First: 30000, Last: 39999},
 		MediaESL:          "127.0.0.1:8021",
 		MediaListen:       "127.0.0.1:8484",
 		MediaProxy:        "127.0.0.1:5060",
@@ -137,6 +140,8 @@ func (c *Config) Settings() setting.List {
 		setting.Text("ban-table", "nftables table (family inet) in which the guard bans before any socket; needs CAP_NET_ADMIN; empty: only Kamailio bans", &c.BanTable),
 		setting.Func("ban-ports", "TCP and UDP ports that the table guards, comma between: those of SIP, no others", "string",
 			func() string { return joinPorts(c.BanPorts) }, func(s string) (err error) { c.BanPorts, err = splitPorts(s); return err }),
+		setting.Func("ban-rtp-ports", "UDP ports of rtpengine, first-last, at which the table bounds bursts; empty: at none", "string",
+			func() string { return c.BanRTPPorts.String() }, func(s string) (err error) { c.BanRTPPorts, err = ban.ParsePortRange(s); return err }),
 		setting.Text("op-key-file", "file that holds the key by which the brain gives orders (/op); empty for the systemd credential "+CredentialOp+", without which nobody does", &c.OpKeyFile),
 		setting.Text("media-key-file", "file that holds the password of FreeSWITCH's event socket; empty on a node that answers no calls itself", &c.MediaKeyFile),
 		setting.Text("media-esl", "address of FreeSWITCH's event socket", &c.MediaESL),

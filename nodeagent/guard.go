@@ -30,7 +30,7 @@ func newGuard(cfg Config, report *reporter, addresses *trunks, log *slog.Logger)
 	}
 	var kernel guard.Kernel
 	if cfg.BanTable != "" {
-		table, err := ban.Open(cfg.BanTable, cfg.BanPorts)
+		table, err := ban.Open(cfg.BanTable, cfg.BanPorts, cfg.BanRTPPorts)
 		if err != nil {
 			return nil, nil, errors.Join(fmt.Errorf("ban-table: %w", err), client.Close())
 		}

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -26,6 +28,38 @@ const (
 	FloodBurst = 400
 	FloodTerm  = time.Hour
 )
+
+// RTPRate and RTPBurst bound the packets to one port of RTP, each second and at once, from whomever: rtpengine reads a port no more, until the
+// call is over, at which 50 packets have waited five times in a row (docs/edge.md). Video in high definition has some 300 a second.
+const (
+	RTPRate  = 1000
+	RTPBurst = 200
+)
+
+// PortRange is from First to Last, both in it; the zero value is none.
+type PortRange struct{ First, Last uint16 }
+
+// String is what ParsePortRange reads.
+func (r PortRange) String() string {
+	if r == (PortRange{}) {
+		return ""
+	}
+	return fmt.Sprintf("%d-%d", r.First, r.Last)
+}
+
+// ParsePortRange reads "30000-39999", or "" as none.
+func ParsePortRange(s string) (r PortRange, err error) {
+	if s == "" {
+		return r, nil
+	}
+	first, last, _ := strings.Cut(s, "-")
+	a, errA := strconv.ParseUint(first, 10, 16)
+	b, errB := strconv.ParseUint(last, 10, 16)
+	if errA != nil || errB != nil || a == 0 || a > b {
+		return r, fmt.Errorf("%q is no range of ports as 30000-39999 is", s)
+	}
+	return PortRange{uint16(a), uint16(b)}, nil
+}
 
 // KnownTerm is how long an address stays known after Known, the time that Kamailio keeps it (table known): an hour behind the
 // last that was told, which is told every ten minutes.
@@ -57,16 +91,19 @@ type Table struct {
 	conn  *nftables.Conn
 	table *nftables.Table
 	ports []uint16
+	media PortRange
 	v4    family
 	v6    family
 
 	shut    *nftables.Set // ports at which only known addresses open connections
 	refused *nftables.CounterObj
+	rtp     *nftables.Set // a meter for each port of RTP
 }
 
 // Open makes the table of family inet, in one transaction, in place of its former self, whose bans, known addresses and
-// graces stay with their rest of time. ports are the TCP and UDP ports that it guards. The error says what the process or the kernel lacks.
-func Open(name string, ports []uint16) (*Table, error) {
+// graces stay with their rest of time. ports are the TCP and UDP ports that it guards, media those of RTP, at which it bounds bursts. The error
+// says what the process or the kernel lacks.
+func Open(name string, ports []uint16, media PortRange) (*Table, error) {
 	if name == "" || len(ports) == 0 {
 		return nil, errors.New("nftables: no name of a table, or no port to guard")
 	}
@@ -74,10 +111,11 @@ func Open(name string, ports []uint16) (*Table, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nftables: %w", err)
 	}
-	t := &Table{conn: conn, table: &nftables.Table{Name: name, Family: nftables.TableFamilyINet}, ports: ports}
+	t := &Table{conn: conn, table: &nftables.Table{Name: name, Family: nftables.TableFamilyINet}, ports: ports, media: media}
 	t.v4, t.v6 = newFamily(t.table, 4), newFamily(t.table, 6)
 	t.shut = &nftables.Set{Table: t.table, Name: "shut", KeyType: nftables.TypeInetService, HasTimeout: true, Timeout: refuseTerm, Dynamic: true, Size: maxMeters}
 	t.refused = &nftables.CounterObj{Table: t.table, Name: "refused"}
+	t.rtp = &nftables.Set{Table: t.table, Name: "rtp", KeyType: nftables.TypeInetService, HasTimeout: true, Timeout: meterTerm, Dynamic: true, Size: maxMeters}
 	old, err := t.former()
 	if err == nil {
 		err = t.make(old)

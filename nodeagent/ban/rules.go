@@ -20,6 +20,7 @@ const (
 //
 //	chain ingress { type filter hook prerouting priority -300
 //	  iifname "lo" accept
+//	  meta l4proto udp th dport 30000-39999 update @rtp { th dport limit rate over 1000/second burst 200 packets } counter drop
 //	  meta nfproto ipv4 meta l4proto udp th dport @ports goto guard4   (and tcp)
 //	}
 //	chain guard4 {
@@ -52,18 +53,21 @@ func (t *Table) make(old map[string][]nftables.SetElement) error {
 		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityRef(-300),
 	})
 	guarded := &nftables.Set{Table: t.table, Name: "ports", KeyType: nftables.TypeInetService}
-	if err := errors.Join(t.conn.AddSet(guarded, t.guarded()), t.conn.AddSet(t.shut, nil)); err != nil {
+	if err := errors.Join(t.conn.AddSet(guarded, t.guarded()), t.conn.AddSet(t.shut, nil), t.conn.AddSet(t.rtp, nil)); err != nil {
 		return err
 	}
 	t.conn.AddObj(t.refused)
 	t.rule(ingress, metaIs(expr.MetaKeyIIFNAME, []byte("lo\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00")), verdict(expr.VerdictAccept))
+	if t.media != (PortRange{}) {
+		t.rule(ingress, metaIs(expr.MetaKeyL4PROTO, []byte{protoUDP}), port(), within(t.media), meter(t.rtp, RTPRate, RTPBurst), dropped())
+	}
 	for _, f := range []family{t.v4, t.v6} {
 		if err := t.makeFamily(f, old); err != nil {
 			return err
 		}
 		for _, proto := range []byte{protoUDP, protoTCP} {
 			t.rule(ingress, metaIs(expr.MetaKeyNFPROTO, []byte{f.nfproto()}), metaIs(expr.MetaKeyL4PROTO, []byte{proto}),
-				[]expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}}, in(guarded),
+				port(), in(guarded),
 				[]expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: f.name("guard")}})
 		}
 	}
@@ -95,10 +99,10 @@ func (t *Table) makeFamily(f family, old map[string][]nftables.SetElement) error
 	}
 	guard := t.conn.AddChain(&nftables.Chain{Table: t.table, Name: f.name("guard")})
 	excess := t.conn.AddChain(&nftables.Chain{Table: t.table, Name: f.name("excess")})
-	drop := slices.Concat([]expr.Any{&expr.Counter{}}, verdict(expr.VerdictDrop))
+	drop := dropped()
 	t.rule(guard, f.address(), in(f.protect), verdict(expr.VerdictAccept))
 	t.rule(guard, f.source(), in(f.ban), drop)
-	t.rule(guard, f.source(), meter(f.flood), []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: excess.Name}})
+	t.rule(guard, f.source(), meter(f.flood, FloodRate, FloodBurst), []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: excess.Name}})
 	t.makeDoor(f, guard)
 	t.rule(excess, f.source(), in(f.grace), drop)
 	t.rule(excess, f.source(), in(f.known), drop)
@@ -153,10 +157,26 @@ func into(set *nftables.Set) []expr.Any {
 	return []expr.Any{&expr.Dynset{SrcRegKey: 1, SetName: set.Name, SetID: set.ID, Operation: dynsetAdd}}
 }
 
-// meter goes on when what is loaded is beyond the limit.
-func meter(set *nftables.Set) []expr.Any {
+// meter goes on when what is loaded is beyond the limit of so many packets a second.
+func meter(set *nftables.Set, rate uint64, burst uint32) []expr.Any {
 	return []expr.Any{&expr.Dynset{SrcRegKey: 1, SetName: set.Name, SetID: set.ID, Operation: dynsetUpdate,
-		Exprs: []expr.Any{&expr.Limit{Type: expr.LimitTypePkts, Rate: FloodRate, Over: true, Unit: expr.LimitTimeSecond, Burst: FloodBurst}}}}
+		Exprs: []expr.Any{&expr.Limit{Type: expr.LimitTypePkts, Rate: rate, Over: true, Unit: expr.LimitTimeSecond, Burst: burst}}}}
+}
+
+// port loads where a packet goes to.
+func port() []expr.Any {
+	return []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}}
+}
+
+// within goes on when the port that is loaded is in a range.
+func within(r PortRange) []expr.Any {
+	return []expr.Any{&expr.Range{Op: expr.CmpOpEq, Register: 1,
+		FromData: binary.BigEndian.AppendUint16(nil, r.First), ToData: binary.BigEndian.AppendUint16(nil, r.Last)}}
+}
+
+// dropped counts and drops.
+func dropped() []expr.Any {
+	return slices.Concat([]expr.Any{&expr.Counter{}}, verdict(expr.VerdictDrop))
 }
 
 func verdict(kind expr.VerdictKind) []expr.Any { return []expr.Any{&expr.Verdict{Kind: kind}} }

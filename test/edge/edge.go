@@ -267,7 +267,7 @@ func (e *Edge) startNode(ctx context.Context, bin string) error {
 		"--brain-key-file=" + keyFile, "--door-listen=" + e.DoorAddr,
 		"--op-listen=" + strings.TrimSuffix(strings.TrimPrefix(e.NodeHealth, "http://"), "/health"),
 		"--kamailio-socket=" + e.KamailioSocket, "--kamailio-client=" + filepath.Join(e.Dir, "sipio-node.sock"),
-		"--rtpengine-ng=" + e.NG,
+		"--rtpengine-ng=" + e.NG, fmt.Sprintf("--ban-rtp-ports=%d-%d", e.RTPMin, e.RTPMax),
 		"--spool-dir=" + filepath.Join(e.Dir, "spool"), "--trunk-file=" + e.trunkFile()}, e.mediaNodeFlags()...)
 	args = append(append(args, e.verbose("--log-level=debug")...), e.opt.NodeFlags...)
 	e.Node = newProc(e.Dir, "node", nil, args...)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/test/edge"
+	"github.com/sipio/sipio/test/netns"
 	"github.com/sipio/sipio/test/phone"
 )
 
@@ -87,21 +88,16 @@ func TestMediaEnd_ShortSRTCP(t *testing.T) {
 	browser, bob := registered(t, e, "1011", func(c *phone.Config) { c.Transport, c.WebRTC = "wss", true }), registered(t, e, "1002")
 	a, b := connect(t, ctx, browser, bob, "1002")
 	talk(t, ctx, a, b)
-	answer, err := e.NGCommand(fmt.Sprintf("d7:call-id%d:%s7:command5:querye", len(a.CallID()), a.CallID()))
-	if err != nil {
-		t.Fatal(err)
-	}
 	stranger, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 66)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer stranger.Close()
-	ports := regexp.MustCompile(`10:local porti(\d+)e`).FindAllStringSubmatch(answer, -1)
+	ports := portsOf(t, e, a.CallID())
 	for size := 1; size < 64; size++ {
 		for pt := byte(200); pt < 208; pt++ {
 			packet := append([]byte{0x80, pt, 0, byte(size / 4)}, bytes.Repeat([]byte{0xff}, size)...)
-			for _, m := range ports {
-				port, _ := strconv.Atoi(m[1])
+			for _, port := range ports {
 				_, _ = stranger.WriteToUDP(packet, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 			}
 		}
@@ -112,4 +108,45 @@ func TestMediaEnd_ShortSRTCP(t *testing.T) {
 		t.Fatalf("rtpengine has ended\n%s", e.RTPEngine.Tail(5))
 	}
 	hangUp(t, ctx, e, a, b)
+}
+
+func TestMediaEnd_BurstClosesNoPort(t *testing.T) {
+	// Proves that bursts of a stranger to every port of a call, of which rtpengine would give the ports up, leave the call as it was.
+	if netns.Reexec(t) {
+		return
+	}
+	g := guardedEdge(t, 1)
+	ctx := within(t, 60*time.Second)
+	office := g.net.Join(t, "10.9.0.50/24", "10.9.0.51/24")
+	alice, bob := g.phoneIn(office, "10.9.0.50", "1001"), g.phoneIn(office, "10.9.0.51", "1002")
+	a, b := connect(t, ctx, alice, bob, "1002")
+	talk(t, ctx, a, b)
+	stranger, err := g.net.Join(t, "10.9.0.60/24").ListenUDP("10.9.0.60:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	for range 3 {
+		for _, port := range portsOf(t, g.Edge, a.CallID()) {
+			for range 5000 {
+				_, _ = stranger.WriteToUDP(make([]byte, 13), &net.UDPAddr{IP: net.ParseIP(guardIP), Port: port})
+			}
+		}
+	}
+	talk(t, ctx, a, b)
+	hangUp(t, ctx, g.Edge, a, b)
+}
+
+// portsOf are the relay's ports of a call.
+func portsOf(t *testing.T, e *edge.Edge, callID string) (ports []int) {
+	t.Helper()
+	answer, err := e.NGCommand(fmt.Sprintf("d7:call-id%d:%s7:command5:querye", len(callID), callID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`10:local porti(\d+)e`).FindAllStringSubmatch(answer, -1) {
+		port, _ := strconv.Atoi(m[1])
+		ports = append(ports, port)
+	}
+	return ports
 }

@@ -39,7 +39,7 @@ func newField(t *testing.T) *field {
 		addrs = append(addrs, s+map[bool]string{true: "/32", false: "/24"}[strings.Contains(s, ":")])
 	}
 	f := &field{t: t, beside: bridge.Join(t, addrs...), sockets: map[string]*net.UDPConn{}}
-	for _, at := range []string{"10.9.0.1:5060", "10.9.0.1:5999", "[fd09::1]:5060"} {
+	for _, at := range []string{"10.9.0.1:5060", "10.9.0.1:5999", "10.9.0.1:5990", "10.9.0.1:5998", "[fd09::1]:5994", "[fd09::1]:5060"} {
 		addr := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(at))
 		conn, err := net.ListenUDP("udp", addr)
 		if err != nil {
@@ -55,7 +55,7 @@ func newField(t *testing.T) *field {
 
 func (f *field) open() {
 	f.t.Helper()
-	table, err := ban.Open("sipio_test", []uint16{guarded, 5061})
+	table, err := ban.Open("sipio_test", []uint16{guarded, 5061}, ban.PortRange{First: 5990, Last: 5998})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -232,6 +232,31 @@ func TestFlood_IsBannedInTheKernel(t *testing.T) {
 	}
 }
 
+func TestBurst_ToAPortOfRTPIsBounded(t *testing.T) {
+	// Proves that of a burst to a port of RTP, from whomever, no more arrives than rtpengine reads without giving the port up, that each port has
+	// a bound of its own, that others have none, and that nobody is banned for it.
+	if netns.Reexec(t) {
+		return
+	}
+	f := newField(t)
+	f.must(f.table.Protect([]netip.Prefix{netip.MustParsePrefix("10.9.0.4/32")}))
+	for _, row := range []struct {
+		from string
+		port int
+	}{{"10.9.0.2", 5990}, {"10.9.0.4", 5998}, {"fd09:0:0:1::2", 5994}} {
+		began := time.Now()
+		got := f.send(row.from, row.port, 2000)
+		most := ban.RTPBurst + int(time.Since(began).Seconds()*ban.RTPRate) + 10
+		if got < ban.RTPBurst-10 || got > most {
+			t.Errorf("%d packets of a burst of %s to port %d arrive, want %d to %d", got, row.from, row.port, ban.RTPBurst, most)
+		}
+	}
+	f.arrives("another port", "10.9.0.2", 5999, 2000, 2000)
+	if left := f.bans(); len(left) != 0 {
+		t.Errorf("bans %v, want none", left)
+	}
+}
+
 // flooded sends 1,000 packets at once and expects the burst to arrive, and what the rate lets through meanwhile.
 func (f *field) flooded(what, from string) {
 	f.t.Helper()
@@ -290,7 +315,7 @@ func TestProtect_TakesAFullPolicy(t *testing.T) {
 func TestOpen_SaysWhatIsMissing(t *testing.T) {
 	// Proves that a process without the capability gets an error that names it, by opening the table as nobody.
 	if os.Getenv("BAN_TEST_NOBODY") != "" {
-		_, err := ban.Open("sipio_test", []uint16{guarded})
+		_, err := ban.Open("sipio_test", []uint16{guarded}, ban.PortRange{})
 		if err == nil || !strings.Contains(err.Error(), "CAP_NET_ADMIN") || !strings.Contains(err.Error(), "--ban-table=") {
 			t.Fatalf("opened by nobody: %v", err)
 		}
