@@ -7,18 +7,16 @@ SHELL := /bin/bash
 packages:
 	@deploy/install-packages.sh
 
-build: bin/openssl-fork.so bin/srtcp-length.so
+build: bin/kamailio-mend.so bin/rtpengine-mend.so
 	go build -o bin/ ./cmd/...
 
-# What is loaded into Kamailio before all else (docs/adr/0027-openssl-and-fork.md); libcrypto by its file, which is there without libssl-dev.
-%/openssl-fork.so: deploy/openssl-fork.c
-	@mkdir -p $(@D)
-	gcc -O2 -Wall -Werror -shared -fPIC -o $@ $< -l:libcrypto.so.3
-
-# What is loaded into rtpengine before all else (docs/edge.md, RTP).
-%/srtcp-length.so: deploy/srtcp-length.c
-	@mkdir -p $(@D)
-	gcc -O2 -Wall -Werror -shared -fPIC -o $@ $<
+# What is loaded into Debian's daemons before all else (docs/adr/0027-mends-of-debians-daemons.md); OpenSSL's libraries by their files, which
+# are there without libssl-dev.
+MEND = mkdir -p $(@D) && gcc -O2 -Wall -Werror -shared -fPIC -o $@ $<
+%/kamailio-mend.so: deploy/mend/kamailio.c
+	$(MEND) -Wl,--no-as-needed -l:libcrypto.so.3 -l:libssl.so.3
+%/rtpengine-mend.so: deploy/mend/rtpengine.c
+	$(MEND)
 
 # ONCE=1 ends after the demo call: exit 0 when both ends heard the other, else the reason.
 # IP=192.0.2.10 lets phones on that network register too.

@@ -34,7 +34,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 	}
 	for _, argv := range [][]string{
 		{"go", "build", "-o", dir + "/", "./cmd/...", "./test/phone/cmd/testphone", "./test/fsim/cmd/fsim"},
-		{"make", "-s", filepath.Join(dir, forkShim), filepath.Join(dir, srtcpShim)},
+		{"make", "-s", filepath.Join(dir, kamailioMend), filepath.Join(dir, rtpengineMend)},
 	} {
 		cmd := exec.Command(argv[0], argv[1:]...)
 		cmd.Dir = Root()
@@ -64,11 +64,11 @@ func RemoveBinaries() {
 	}
 }
 
-// forkShim is loaded into Kamailio before all else: docs/adr/0027-openssl-and-fork.md.
-const forkShim = "openssl-fork.so"
+// kamailioMend is loaded into Kamailio before all else: docs/adr/0027-mends-of-debians-daemons.md.
+const kamailioMend = "kamailio-mend.so"
 
-// srtcpShim is loaded into rtpengine before all else: docs/edge.md, RTP.
-const srtcpShim = "srtcp-length.so"
+// rtpengineMend is loaded into rtpengine before all else: docs/edge.md, RTP.
+const rtpengineMend = "rtpengine-mend.so"
 
 // built is where the programs are, once they were built.
 var built struct{ dir string }

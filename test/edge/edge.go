@@ -210,7 +210,7 @@ func (e *Edge) startRTPEngine(ctx context.Context, _ string) error {
 	if err != nil {
 		return err
 	}
-	e.RTPEngine = newProc(e.Dir, "rtpengine", []string{"LD_PRELOAD=" + filepath.Join(bin, srtcpShim)}, "rtpengine",
+	e.RTPEngine = newProc(e.Dir, "rtpengine", []string{"LD_PRELOAD=" + filepath.Join(bin, rtpengineMend)}, "rtpengine",
 		"--config-file="+filepath.Join(Root(), "rtpengine-cfg", "rtpengine.conf"),
 		"--interface="+e.IP, "--listen-ng="+e.NG, "--listen-cli=127.0.0.1:"+freePortString(),
 		fmt.Sprintf("--port-min=%d", e.RTPMin), fmt.Sprintf("--port-max=%d", e.RTPMax),

@@ -56,7 +56,7 @@ func (e *Edge) kamailio(name string, at listeners, edit func(path, content strin
 		return nil, err
 	}
 	args := []string{"kamailio", "-DD", "-E", "-x", "tlsf", "-X", "tlsf", "-m", "1024", "-M", "16", "-Y", dir, "-f", filepath.Join(dir, "kamailio.cfg")}
-	return newProc(e.Dir, name, []string{"LD_PRELOAD=" + filepath.Join(bin, forkShim)}, append(args, e.verbose("-d", "-d", "-d")...)...), nil
+	return newProc(e.Dir, name, []string{"LD_PRELOAD=" + filepath.Join(bin, kamailioMend)}, append(args, e.verbose("-d", "-d", "-d")...)...), nil
 }
 
 // trunkFile is where Kamailio reads the addresses of trunks.

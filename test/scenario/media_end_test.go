@@ -82,7 +82,7 @@ func TestMediaEnd_HostileSDPs(t *testing.T) {
 
 func TestMediaEnd_ShortSRTCP(t *testing.T) {
 	// Proves that RTCP of any length that a stranger sends to the ports of a browser's call ends neither the relay nor the call
-	// (deploy/srtcp-length.c).
+	// (deploy/mend/rtpengine.c).
 	e := start(t, edge.Options{Config: acme})
 	ctx := within(t, 30*time.Second)
 	browser, bob := registered(t, e, "1011", func(c *phone.Config) { c.Transport, c.WebRTC = "wss", true }), registered(t, e, "1002")

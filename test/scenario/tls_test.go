@@ -40,7 +40,7 @@ func clientHello(t *testing.T) []byte {
 func TestTLS_BrokenHandshakesEndNothing(t *testing.T) {
 	// Proves that handshakes which strangers break in every way, many at once, on the ports of TLS and of WSS, leave Kamailio as it was, with
 	// phones that talk over TLS, and that Kamailio does not start without what makes it so: without, a hundred of them ended it
-	// (docs/adr/0027-openssl-and-fork.md).
+	// (docs/adr/0027-mends-of-debians-daemons.md).
 	const workers, each = 24, 400
 	e := start(t, edge.Options{Config: acme})
 	hello, garbage := clientHello(t), bytes.Repeat([]byte("no TLS. "), 75)
@@ -84,7 +84,7 @@ func TestTLS_BrokenHandshakesEndNothing(t *testing.T) {
 	converse(t, within(t, 30*time.Second), e, alice, bob, "1002")
 
 	out, err := exec.CommandContext(t.Context(), "kamailio", "-c", "-f", filepath.Join(edge.Root(), "kamailio-cfg/kamailio.cfg")).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "openssl-fork.so_is_not_in_LD_PRELOAD") {
+	if err == nil || !strings.Contains(string(out), "kamailio-mend.so_is_not_in_LD_PRELOAD") {
 		t.Errorf("without the library: %v\n%s", err, out)
 	}
 }
@@ -137,7 +137,7 @@ func (h *halting) Read(b []byte) (int, error) {
 // Kamailio's processes share neither random numbers nor the blinding of an RSA key, whatever process a handshake ends in: no two
 // connections of an edge that has just started get the same ServerHello.random, and hundreds whose ClientHello comes in two halves, the
 // second when Kamailio has given the connection back and hands it to another process (after 5 s), all get a signature that is right.
-// Without openssl-fork.so's part in it 16 connections have one private key, and handshakes fail, those of everybody, until a restart.
+// Without kamailio-mend.so's part in it 16 connections have one private key, and handshakes fail, those of everybody, until a restart.
 func TestTLS_ProcessesShareNoSecret(t *testing.T) {
 	dir := t.TempDir()
 	rsaNode(t, dir)

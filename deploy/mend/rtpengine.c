@@ -1,4 +1,4 @@
-// srtcp-length.so is loaded into rtpengine before all else (LD_PRELOAD), so that strangers cannot end it (docs/edge.md, RTP).
+// rtpengine-mend.so is loaded into rtpengine before all else (LD_PRELOAD), so that strangers cannot end it (docs/adr/0027-mends-of-debians-daemons.md).
 // rtpengine 10.5 takes the tag of 16 bytes off an SRTCP packet in AES-GCM, which browsers use, without a look at its length
 // (aes_gcm_decrypt_rtcp of daemon/crypto.c), and has OpenSSL 3.0 decrypt a negative number of bytes: a packet of 12 to 27 bytes to
 // the port of a call, from whomever, ends the process. Here that fails, as a wrong tag does, and the packet is dropped.
