@@ -28,6 +28,7 @@ type DID struct {
 	AccountID       string   `json:"account_id" readOnly:"true"`
 	E164            string   `json:"e164" doc:"the number without +, unique platform-wide"`
 	Label           string   `json:"label,omitempty" doc:"for flows and agents, at most 64 characters"`
+	CNAM            string   `json:"cnam,omitempty" doc:"name shown to trunks with this number, of callers without a name of their own; at most 64 characters, no control characters"`
 	Status          Status   `json:"status,omitempty" default:"active" enum:"active,disabled,virtual" doc:"disabled: calls are refused; virtual: known as ours, never called from outside"`
 	DestKind        DestKind `json:"dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup" doc:"absent: the account's did_default"`
 	DestID          string   `json:"dest_id,omitempty"`

@@ -80,6 +80,7 @@ func (c *checker) did(r *DID) {
 	}
 	c.e164("e164", r.E164)
 	c.text("label", r.Label)
+	c.text("cnam", r.CNAM)
 	oneOf(c, "status", r.Status, StatusActive, StatusDisabled, StatusVirtual)
 	c.destWith("", r.Dest(), r.DestXform)
 	c.vars("dest_xform", r.DestXform)

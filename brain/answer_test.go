@@ -17,6 +17,8 @@ func TestValidate_TellsTheFieldOfWhatIsAnswered(t *testing.T) {
 		set  func(r Resource)
 	}{
 		{"voice_gender", KindAccount, func(r Resource) { r.(*Account).VoiceGender = "robot" }},
+		{"cnam", KindDID, func(r Resource) { r.(*DID).CNAM = strings.Repeat("ü", 65) }},
+		{"cnam", KindDID, func(r Resource) { r.(*DID).CNAM = "a\r\nb" }},
 		{"did_default_dest_id", KindAccount, func(r Resource) { r.(*Account).DIDDefaultDestKind = DestFlow }},
 		{"rec_retention_days", KindAccount, func(r Resource) { r.(*Account).RecRetentionDays = -1 }},
 		{"record_policy", KindSIPUser, func(r Resource) { r.(*SIPUser).RecordPolicy = "some" }},

@@ -68,7 +68,8 @@ type AccountConfig struct {
 	Trunks              map[string]*SIPTrunk           // by id
 	Forwards            map[string]*Forward            // by id
 	OutboundRoutes      []*OutboundRoute               // sorted by name; every one, whatever its status
-	RoutesByPrefix      map[string][]*OutboundRoute    // by match_prefix, sorted by name: those that are not for emergency numbers
+	RoutesByPrefix      map[string][]*OutboundRoute    // by match_prefix, sorted by name: those for its own calls that are not for emergency numbers
+	RoutesByCaller      map[string][]*OutboundRoute    // by caller_account, sorted by name: what the calls of its subaccounts may not
 	Secrets             map[string]*Secret             // by name
 	TrunkByLogin        map[string]*SIPTrunk           // by auth_username: trunks whose calls are known by a digest
 	Voicemails          map[string]*Voicemail          // by id
@@ -204,8 +205,12 @@ func (c *AccountConfig) indexOutbound(rows AccountRows) {
 	}
 	slices.SortFunc(c.OutboundRoutes, func(a, b *OutboundRoute) int { return cmp.Compare(a.Name, b.Name) })
 	c.RoutesByPrefix = make(map[string][]*OutboundRoute, len(c.OutboundRoutes))
+	c.RoutesByCaller = make(map[string][]*OutboundRoute)
 	for _, r := range c.OutboundRoutes {
-		if !r.IsEmergency {
+		switch {
+		case r.CallerAccount != "":
+			c.RoutesByCaller[r.CallerAccount] = append(c.RoutesByCaller[r.CallerAccount], r)
+		case !r.IsEmergency:
 			c.RoutesByPrefix[r.MatchPrefix] = append(c.RoutesByPrefix[r.MatchPrefix], r)
 		}
 	}

@@ -24,12 +24,14 @@ func ValidateAccount(rows AccountRows) []RowError {
 	v := &accountChecker{domains: make(map[string]bool), ids: make(map[Kind]map[string]bool)}
 	v.index(rows)
 	v.target(&rows.Account, "did_default_dest_id", rows.Account.DIDDefault())
+	v.first(&rows.Account, "did_default_dest_id", rows.Account.DIDDefault())
 	v.checkDomains(rows.Domains)
 	names := newNames(v)
 	for i := range rows.Users {
 		u := &rows.Users[i]
 		names.once(u, "username", u.Username)
 		v.target(u, "fwd_always_dest_id", u.FwdAlways())
+		v.first(u, "fwd_always_dest_id", u.FwdAlways())
 		v.target(u, "fwd_busy_dest_id", u.FwdBusy())
 		v.target(u, "fwd_noanswer_dest_id", u.FwdNoanswer())
 		v.refer(u, "voicemail_id", KindVoicemail, u.VoicemailID)
@@ -69,7 +71,8 @@ func ValidateAccount(rows AccountRows) []RowError {
 type accountChecker struct {
 	domains map[string]bool // in lower case
 	ids     map[Kind]map[string]bool
-	inbound map[string]bool // trunks that carry no calls from here, by id
+	inbound map[string]bool    // trunks that carry no calls from here, by id
+	waiting map[string]Trigger // forwards that take only what has been tried elsewhere before, by id
 	errs    []RowError
 }
 
@@ -89,6 +92,12 @@ func (v *accountChecker) index(rows AccountRows) {
 	known(v, rows.Routes)
 	known(v, rows.Forwards)
 	known(v, rows.Trunks)
+	v.waiting = make(map[string]Trigger)
+	for i := range rows.Forwards {
+		if f := &rows.Forwards[i]; f.Waits() {
+			v.waiting[f.ID] = f.Trigger
+		}
+	}
 	v.inbound = make(map[string]bool)
 	for i := range rows.Trunks {
 		v.inbound[rows.Trunks[i].ID] = rows.Trunks[i].Direction == TrunkInbound
@@ -160,6 +169,13 @@ func (v *accountChecker) target(r Resource, path string, t RouteTarget) {
 	}
 }
 
+// first looks at a target that calls come to before anybody has been tried.
+func (v *accountChecker) first(r Resource, path string, t RouteTarget) {
+	if trigger := v.waiting[t.ID]; t.Kind == DestForward && trigger != "" {
+		v.add(r, path, "the forward takes a call only after %s (trigger), and nobody has been tried before", trigger)
+	}
+}
+
 // refer wants a row that is named to be there; an empty id names none.
 func (v *accountChecker) refer(r Resource, path string, kind Kind, id string) {
 	if id != "" {
@@ -210,6 +226,9 @@ func (v *accountChecker) checkAnswered(rows AccountRows, names *nameSet) {
 		d := &rows.DIDs[i]
 		names.once(d, "e164", d.E164)
 		v.target(d, "dest_id", d.Dest())
+		v.first(d, "dest_id", d.Dest())
+		v.first(d, "closed_dest_id", d.ClosedDest())
+		v.first(d, "holiday_dest_id", d.HolidayDest())
 		v.hours(d, d.ScheduleID, d.ClosedDest(), d.HolidayDest())
 	}
 	for _, m := range rows.Messages {

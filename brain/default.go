@@ -211,6 +211,7 @@ func answeredDefaults(r Resource) {
 	case *Forward:
 		fill(&r.TimeoutSec, defaultForwardTimeoutSec)
 		fill(&r.CIDMode, CIDPassthrough)
+		fill(&r.Trigger, TriggerAlways)
 	case *Voicemail:
 		fill(&r.QuotaMB, defaultQuotaMB)
 		fill(&r.MaxMessageSec, defaultMaxMessageSec)

@@ -139,18 +139,19 @@ const (
 // OutboundRoute says over which trunks numbers leave. Among the routes of an account the longest match_prefix decides;
 // of routes with the same prefix the first by name whose schedule is open.
 type OutboundRoute struct {
-	ID          string           `json:"id" readOnly:"true"`
-	AccountID   string           `json:"account_id" readOnly:"true"`
-	Name        string           `json:"name" doc:"unique in the account"`
-	Status      Status           `json:"status,omitempty" default:"active" enum:"active,disabled"`
-	MatchPrefix string           `json:"match_prefix,omitempty" doc:"first digits of the E.164 number without +; absent: every number. With is_emergency the emergency number itself; absent: every one"`
-	Blocked     bool             `json:"blocked,omitempty" doc:"numbers with this prefix are refused"`
-	IsEmergency bool             `json:"is_emergency,omitempty" doc:"for emergency numbers, and for nothing else"`
-	Strategy    string           `json:"strategy,omitempty" default:"priority" enum:"priority,weight,least_cost" doc:"order of the trunks: by priority, equal ones sharing by weight; all sharing by weight; the cheapest first"`
-	Trunks      []OutboundChoice `json:"trunks,omitempty" maxItems:"16"`
-	ScheduleID  string           `json:"schedule_id,omitempty" doc:"outside its hours the route is not there; absent: always. Emergency routes have none"`
-	Strip       int              `json:"strip,omitempty" minimum:"0" maximum:"15" doc:"digits taken off the front of the E.164 number, before the trunk's own rules"`
-	Prefix      string           `json:"prefix,omitempty" doc:"digits put before it then; with it, or strip, the trunk's number_format is not applied"`
+	ID            string           `json:"id" readOnly:"true"`
+	AccountID     string           `json:"account_id" readOnly:"true"`
+	Name          string           `json:"name" doc:"unique in the account"`
+	Status        Status           `json:"status,omitempty" default:"active" enum:"active,disabled"`
+	MatchPrefix   string           `json:"match_prefix,omitempty" doc:"first digits of the E.164 number without +; absent: every number. With is_emergency the emergency number itself; absent: every one"`
+	Blocked       bool             `json:"blocked,omitempty" doc:"numbers with this prefix are refused"`
+	CallerAccount string           `json:"caller_account,omitempty" doc:"whose calls the route is for; absent: the account's own. A subaccount of it: then the route is blocked, for subaccounts call over trunks of their own"`
+	IsEmergency   bool             `json:"is_emergency,omitempty" doc:"for emergency numbers, and for nothing else"`
+	Strategy      string           `json:"strategy,omitempty" default:"priority" enum:"priority,weight,least_cost" doc:"order of the trunks: by priority, equal ones sharing by weight; all sharing by weight; the cheapest first"`
+	Trunks        []OutboundChoice `json:"trunks,omitempty" maxItems:"16"`
+	ScheduleID    string           `json:"schedule_id,omitempty" doc:"outside its hours the route is not there; absent: always. Emergency routes have none"`
+	Strip         int              `json:"strip,omitempty" minimum:"0" maximum:"15" doc:"digits taken off the front of the E.164 number, before the trunk's own rules"`
+	Prefix        string           `json:"prefix,omitempty" doc:"digits put before it then; with it, or strip, the trunk's number_format is not applied"`
 }
 
 // OutboundChoice is one trunk of a route.
@@ -167,6 +168,7 @@ type Forward struct {
 	AccountID        string   `json:"account_id" readOnly:"true"`
 	Name             string   `json:"name" doc:"unique in the account"`
 	Number           string   `json:"number" doc:"as the account's people would dial it"`
+	Trigger          Trigger  `json:"trigger,omitempty" default:"always" enum:"always,busy,no_answer,unreachable" doc:"what must have become of the call before for it to be sent on there: the phones were busy, rang, or said nothing. After anything else it goes to the overflow; always: whatever became of it"`
 	TimeoutSec       int      `json:"timeout_sec,omitempty" default:"30" minimum:"5" maximum:"300" doc:"how long it rings"`
 	CIDMode          string   `json:"cid_mode,omitempty" default:"passthrough" enum:"passthrough,did,custom" doc:"who is shown: the caller (with Diversion), the number that was called, or cid_number"`
 	CIDNumber        string   `json:"cid_number,omitempty" doc:"custom: E.164 without +"`
@@ -174,6 +176,22 @@ type Forward struct {
 	OverflowDestKind DestKind `json:"overflow_dest_kind,omitempty" enum:"flow,user,extension,ring_group,queue,voicemail,conference,forward,trunk,hangup"`
 	OverflowDestID   string   `json:"overflow_dest_id,omitempty"`
 }
+
+// Trigger is what must have become of a call before for a forward to take it.
+type Trigger string
+
+const (
+	TriggerAlways      Trigger = "always"
+	TriggerBusy        Trigger = "busy"
+	TriggerNoAnswer    Trigger = "no_answer"
+	TriggerUnreachable Trigger = "unreachable"
+)
+
+// Takes tells whether the forward takes a call of which this has become; "" = nobody has been tried.
+func (f *Forward) Takes(cause Trigger) bool { return !f.Waits() || f.Trigger == cause }
+
+// Waits tells whether the forward takes only what has been tried elsewhere before.
+func (f *Forward) Waits() bool { return f.Trigger != "" && f.Trigger != TriggerAlways }
 
 // Values of Forward.CIDMode.
 const (

@@ -217,6 +217,14 @@ func (c *checker) outboundRoute(r *OutboundRoute) {
 	if r.IsEmergency && r.Blocked {
 		c.add("blocked", "an emergency route is never blocked")
 	}
+	c.idOrNone("caller_account", r.CallerAccount)
+	switch {
+	case r.CallerAccount == "":
+	case r.CallerAccount == r.AccountID:
+		c.add("caller_account", "a route is for its own account's calls without it: name a subaccount, or none")
+	case !r.Blocked:
+		c.add("caller_account", "a subaccount calls over trunks of its own: a route for its calls must be blocked")
+	}
 	oneOf(c, "strategy", r.Strategy, "priority", "weight", "least_cost")
 	c.choices(r)
 	c.idOrNone("schedule_id", r.ScheduleID)
@@ -252,6 +260,7 @@ func (c *checker) forward(r *Forward) {
 	if !strings.ContainsAny(r.Number, "0123456789*#") || len(r.Number) > maxForwardChars || strings.Trim(r.Number, "0123456789+*# ()-./") != "" {
 		c.add("number", "must be a number as it is dialed, at most %d of 0-9 + * # ( ) - . / and spaces, not %s", maxForwardChars, quote(r.Number))
 	}
+	oneOf(c, "trigger", r.Trigger, TriggerAlways, TriggerBusy, TriggerNoAnswer, TriggerUnreachable)
 	between(c, "timeout_sec", r.TimeoutSec, 5, maxRingTimeoutSec)
 	oneOf(c, "cid_mode", r.CIDMode, CIDPassthrough, CIDOfDID, CIDCustom)
 	if r.CIDMode == CIDCustom && r.CIDNumber == "" {

@@ -38,7 +38,7 @@ func valid() map[Kind]Resource {
 		KindConference:    &Conference{Name: "room", PINHash: phc, ModeratorPINHash: phc, MaxMembers: 1000},
 		KindCallFlow: &CallFlow{Name: "main", Graph: FlowGraph{Start: "a", Nodes: []FlowStep{{ID: "a", Position: []byte(`{"x": 1}`), Data: []byte(`{"kind": "entry"}`)}},
 			Edges: []FlowEdge{{Source: "a", Target: "a"}}}},
-		KindDID: &DID{E164: "493012345", Label: "Vertrieb Süd", DestKind: DestVoicemail, DestXform: Vars{"action": "retrieve", "_x1": ""}, ScheduleID: "sch_1",
+		KindDID: &DID{E164: "493012345", Label: "Vertrieb Süd", CNAM: "Acme Süd", DestKind: DestVoicemail, DestXform: Vars{"action": "retrieve", "_x1": ""}, ScheduleID: "sch_1",
 			ClosedDestKind: DestFlow, ClosedDestID: "flow_1", HolidayDestKind: DestHangup},
 		KindSIPTrunk: &SIPTrunk{Name: "carrier", InboundACL: []string{"192.0.2.0/24", "2001:db8::1"}, MaxChannels: 30, Direction: TrunkBoth, InboundAuth: InboundDigest,
 			Proxy: "Carrier.test:5060", AuthUsername: "a@b;c=d", AuthSecretRef: "pass word", Realm: "Acme Telecom", FromDomain: "Acme.test", FromUser: "a.b_c~d!e*f+g=h&i-1", Subaccount: "acme-1",

@@ -126,7 +126,7 @@ type RouteRequest struct {
 
 	// What an earlier directive of the same call led to; all "" in its first question.
 	At         string `json:"at,omitempty"`          // Route.Ask of the step that was reached, or CallInfo.At when a trunk failed
-	FailedCode int    `json:"failed_code,omitempty"` // final response of the trunk's attempt, 408 when it said nothing; 401 and 407 with Challenge
+	FailedCode int    `json:"failed_code,omitempty"` // final response of the trunk's attempt, 408 when it said nothing; 401 and 407 with Challenge. Without Trunk that of the phones, 430 when none said anything
 	Trunk      string `json:"trunk,omitempty"`       // id of the trunk of that attempt
 	Targets    string `json:"targets,omitempty"`     // URI=CODE of the targets of that trunk which the edge has tried, separated by commas, when it had several
 	Tried      string `json:"tried,omitempty"`       // ids of the trunks tried at At, that one included, separated by commas

@@ -83,7 +83,8 @@ func (p *plan) forwardAgain(dir brain.Directory, f *brain.Forward) api.Directive
 		p.say("; ")
 	}
 	var out outcome
-	if p.confirms(f) {
+	p.cause = causeOf(p.req.FailedCode)
+	if p.confirms(f) || f.Waits() && p.req.Trunk == "" {
 		p.hops = p.hops[:0]
 		p.say("reached")
 		out.code = p.lead(target, noHop)

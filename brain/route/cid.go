@@ -54,9 +54,22 @@ func (p *plan) identify(o *outward, t *brain.SIPTrunk) shownID {
 			}
 		}
 	}
+	if !o.toPBX() {
+		p.nameOf(&id)
+	}
 	// Who calls for help is found by his number (RFC 3323 leaves that to the network, and networks do).
 	id.withheld = o.kind != destEmergency && withholds(p.req)
 	return id
+}
+
+// nameOf gives who calls the name of his number, when that is one of the account's and he has no name of his own. A number that only
+// passes through gets none: the account does not vouch for it. A name that repeats the number is none.
+func (p *plan) nameOf(id *shownID) {
+	did := p.acct.DIDByE164[id.number]
+	if did == nil || id.foreign || id.attest == attestGateway || id.name != "" && p.read(id.name) != id.number {
+		return
+	}
+	id.name = cmp.Or(sanitize(did.CNAM), id.name)
 }
 
 // original is the number of the forward or of the caller himself, "" when neither may be shown.
@@ -160,15 +173,26 @@ func (p *plan) did() *brain.DID {
 // callerE164 is the caller's number as it came, also of one who withholds it, "" when it is none.
 func (p *plan) callerE164() string {
 	for _, s := range []string{p.req.Asserted, p.req.FromUser} {
-		if p.caller.Media && s == p.req.Asserted || s == "" || len(s) > maxDialed {
+		if p.caller.Media && s == p.req.Asserted || s == "" {
 			continue
 		}
-		if n := number.Received(p.acct.Account.Country, s); n != "" {
+		if n := p.read(s); n != "" {
 			return n
 		}
-		if n := E164(s); n != "" && len(n) >= minInternational && n[0] != '0' {
-			return n
-		}
+	}
+	return ""
+}
+
+// read is a number that somebody else has written, as E.164 without +, "" when it is none.
+func (p *plan) read(s string) string {
+	if len(s) > maxDialed {
+		return ""
+	}
+	if n := number.Received(p.acct.Account.Country, s); n != "" {
+		return n
+	}
+	if n := E164(s); len(n) >= minInternational && n[0] != '0' {
+		return n
 	}
 	return ""
 }

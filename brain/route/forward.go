@@ -21,6 +21,10 @@ func (p *plan) forward(f *brain.Forward, chain int) outcome {
 	case p.diversions() > maxDiverted:
 		p.say(": diverted ", strconv.Itoa(p.diversions()), " times already")
 		return outcome{code: 482}
+	case f.Waits() && p.steps > 0 && !p.caller.Media:
+		return p.askAt(brain.RouteTarget{Kind: brain.DestForward, ID: f.ID}, chain)
+	case !p.takes(f):
+		return p.leaves(f, "is for "+string(f.Trigger)+" alone", causeCode(p.cause))
 	case p.confirms(f) || p.recorded(nil):
 		return p.served(f, chain)
 	}
@@ -40,6 +44,32 @@ func (p *plan) forward(f *brain.Forward, chain int) outcome {
 		return p.overflow(f, "", code)
 	}
 	return outcome{step: p.steps, code: 480}
+}
+
+// takes tells whether a forward takes the call after what has become of it. Who has the media server call it by its own name says so himself.
+func (p *plan) takes(f *brain.Forward) bool {
+	return f.Takes(p.cause) || p.caller.Media && p.cause == ""
+}
+
+// causeOf is what a final response means for the forwards that follow. 430 is the edge's for phones that have said nothing at all.
+func causeOf(code int) brain.Trigger {
+	switch code {
+	case 0:
+		return ""
+	case 486, 600, 603:
+		return brain.TriggerBusy
+	case 480, 487:
+		return brain.TriggerNoAnswer
+	}
+	return brain.TriggerUnreachable
+}
+
+// causeCode is how a call ends of which that has become.
+func causeCode(cause brain.Trigger) int {
+	if cause == brain.TriggerBusy {
+		return 486
+	}
+	return 480
 }
 
 // leadsBack says why a forward must not call a number: it is the one that was called, or another of the account that leads to the same
@@ -153,6 +183,12 @@ func (p *plan) served(f *brain.Forward, chain int) outcome {
 
 // overflow leaves a forward that nobody takes. A leg of the media server ends: what follows is the flow's to say.
 func (p *plan) overflow(f *brain.Forward, why string, code int) outcome {
+	p.cause = causeOf(code)
+	return p.leaves(f, why, code)
+}
+
+// leaves goes to the overflow of a forward, whatever has become of the call.
+func (p *plan) leaves(f *brain.Forward, why string, code int) outcome {
 	exit := f.Overflow()
 	if p.caller.Media {
 		exit = brain.RouteTarget{}

@@ -63,7 +63,7 @@ func (p *plan) lineTo(o *outward) (list []line, code int, why string) {
 	case o.dialed:
 		return nil, 404, strconv.QuoteToASCII(o.number) + " is no number that a carrier could be sent"
 	}
-	if why = uncallable(&p.acct.Account, o.number); why != "" {
+	if why = p.uncallable(o.number); why != "" {
 		return nil, 403, why
 	}
 	return []line{{trunk: t}}, 0, "handed over"

@@ -114,6 +114,8 @@ func (p *plan) diversion() (reason, cause string) {
 			return "user-busy", "486"
 		case 408, 480, 487:
 			return "no-answer", "408"
+		case 430:
+			return "unavailable", "503"
 		}
 	}
 	return "unconditional", "302"

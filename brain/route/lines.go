@@ -41,7 +41,7 @@ func (p *plan) rank(t *brain.SIPTrunk) int {
 
 // linesFor are the trunks for a number.
 func (p *plan) linesFor(e164 string) (list []line, code int, why string) {
-	if why = uncallable(&p.acct.Account, e164); why != "" {
+	if why = p.uncallable(e164); why != "" {
 		return nil, 403, why
 	}
 	r := p.matched(e164)
@@ -60,6 +60,34 @@ func (p *plan) linesFor(e164 string) (list []line, code int, why string) {
 		return nil, 503, why + ", and none of its trunks carries calls to outside"
 	}
 	return list, 0, why
+}
+
+// uncallable says why the account may not call a number, whatever its own routes say, "" when it may.
+func (p *plan) uncallable(e164 string) string {
+	return cmp.Or(uncallable(&p.acct.Account, e164), p.barredAbove(e164))
+}
+
+// maxResellers bounds the accounts above one; the store takes no longer chain.
+const maxResellers = 8
+
+// barredAbove says which route of an account above this one blocks a number for it, "" when none does.
+func (p *plan) barredAbove(e164 string) string {
+	above := p.acct
+	for range maxResellers {
+		if p.dir == nil || above.Account.ParentID == nil {
+			return ""
+		}
+		if above = p.dir.ByAccount(*above.Account.ParentID); above == nil {
+			return ""
+		}
+		hours := plan{acct: above, caller: p.caller}
+		for _, r := range above.RoutesByCaller[p.acct.Account.ID] {
+			if r.Blocked && r.Status != brain.StatusDisabled && strings.HasPrefix(e164, r.MatchPrefix) && hours.state(r.ScheduleID) == schedule.Open {
+				return "outbound_route " + r.Name + " of account " + above.Account.Name + " blocks " + cmp.Or(r.MatchPrefix, "every number")
+			}
+		}
+	}
+	return ""
 }
 
 // uncallable says why an account may not call a number, by the country that it belongs to, "" when it may. Every call to outside passes

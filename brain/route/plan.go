@@ -26,6 +26,7 @@ type plan struct {
 	caller  Caller
 	headers *api.RouteHeaders // of every route that rings
 	req     *api.RouteRequest // nil in a plan that is offline
+	dir     brain.Directory   // of the accounts above; nil in a plan that sends nothing out
 	vars    brain.Vars        // what the configuration hands on to what the platform answers
 	offline bool              // planned for a node without a brain: nothing that the platform must answer
 
@@ -35,6 +36,7 @@ type plan struct {
 	out   *outward        // the call leaves over a trunk, by the plan's only step
 	tried []string        // ids of the trunks that have been tried for what the question is about
 	only  *brain.SIPTrunk // whose challenge is answered: no other is tried; nil = any
+	cause brain.Trigger   // what has become of the call so far, "" = nobody has been tried
 	base  int             // hops of the call before this question
 	asked int             // hops of the longest chain to a step that asks
 

@@ -16,8 +16,10 @@ func (p *plan) ringUser(u *brain.SIPUser, chain int) outcome {
 	case u.FwdAlways().IsSet():
 		return outcome{next: u.FwdAlways(), via: "fwd_always"}
 	case u.DND:
+		p.cause = brain.TriggerBusy
 		return p.orElse("has dnd", "fwd_busy", u.FwdBusy(), 486)
 	case u.ID == p.caller.Busy:
+		p.cause = brain.TriggerBusy
 		return p.orElse("has no free line", "fwd_busy", u.FwdBusy(), 486)
 	}
 	if p.recorded(u) {
@@ -25,6 +27,7 @@ func (p *plan) ringUser(u *brain.SIPUser, chain int) outcome {
 	}
 	p.devices = p.rung(p.devices[:0], u)
 	if len(p.devices) == 0 {
+		p.cause = brain.TriggerUnreachable
 		return p.orElse("has no device to ring", "fwd_noanswer", u.FwdNoanswer(), 480)
 	}
 	p.ends = append(p.ends[:0], len(p.devices))
@@ -90,6 +93,7 @@ func (p *plan) ringGroup(g *brain.RingGroup, chain int) outcome {
 		}
 	}
 	if len(p.devices) == 0 {
+		p.cause = brain.TriggerUnreachable
 		return p.orElse("has nobody to ring", "overflow", g.Overflow(), 480)
 	}
 	if !sequential {

@@ -50,7 +50,7 @@ func (c *Caller) known() bool {
 
 // Decide says what happens to the call. It always gives an answer: ActionProxy with at least one route,
 // or ActionReject with a code. The same question over the same configuration at the same time gets the same
-// directive to the last byte. dir only serves to tell operators whose a foreign domain is.
+// directive to the last byte. dir tells what the resellers of the account say of its calls, and operators whose a foreign domain is.
 func Decide(dir brain.Directory, caller Caller, req api.RouteRequest) api.Directive {
 	acct := caller.Account
 	if !caller.known() {
@@ -66,7 +66,7 @@ func Decide(dir brain.Directory, caller Caller, req api.RouteRequest) api.Direct
 		}
 	}
 	Meant(&caller, &req)
-	p := plan{acct: acct, caller: caller, req: &req}
+	p := plan{acct: acct, caller: caller, req: &req, dir: dir}
 	if req.At != "" {
 		return p.again(dir)
 	}

@@ -145,7 +145,7 @@ func (d *dial) exit(t *turn, outcome string, e flow.End) {
 		t.finish(outcome, e)
 		return
 	}
-	out := d.forward(t, outcome)
+	out := t.taken(d.forward(t, outcome), outcome)
 	switch out.Kind {
 	case brain.DestVoicemail, brain.DestFlow, brain.DestConference, brain.DestQueue, brain.DestHangup, brain.DestForward, brain.DestTrunk:
 		t.enter(out, nil, false)
@@ -157,6 +157,26 @@ func (d *dial) exit(t *turn, outcome string, e flow.End) {
 		}
 	}
 	t.finish(outcome, e)
+}
+
+// taken goes past forwards that do not take a call of which this has become. A phone that nobody reaches looks here like one that nobody
+// answers.
+func (t *turn) taken(out brain.RouteTarget, outcome string) brain.RouteTarget {
+	cause := brain.TriggerNoAnswer
+	switch outcome {
+	case api.OutcomeBusy:
+		cause = brain.TriggerBusy
+	case api.OutcomeFailed:
+		cause = brain.TriggerUnreachable
+	}
+	for range MaxHops {
+		f := t.env.Account.Forwards[out.ID]
+		if out.Kind != brain.DestForward || f == nil || f.Takes(cause) {
+			return out
+		}
+		out = f.Overflow()
+	}
+	return brain.RouteTarget{}
 }
 
 // directed tells whether the call is with the first target that its directive named: the directive goes on when it is refused.

@@ -145,6 +145,8 @@ func office(t testing.TB) *brain.AccountConfig {
 			{ID: "fwd_cell", AccountID: "acc_1", Name: "cell", Number: "0151", Confirm: true, OverflowDestKind: brain.DestVoicemail, OverflowDestID: "vm_2"},
 			{ID: "fwd_ring", AccountID: "acc_1", Name: "ring", Number: "0152", Confirm: true, OverflowDestKind: brain.DestUser, OverflowDestID: "us_3"},
 			{ID: "fwd_chain", AccountID: "acc_1", Name: "chain", Number: "0153", OverflowDestKind: brain.DestForward, OverflowDestID: "fwd_ring"},
+			{ID: "fwd_first", AccountID: "acc_1", Name: "first", Number: "0154", OverflowDestKind: brain.DestForward, OverflowDestID: "fwd_busy"},
+			{ID: "fwd_busy", AccountID: "acc_1", Name: "busy", Number: "0155", Trigger: brain.TriggerBusy, OverflowDestKind: brain.DestVoicemail, OverflowDestID: "vm_2"},
 		},
 		Voicemails: []brain.Voicemail{
 			{ID: "vm_1", AccountID: "acc_1", Name: "one", QuotaMB: 200, MaxMessageSec: 180, PINHash: "hash:1234"},

@@ -13,7 +13,7 @@ import (
 // inside every account that does, and the names that are unique platform-wide.
 func check(d *draft, ops []op) []brain.RowError {
 	var faults []brain.RowError
-	platform, numbers, trunks, plans := false, false, false, false
+	platform, numbers, trunks, plans, callers := false, false, false, false, false
 	for _, o := range ops {
 		if o.after != nil {
 			faults = append(faults, checkFields(o.after)...)
@@ -25,6 +25,8 @@ func check(d *draft, ops []op) []brain.RowError {
 			numbers = true
 		case brain.KindSIPTrunk:
 			trunks = true
+		case brain.KindOutboundRoute:
+			callers = true
 		}
 		if k := o.resource().ResourceKind(); k == brain.KindAccount || k == brain.KindRatePlan || k == brain.KindSIPTrunk {
 			plans = true
@@ -50,6 +52,9 @@ func check(d *draft, ops []op) []brain.RowError {
 	if trunks {
 		faults = append(faults, checkSources(d)...)
 		faults = append(faults, checkTLSNames(d)...)
+	}
+	if callers || platform {
+		faults = append(faults, checkCallers(d)...)
 	}
 	if plans {
 		faults = append(faults, checkPlans(d)...)
@@ -212,6 +217,44 @@ func checkParents(d *draft) []brain.RowError {
 		}
 	})
 	return faults
+}
+
+// checkCallers wants the account whose calls a route is for to be one below the route's own, however many resellers are between. One
+// that is not there is told like one that is somebody else's.
+func checkCallers(d *draft) []brain.RowError {
+	parents := make(map[string]*string)
+	d.each(brain.KindAccount, func(r brain.Resource) { parents[r.ResourceID()] = r.(*brain.Account).ParentID })
+	var faults []brain.RowError
+	d.each(brain.KindOutboundRoute, func(r brain.Resource) {
+		id := r.(*brain.OutboundRoute).CallerAccount
+		if id == "" || id == r.OwnerID() || descends(id, r.OwnerID(), func(id string) *string { return parents[id] }) {
+			return // the account itself is told by brain.Validate
+		}
+		faults = append(faults, brain.RowError{Resource: r, FieldError: brain.FieldError{Path: "caller_account", Text: "is no subaccount of the route's account"}})
+	})
+	return faults
+}
+
+// descends tells whether an account has another one among its parents.
+func descends(id, above string, parentOf func(id string) *string) bool {
+	for range maxParents {
+		parent := parentOf(id)
+		if parent == nil {
+			return false
+		}
+		if id = *parent; id == above {
+			return true
+		}
+	}
+	return false
+}
+
+// parentOf is the account above one, nil when there is none.
+func (s *state) parentOf(id string) *string {
+	if c := s.ByAccount(id); c != nil {
+		return c.Account.ParentID
+	}
+	return nil
 }
 
 // maxParents bounds the depth of resellers.

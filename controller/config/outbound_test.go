@@ -219,7 +219,7 @@ func TestSQLite_BoundsCallsToOutsideByItself(t *testing.T) {
 	id := acme.Account.ID
 	trunk := trunkOf("tr_x", id, "x", "203.0.113.1", 0)
 	route := &brain.OutboundRoute{ID: "route_x", AccountID: id, Name: "x", Status: "active", Strategy: "priority", Trunks: []brain.OutboundChoice{{TrunkID: "tr_x"}}}
-	forward := &brain.Forward{ID: "fwd_x", AccountID: id, Name: "x", Number: "1", TimeoutSec: 5, CIDMode: "did"}
+	forward := &brain.Forward{ID: "fwd_x", AccountID: id, Name: "x", Number: "1", TimeoutSec: 5, CIDMode: "did", Trigger: "busy"}
 	secret := &brain.Secret{ID: "sec_x", AccountID: id, Name: "x", Sealed: "a"}
 	undo := errors.New("taken, and undone")
 	for _, row := range []brain.Resource{trunk, route, forward, secret} {
@@ -232,6 +232,7 @@ func TestSQLite_BoundsCallsToOutsideByItself(t *testing.T) {
 		row   brain.Resource
 		spoil func(r brain.Resource)
 	}{
+		"trigger":        {forward, func(r brain.Resource) { r.(*brain.Forward).Trigger = "never" }},
 		"direction":      {trunk, func(r brain.Resource) { r.(*brain.SIPTrunk).Direction = "up" }},
 		"role":           {trunk, func(r brain.Resource) { r.(*brain.SIPTrunk).Role = "" }},
 		"inbound_auth":   {trunk, func(r brain.Resource) { r.(*brain.SIPTrunk).InboundAuth = "key" }},

@@ -243,6 +243,9 @@ func (p *planner) resolve(doc *document, ns *namespace, path string, kind brain.
 	where := fmt.Sprintf("in account %q", cut(doc.account))
 	if kind == brain.KindAccount {
 		id, where = p.parent(doc, *ref), "that may be named here"
+		if doc.kind == brain.KindOutboundRoute {
+			id = p.child(doc, *ref)
+		}
 	}
 	if id == "" {
 		place, line := doc.fieldPlace(path)
@@ -261,6 +264,19 @@ func (p *planner) parent(doc *document, name string) string {
 	if c := p.base.ByAccount(doc.resource.ResourceID()); c != nil && c.Account.ParentID != nil {
 		if parent := p.base.ByAccount(*c.Account.ParentID); parent != nil && parent.Account.Name == name {
 			return parent.Account.ID
+		}
+	}
+	return ""
+}
+
+// child finds the account that is named as one whose calls a route is for. Restricted to one account, that is only one below it.
+func (p *planner) child(doc *document, name string) string {
+	if id := p.accounts[name]; id != "" || p.opt.AccountID == "" {
+		return id
+	}
+	for id, t := range p.base.tenants {
+		if t.config != nil && t.config.Account.Name == name && descends(id, p.opt.AccountID, p.base.parentOf) {
+			return id
 		}
 	}
 	return ""

@@ -52,6 +52,7 @@ func eachReference(r brain.Resource, visit func(path string, kind brain.Kind, re
 		dest("closed_", r.ClosedDestKind, &r.ClosedDestID)
 		dest("holiday_", r.HolidayDestKind, &r.HolidayDestID)
 	case *brain.OutboundRoute:
+		visit("caller_account", brain.KindAccount, &r.CallerAccount)
 		for i := range r.Trunks {
 			visit(fmt.Sprintf("trunks[%d].trunk_id", i), brain.KindSIPTrunk, &r.Trunks[i].TrunkID)
 		}

@@ -40,7 +40,7 @@ func callersShown(t *testing.T, o *office) {
 		{"number of the user, with his name", bernd, nil, "0301234567", o.alpha, `"Bernd \"B\\\" Müller" <sip:+4930101@127.0.0.1>`, nil},
 		{"number of the account", anna, nil, "0301234567", o.alpha, `"+4930100" <sip:+4930100@127.0.0.1>`, nil},
 		{"whatever the phone says", anna, append([]phone.CallOption{phone.WithFrom("030999", "The President")}, asserts...), "0301234567", o.alpha, `"+4930100" <sip:+4930100@127.0.0.1>`, nil},
-		{"number of the trunk", anna, nil, "04212345678", o.beta, `"030102" <sip:030102@127.0.0.1>`, nil},
+		{"number of the trunk, with its name", anna, nil, "04212345678", o.beta, `"Kontor \"Süd\"" <sip:030102@127.0.0.1>`, nil},
 		{"the user's before the trunk's", bernd, nil, "04212345678", o.beta, `"Bernd \"B\\\" Müller" <sip:030101@127.0.0.1>`, nil},
 		{"trusted trunk", anna, asserts, "0401234567", o.beta, `"+4930100" <sip:+4930100@carrier.test>`, map[string]string{"P-Asserted-Identity": "<sip:+4930100@carrier.test>"}},
 		{"trunk with a user of its own", anna, nil, "04123456789", o.beta, `"+4930100" <sip:kontor-77@carrier.test>`, map[string]string{"P-Asserted-Identity": "<sip:+4930100@carrier.test>"}},
@@ -53,7 +53,7 @@ func callersShown(t *testing.T, o *office) {
 		{"sent on for the second time", outside, asserts, "030110", o.alpha, `"+4930777888" <sip:+4930777888@127.0.0.1>`, map[string]string{"Diversion": "<sip:+4930110@127.0.0.1>;reason=unconditional;counter=2"}},
 		{"sent on, withheld", outside, []phone.CallOption{withheld, pai}, "030110", o.alpha, anonymous, map[string]string{"Privacy": "id", "Diversion": "<sip:+4930110@127.0.0.1>;reason=unconditional"}},
 		{"sent on with the number called", outside, nil, "030111", o.alpha, `"+4930111" <sip:+4930111@127.0.0.1>`, map[string]string{"Diversion": "<sip:+4930111@127.0.0.1>;reason=unconditional"}},
-		{"sent on with a number of its own", outside, nil, "030112", o.alpha, `"+4930102" <sip:+4930102@127.0.0.1>`, map[string]string{"Diversion": "<sip:+4930112@127.0.0.1>;reason=unconditional"}},
+		{"sent on with a number of its own, and that number's name", outside, nil, "030112", o.alpha, `"Kontor \"Süd\"" <sip:+4930102@127.0.0.1>`, map[string]string{"Diversion": "<sip:+4930112@127.0.0.1>;reason=unconditional"}},
 		{"name with quotes", outside, []phone.CallOption{phone.WithFrom("030777888", `\" <sip:1@evil.test>;tag=x \\ ü`)}, "030110", o.alpha, `"\" <sip:1@evil.test>;tag=x \\ ü" <sip:+4930777888@127.0.0.1>`, map[string]string{"Diversion": "<sip:+4930110@127.0.0.1>;reason=unconditional"}},
 		{"name written from the right", outside, []phone.CallOption{phone.WithFrom("030777888", "one\u202e two")}, "030110", o.alpha, `"one two" <sip:+4930777888@127.0.0.1>`, map[string]string{"Diversion": "<sip:+4930110@127.0.0.1>;reason=unconditional"}},
 	} {

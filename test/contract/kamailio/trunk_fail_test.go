@@ -232,7 +232,7 @@ func TestOutFail_QuestionsAreBounded(t *testing.T) {
 // that was for the phone.
 func TestOutFail_AskedStepIsDecidedWhenReached(t *testing.T) {
 	t.Parallel()
-	for what, want := range map[string]string{"first": "0", "nobody": "480", "busy": "486", "no answer": "480", "declined": "603"} {
+	for what, want := range map[string]string{"first": "0", "nobody": "430", "silent": "430", "busy": "486", "no answer": "480", "declined": "603"} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			a, b, trunk := newSet(t, shared, "udp", user("caller")), registered(t, shared, "udp", user("b")), newSet(t, shared, "udp", "ta")
@@ -258,6 +258,8 @@ func TestOutFail_AskedStepIsDecidedWhenReached(t *testing.T) {
 				b.reject(b.request("INVITE"), 486)
 			case "declined":
 				b.reject(b.request("INVITE"), 603)
+			case "silent":
+				b.request("INVITE")
 			case "no answer":
 				invite := b.request("INVITE")
 				b.reply(invite, 180, "Ringing")
