@@ -46,6 +46,7 @@ type Facts struct {
 	Nets     []Nets
 	Ports    *Ports    // nil: no node, or no table of the kernel is set up
 	Learning *Learning // nil: no rtpengine
+	Mends    []Mend    // of daemons that run here
 	Sockets  []Socket
 	Scanned  bool // Sockets were looked for
 }
@@ -161,6 +162,9 @@ func Examine(now time.Time, f Facts) []Finding {
 	}
 	if f.Learning != nil {
 		out = append(out, f.Learning.examine())
+	}
+	for _, m := range f.Mends {
+		out = append(out, m.examine())
 	}
 	if f.Clock != nil {
 		out = append(out, f.Clock.examine())

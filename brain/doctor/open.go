@@ -28,6 +28,20 @@ type Socket struct {
 	At      netip.AddrPort
 }
 
+// Mend is whether a daemon that runs has the library loaded without which strangers end it (docs/adr/0027-mends-of-debians-daemons.md).
+type Mend struct {
+	Program, Library string
+	Loaded           bool
+}
+
+func (m Mend) examine() Finding {
+	what := "mend of " + m.Program
+	if !m.Loaded {
+		return Finding{Fail, what, "it runs without " + m.Library + ": a stranger can end it", "start it by sipio's unit, or with the library in LD_PRELOAD (docs/operating.md)"}
+	}
+	return Finding{OK, what, m.Library + " is loaded", ""}
+}
+
 func (n Nets) examine() Finding {
 	var wide []string
 	for _, p := range n.List {

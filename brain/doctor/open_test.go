@@ -28,6 +28,8 @@ func TestExamine_JudgesWhatIsOpen(t *testing.T) {
 		{"a port that is not guarded", Facts{Ports: &Ports{[]uint16{5060, 5070}, []uint16{5060}}}, Warn, "listens on 5070 too"},
 		{"heuristic learning", Facts{Learning: &Learning{"/etc/x", "heuristic"}}, OK, "heuristic"},
 		{"other learning", Facts{Learning: &Learning{"/etc/x", ""}}, Warn, `"" in /etc/x`},
+		{"a daemon that is mended", Facts{Mends: []Mend{{"rtpengine", "x.so", true}}}, OK, "x.so is loaded"},
+		{"a daemon that is not", Facts{Mends: []Mend{{"rtpengine", "x.so", false}}}, Fail, "runs without x.so"},
 		{"no foreign socket", Facts{Scanned: true}, OK, "none"},
 		{"a foreign socket", Facts{Scanned: true, Sockets: []Socket{{"udp", netip.MustParseAddrPort("0.0.0.0:5090")}}}, Warn, "udp 0.0.0.0:5090"},
 	} {

@@ -69,6 +69,7 @@ func (e *exam) gatherNode(ctx context.Context) {
 	}
 	e.tunnel()
 	e.gatherBans()
+	e.mends()
 	for _, of := range [][]string{{"kamailio", "-V"}, {"rtpengine", "-v"}, {"freeswitch", "-version"}} {
 		e.version(ctx, of[0], of[1])
 	}

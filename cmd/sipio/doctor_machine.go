@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
@@ -251,15 +252,43 @@ const maxAuthorities = 1000
 // capNetAdmin is its bit in the status of a process.
 const capNetAdmin = 12
 
+// processes are the folders in /proc of those that are called so.
+func processes(name string) (dirs []string) {
+	comms, _ := filepath.Glob("/proc/[0-9]*/comm") // the pattern is good
+	for _, comm := range comms {
+		if text, err := os.ReadFile(comm); err == nil && strings.TrimSpace(string(text)) == name {
+			dirs = append(dirs, filepath.Dir(comm))
+		}
+	}
+	return dirs
+}
+
+// mends looks whether the daemons that run here have the libraries loaded that mend them.
+func (e *exam) mends() {
+	for _, program := range []string{"kamailio", "rtpengine"} {
+		library, looked, lacking := program+"-mend.so", false, false
+		for _, dir := range processes(program) {
+			maps, err := os.ReadFile(filepath.Join(dir, "maps"))
+			if errors.Is(err, fs.ErrPermission) {
+				e.unread("mend of "+program, err)
+				break
+			}
+			if err != nil || len(maps) == 0 {
+				continue // it has just ended
+			}
+			looked, lacking = true, lacking || !bytes.Contains(maps, []byte("/"+library+"\n"))
+		}
+		if looked {
+			e.facts.Mends = append(e.facts.Mends, doctor.Mend{Program: program, Library: library, Loaded: !lacking})
+		}
+	}
+}
+
 // agentMayBan tells whether the one node agent of this machine runs, and holds CAP_NET_ADMIN.
 func agentMayBan() (found, able bool) {
-	comms, _ := filepath.Glob("/proc/[0-9]*/comm") // the pattern is good
 	count := 0
-	for _, comm := range comms {
-		if name, err := os.ReadFile(comm); err != nil || strings.TrimSpace(string(name)) != "sipio-node" {
-			continue
-		}
-		status, err := os.ReadFile(filepath.Join(filepath.Dir(comm), "status"))
+	for _, dir := range processes("sipio-node") {
+		status, err := os.ReadFile(filepath.Join(dir, "status"))
 		if err != nil {
 			continue
 		}

@@ -38,7 +38,7 @@ func TestDoctor_FindsADoorThatStandsOpen(t *testing.T) {
 	})
 	for _, want := range []string{"door of the node agent: port", "orders and health of the node agent: port", "rtpengine's control (ng): port", "FreeSWITCH's event socket: port",
 		"plain HTTP of the brain: port", "node key: the one in", "key of orders: the one in", "password of FreeSWITCH's event socket: the one in", "secret of the edge (EDGE_SECRET): the one in",
-		"Kamailio's control socket: ", "certificate of the node's TLS: ", "first key of the platform: ", "kamailio here: ", "kamailio of node-1: ",
+		"Kamailio's control socket: ", "certificate of the node's TLS: ", "first key of the platform: ", "kamailio here: ", "kamailio of node-1: ", "mend of kamailio: ", "mend of rtpengine: ",
 		"bans in the kernel: nftables has the table", "brain of the node: " + e.BrainURL + " answers, and takes the key", "nodes of the installation: "} {
 		if !strings.Contains(out, "OK    "+want) {
 			t.Errorf("not OK, or not looked at: %s", want)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -110,15 +111,16 @@ func (c *cluster) start() error {
 	return nil
 }
 
-// freePorts are ports nobody listens on. All are held until the last is found, so none comes twice.
+// freePorts are ports nobody listens on, below the ephemeral ones, which a connection of anybody may have before a server listens.
 func freePorts(n int) (ports []int, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
+	for port := 3000 + rand.IntN(5000); len(ports) < n && port < 10000; port++ {
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			_ = l.Close()
+			ports = append(ports, port)
 		}
-		defer func() { _ = l.Close() }()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	if len(ports) < n {
+		return nil, fmt.Errorf("%d ports are free, want %d", len(ports), n)
 	}
 	return ports, nil
 }
