@@ -84,8 +84,8 @@ func (a *attacked) relayPorts(callIDs ...string) []int {
 	a.t.Helper()
 	var ports []int
 	for _, id := range callIDs {
-		for _, m := range regexp.MustCompile(`10:local porti(\d+)e`).FindAllStringSubmatch(a.query(id), -1) {
-			if n, _ := strconv.Atoi(m[1]); n%2 == 0 && !slices.Contains(ports, n) {
+		for _, n := range portsOf(a.t, a.Edge, id) {
+			if n%2 == 0 && !slices.Contains(ports, n) {
 				ports = append(ports, n)
 			}
 		}
@@ -96,21 +96,13 @@ func (a *attacked) relayPorts(callIDs ...string) []int {
 	return ports
 }
 
-func (a *attacked) query(callID string) string {
-	a.t.Helper()
-	answer, err := a.NGCommand(fmt.Sprintf("d7:call-id%d:%s7:command5:querye", len(callID), callID))
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return answer
-}
-
 // learned waits until the relay has made up its mind where both sides of a call send from.
 func (a *attacked) learned(callID string, streams int) {
 	a.t.Helper()
 	eventually(a.t, within(a.t, 20*time.Second), "the end of the learning", func() error {
-		if n := strings.Count(a.query(callID), "9:confirmed"); n < streams {
-			return fmt.Errorf("%d streams are confirmed\n%s", n, a.query(callID))
+		answer := asked(a.t, a.Edge, callID)
+		if n := strings.Count(answer, "9:confirmed"); n < streams {
+			return fmt.Errorf("%d streams are confirmed\n%s", n, answer)
 		}
 		return nil
 	})

@@ -140,13 +140,19 @@ func TestMediaEnd_BurstClosesNoPort(t *testing.T) {
 // portsOf are the relay's ports of a call.
 func portsOf(t *testing.T, e *edge.Edge, callID string) (ports []int) {
 	t.Helper()
-	answer, err := e.NGCommand(fmt.Sprintf("d7:call-id%d:%s7:command5:querye", len(callID), callID))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range regexp.MustCompile(`10:local porti(\d+)e`).FindAllStringSubmatch(answer, -1) {
+	for _, m := range regexp.MustCompile(`10:local porti(\d+)e`).FindAllStringSubmatch(asked(t, e, callID), -1) {
 		port, _ := strconv.Atoi(m[1])
 		ports = append(ports, port)
 	}
 	return ports
+}
+
+// asked is what the relay says of a call.
+func asked(t *testing.T, e *edge.Edge, callID string) string {
+	t.Helper()
+	answer, err := e.NGCommand(fmt.Sprintf("d7:call-id%d:%s7:command5:querye", len(callID), callID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
 }
