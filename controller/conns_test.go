@@ -47,7 +47,7 @@ func TestServe_StrangersLeaveRoom(t *testing.T) {
 	answersNode(t, r)
 	began := time.Now()
 	for _, c := range open {
-		_ = c.SetReadDeadline(began.Add(strangerIdle + 5*time.Second))
+		_ = c.SetReadDeadline(began.Add(idleTimeout / 2))
 		if _, err := io.Copy(io.Discard, c); err != nil && strings.Contains(err.Error(), "timeout") {
 			t.Fatal("a stranger keeps his connection")
 		}
@@ -86,7 +86,7 @@ func asked(t *testing.T, r *running, addr, key string) net.Conn {
 func TestServe_ClosesWhoIsRefused(t *testing.T) {
 	r := start(t, t.TempDir(), strange)
 	c := asked(t, r, "127.0.1.1", "")
-	_ = c.SetReadDeadline(time.Now().Add(strangerIdle / 2))
+	_ = c.SetReadDeadline(time.Now().Add(strangerIdle - 100*time.Millisecond))
 	if text, err := io.ReadAll(c); err != nil || !strings.Contains(string(text), "Connection: close") {
 		t.Errorf("a refused stranger's connection stands: %v\n%s", err, text)
 	}
@@ -134,13 +134,17 @@ func TestServe_StrangersOverTLS(t *testing.T) {
 			}
 			_, _ = io.Copy(io.Discard, res.Body)
 			_ = res.Body.Close()
+			want, patience := path == api.PathHealth, strangerIdle+2*time.Second
+			if want {
+				patience = idleTimeout / 2
+			}
 			closed := false
 			select {
 			case <-w.gone:
 				closed = true
-			case <-time.After(strangerIdle + 2*time.Second):
+			case <-time.After(patience):
 			}
-			if want := path == api.PathHealth; closed != want {
+			if closed != want {
 				t.Errorf("HTTP/2 %t, %s: closed %t, want %t", two, path, closed, want)
 			}
 		}

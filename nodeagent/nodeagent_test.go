@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -186,12 +185,7 @@ func eventually(t *testing.T, what string, ask func() bool) {
 // With nothing of its world there, no Kamailio, no rtpengine and no brain, the agent starts, answers
 // decisions by fallback, takes events, and says what is missing.
 func TestRun_StartsAloneAndSaysWhatIsMissing(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = closed.Close()
-	addrs := startAgent(t, testConfig(testDir(t), "http://"+closed.Addr().String()))
+	addrs := startAgent(t, testConfig(testDir(t), "http://127.0.0.1:1"))
 	resp, err := http.Post("http://"+addrs.Door+api.PathAuth, "application/x-www-form-urlencoded", strings.NewReader("a=b"))
 	if err != nil {
 		t.Fatal(err)
@@ -304,16 +298,22 @@ func TestRun_KillLosesNoAcknowledgedEvent(t *testing.T) {
 		b.setDown(life%2 == 1)
 		child, addr := startChild(t, dir, url)
 		killed := make(chan struct{})
-		time.AfterFunc(time.Duration(60+40*life)*time.Millisecond, func() {
-			_ = child.Process.Kill()
-			close(killed)
-		})
-		for {
+		for taken := 0; ; {
 			last, err := postEvents(addr, seq, 3)
+			if err != nil && taken < 2 {
+				_ = child.Process.Kill()
+				t.Fatalf("behind %d batches: %v", taken, err)
+			}
 			if err != nil {
 				break
 			}
 			seq = int(last) + 1
+			if taken++; taken == 2 {
+				time.AfterFunc(time.Duration(60+40*life)*time.Millisecond, func() {
+					_ = child.Process.Kill()
+					close(killed)
+				})
+			}
 		}
 		<-killed
 		_ = child.Wait()

@@ -68,7 +68,7 @@ func (p *probes) probe(ctx context.Context) {
 // rtpengineVersion is that of the program installed here, "" when it cannot be told: the ng protocol does not say which one answers.
 // It is asked when rtpengine has begun to answer, so it is the one that was started.
 func rtpengineVersion(ctx context.Context) string {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "rtpengine", "-v").CombinedOutput() // it says so on stderr
 	version, ok := strings.CutPrefix(strings.TrimSpace(string(out)), "Version: ")

@@ -70,7 +70,7 @@ func TestReporter_FrozenBrainLeavesTimeForTheOther(t *testing.T) {
 		return err
 	}
 	r := newReporter([]string{frozen.URL, good.URL}, "key", nil)
-	if err := ask(r, 1500*time.Millisecond); err != nil || r.first.Load() != 1 {
+	if err := ask(r, 4*time.Second); err != nil || r.first.Load() != 1 {
 		t.Errorf("%v, and brain %d is asked first", err, r.first.Load())
 	}
 	r = newReporter([]string{frozen.URL, good.URL}, "key", nil)

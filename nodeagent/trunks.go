@@ -156,8 +156,11 @@ func (s trunkSender) NewCallID() string { return kam.NewCallID() }
 
 func (s trunkSender) Send(ctx context.Context, r trunk.Request) (trunk.Response, error) {
 	got, err := s.uac.Send(ctx, kam.Request(r))
-	if errors.Is(err, kam.ErrNoAnswer) {
+	switch {
+	case errors.Is(err, kam.ErrNoAnswer):
 		err = trunk.ErrNoAnswer
+	case errors.Is(err, kam.ErrAway):
+		err = fmt.Errorf("%w: %w", trunk.ErrUnsent, err)
 	}
 	answer := trunk.Response{Code: got.Code, Reason: got.Reason}
 	for _, f := range got.Fields {

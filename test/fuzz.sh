@@ -20,11 +20,14 @@ if [ "${1:-}" = keep ]; then
   exit
 fi
 tar -xzf "$corpus" -C "$cache" --skip-old-files
-time=${1:-20s} turn=${2:-0} of=${3:-1}
+time=${1:-20s} turn=${2:-0} of=${3:-1} out=$(mktemp)
+trap 'rm -f "$out"' EXIT
 echo "${#targets[@]} fuzz targets, turn $((turn % of)) of $of, $time each"
 for i in "${!targets[@]}"; do
   [ $((i % of)) = $((turn % of)) ] || continue
   read -r package target <<<"${targets[i]}"
   echo "== $package $target"
-  (cd "$package" && go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" .)
+  # Go before 1.27 says so of itself now and then when the time is over (go.dev/issue/75804). An input that fails has other words, and a file.
+  (cd "$package" && go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" .) 2>&1 | tee "$out" ||
+    [ "$(sed -n "/^--- FAIL: $target /,\$ p" "$out" | sed -n 2,3p)" = $'    context deadline exceeded\nFAIL' ]
 done

@@ -21,8 +21,8 @@ type testCluster struct {
 }
 
 // lastPort is the last that freePort has looked at. The ephemeral ports begin behind all of them: there a connection of anybody may have a
-// port again before its server listens.
-var lastPort = 3000 + rand.IntN(5000)
+// port again before its server listens. Those of package own are before.
+var lastPort = 5500 + rand.IntN(2000)
 
 func freePort(t *testing.T) string {
 	t.Helper()
@@ -167,7 +167,7 @@ func TestMigrate_MovesAStoreIntoACluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	var steps []string
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	begun := time.Now()
 	if err := Migrate(ctx, Config{Dir: dir, Log: quiet}, cluster.config(), func(s string) { steps = append(steps, s) }); err != nil {

@@ -230,7 +230,7 @@ func TestPush_WhatMayRingIsTakenBack(t *testing.T) {
 	})
 	q, d, _ := newQueues(t, map[string]*edge{"n": node})
 	o := order(acd.OrderDispatch, "n", "e1", 1)
-	o.UntilMS = time.Now().UnixMilli() + 50
+	o.UntilMS = time.Now().UnixMilli() + 3000 // the node hears of it before, on a slow machine too
 	q.Effects("acc_1", orders(o))
 	until(t, q, "queue_orders_done", 1)
 	q.push.all.Wait()

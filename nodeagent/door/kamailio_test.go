@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -23,7 +24,7 @@ const kamailioCfg = `#!KAMAILIO
 debug=1
 log_stderror=yes
 children=1
-listen=udp:127.0.0.1:%d
+listen=udp:%s
 auto_aliases=no
 loadmodule "sl.so"
 loadmodule "pv.so"
@@ -33,6 +34,10 @@ modparam("http_client", "httpcon", "door=>http://%s")
 modparam("http_client", "keep_connections", 1)
 modparam("http_client", "connection_timeout", 1)
 request_route {
+	if (is_method("INFO")) {
+		sl_send_reply("200", "Up");
+		exit;
+	}
 	$var(res) = "";
 	$var(q) = $_s(call_id=$(ci{s.urlencode.param})&cseq=$cs&branch=b&from=$(fU{s.urlencode.param}));
 	http_connect("door", "/auth", "application/x-www-form-urlencoded", "$var(q)", "$var(res)");
@@ -58,7 +63,7 @@ func TestServe_IsUnderstoodByKamailio(t *testing.T) {
 	}))
 	defer brain.Close()
 	defer close(release)
-	addr, d := serveDoor(t, nil, brain.URL)
+	addr, d := serveDoor(t, usual, brain.URL)
 	ask := startKamailio(t, addr)
 	for i := range 3 {
 		if got := ask(fmt.Sprintf("call-%d", i)); got != "200 "+accepted {
@@ -96,15 +101,16 @@ func startKamailio(t *testing.T, door string) (ask func(callID string) string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	free, err := net.ListenPacket("udp", "127.0.0.1:0")
+	// An address of its own: a port of 127.0.0.1 may be somebody's by the time that Kamailio binds it.
+	free, err := net.ListenPacket("udp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy := free.LocalAddr().(*net.UDPAddr)
+	proxy := free.LocalAddr()
 	_ = free.Close()
 	dir := t.TempDir()
 	cfg := filepath.Join(dir, "kamailio.cfg")
-	if err := os.WriteFile(cfg, fmt.Appendf(nil, kamailioCfg, proxy.Port, door), 0o600); err != nil {
+	if err := os.WriteFile(cfg, fmt.Appendf(nil, kamailioCfg, proxy, door), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("kamailio", "-f", cfg, "-x", "tlsf", "-X", "tlsf", "-DD", "-E", "-w", dir, "-Y", dir)
@@ -121,25 +127,45 @@ func startKamailio(t *testing.T, door string) (ask func(callID string) string) {
 			t.Logf("kamailio said:\n%s", &log)
 		}
 	})
-	return func(callID string) string {
+	send := func(method, callID string) {
 		t.Helper()
-		msg := fmt.Sprintf("OPTIONS sip:x SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s\r\nFrom: <sip:o'\xc3\xa9@x>;tag=f\r\nTo: <sip:b@x>\r\n"+
-			"Call-ID: %s@x\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 9\r\nContent-Length: 0\r\n\r\n", conn.LocalAddr(), callID, callID)
-		buf := make([]byte, 4096)
-		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
-			if _, err := conn.WriteTo([]byte(msg), proxy); err != nil {
-				t.Fatal(err)
-			}
-			_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second)) // until Kamailio is up, nothing comes
+		msg := fmt.Sprintf("%s sip:x SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s\r\nFrom: <sip:o'\xc3\xa9@x>;tag=f\r\nTo: <sip:b@x>\r\n"+
+			"Call-ID: %s@x\r\nCSeq: 1 %[1]s\r\nMax-Forwards: 9\r\nContent-Length: 0\r\n\r\n", method, conn.LocalAddr(), callID, callID)
+		if _, err := conn.WriteTo([]byte(msg), proxy); err != nil {
+			t.Fatal(err)
+		}
+	}
+	buf := make([]byte, 4096)
+	receive := func(callID string, deadline time.Time) (answer string, ok bool) {
+		_ = conn.SetReadDeadline(deadline)
+		for {
 			n, _, err := conn.ReadFrom(buf)
 			if err != nil {
-				continue
+				return "", false
 			}
-			_, rest, _ := strings.Cut(string(buf[:n]), "X-Answer: ")
-			answer, _, _ := strings.Cut(rest, "\r\n")
-			return answer
+			if strings.Contains(string(buf[:n]), "Call-ID: "+callID+"@x\r\n") {
+				return string(buf[:n]), true
+			}
 		}
-		t.Fatal("kamailio does not answer")
-		return ""
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		send("INFO", "up")
+		if _, up := receive("up", time.Now().Add(100*time.Millisecond)); up {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("kamailio does not come up")
+		}
+	}
+	return func(callID string) string {
+		t.Helper()
+		send("OPTIONS", callID)
+		got, ok := receive(callID, time.Now().Add(20*time.Second))
+		if !ok {
+			t.Fatal("kamailio does not answer")
+		}
+		_, rest, _ := strings.Cut(got, "X-Answer: ")
+		answer, _, _ := strings.Cut(rest, "\r\n")
+		return answer
 	}
 }

@@ -19,11 +19,20 @@ import (
 	"github.com/sipio/sipio/brain/api"
 )
 
-// serveDoor runs a door over real sockets in front of the brains at urls.
+// patient has a door wait for a brain that is only slow to get the processor.
+func patient(c *Config) { c.Deadline, c.StallAfter = 10*time.Second, 10*time.Second }
+
+// usual has it wait as it does at a node.
+func usual(c *Config) {
+	c.Deadline, c.StallAfter = DefaultConfig().Deadline, DefaultConfig().StallAfter
+}
+
+// serveDoor runs a patient door over real sockets in front of the brains at urls.
 func serveDoor(t *testing.T, change func(*Config), urls ...string) (addr string, d *Door) {
 	t.Helper()
 	cfg := DefaultConfig()
 	cfg.Brains, cfg.Key, cfg.Log = urls, "node-key", slog.New(slog.DiscardHandler)
+	patient(&cfg)
 	if change != nil {
 		change(&cfg)
 	}
@@ -189,6 +198,7 @@ func TestServe_FinishesWhatIsUnderWayWhenStopped(t *testing.T) {
 	defer brain.Close()
 	cfg := DefaultConfig()
 	cfg.Brains, cfg.Log = []string{brain.URL}, slog.New(slog.DiscardHandler)
+	patient(&cfg)
 	d, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -223,7 +233,7 @@ func TestServe_FrozenBrainOverRealSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = frozen.Close() }()
-	addr, d := serveDoor(t, nil, "http://"+frozen.Addr().String())
+	addr, d := serveDoor(t, usual, "http://"+frozen.Addr().String())
 	var took []time.Duration
 	for _, body := range []string{"a", "b", "c", "d", "e", "f"} {
 		start := time.Now()

@@ -187,7 +187,7 @@ func TestServe_HangsUpCallsOverTheLimit(t *testing.T) {
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 		f := begin()
 		_ = f.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-		if _, err := f.command(); err != nil && len(handled) == 1 { // nothing more is said: it is handled
+		if _, err := f.command(); err != nil && len(handled) > 0 { // nothing more is said: it is handled, or one before it
 			break
 		}
 		_ = f.Close()

@@ -39,8 +39,11 @@ func (c *Calls) Dispatch(_ context.Context, op api.Op) (api.OpReply, error) {
 	if err == nil && op.Dispatch == nil {
 		err = errNotWhole
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		err = e.dispatch(*op.Dispatch)
+	case errors.Is(err, errNoCaller) && op.Dispatch != nil: // refused, he is not to be rung by an answer that still names him
+		c.rescindEarly(op.EntryID, op.Dispatch.ReservationID)
 	}
 	return api.OpReply{}, err
 }

@@ -706,6 +706,23 @@ func TestEnqueue_RescindBeforeTheDispatch(t *testing.T) {
 	}
 }
 
+func TestEnqueue_RefusedDispatchIsNotRung(t *testing.T) {
+	// Proves that an agent is not rung whose dispatch was refused because the caller's place was not here yet: the brain has given the agent
+	// to somebody else by then, and the answer to the caller's question may still name him.
+	inBubble(t, func(t *testing.T) {
+		n := newQueueNode(t, api.CommandParams{Dispatches: []api.Dispatch{dispatch("r1"), dispatch("r2")}})
+		d := dispatch("r1")
+		if err := n.op(api.OpDispatch, api.Op{Dispatch: &d}); !errors.Is(err, errNoCaller) {
+			t.Errorf("he is not here: %v", err)
+		}
+		n.during(time.Second, n.hangsUpNow)
+		n.call(t.Context())
+		if n.agents["r1"] != nil || n.agents["r2"] == nil || len(n.rescinded) != 0 {
+			t.Errorf("rung %v, noted %v", n.agents, n.rescinded)
+		}
+	})
+}
+
 func TestEnqueue_NobodyIsRungTooLate(t *testing.T) {
 	// Proves that an agent whose reservation has no time left is not rung, and that one rings no longer than his reservation holds.
 	inBubble(t, func(t *testing.T) {

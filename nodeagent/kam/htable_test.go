@@ -11,7 +11,7 @@ func TestTable_KeepsWhatIsSetForItsTime(t *testing.T) {
 	// Proves setting, replacing, deleting, listing and the end of an entry, against a real Kamailio; a key or table that is not
 	// there is told apart from a fault.
 	socket, _ := startKamailio(t)
-	c, err := Open(socket, filepath.Join(filepath.Dir(socket), "c.sock"), time.Second)
+	c, err := Open(socket, filepath.Join(filepath.Dir(socket), "c.sock"), 5*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,8 +48,10 @@ type Response struct {
 // HeaderField is one header field of a Response; folded lines are joined, and m is Contact.
 type HeaderField struct{ Name, Value string }
 
-// ErrNoAnswer says that nothing came in time.
-var ErrNoAnswer = errors.New("no answer")
+var (
+	ErrNoAnswer = errors.New("no answer")              // nothing came in time
+	ErrAway     = errors.New("Kamailio does not obey") // it said neither yes nor no to an order
+)
 
 // NewCallID makes a Call-ID that nobody can guess. Requests of one registration share theirs.
 func NewCallID() string {
@@ -92,7 +94,7 @@ type UAC struct {
 func NewUAC(client *Client) *UAC { return &UAC{client: client, waiting: map[string]chan Response{}} }
 
 // Send sends a request and waits for its final answer. ErrNoAnswer: none came before ctx ended, which the caller must
-// bound. Another error: it was not sent.
+// bound. ErrAway: Kamailio did not take it. Another error: it could not be sent.
 func (u *UAC) Send(ctx context.Context, r Request) (Response, error) {
 	headers := fmt.Sprintf("From: <%s>\r\nTo: <%s>\r\nCall-ID: %s\r\nCSeq: %d %s\r\n%s", r.From, r.To, r.CallID, r.CSeq, r.Method, r.Headers)
 	if err := r.check(headers); err != nil {
@@ -105,6 +107,9 @@ func (u *UAC) Send(ctx context.Context, r Request) (Response, error) {
 	}
 	defer u.forget(key)
 	if err := u.client.Call(ctx, "tm.t_uac_start", []any{r.Method, r.URI, orDot(r.NextHop), ".", headers, ""}, nil); err != nil {
+		if _, refused := errors.AsType[*Error](err); !refused {
+			err = fmt.Errorf("%w: %w", ErrAway, err)
+		}
 		return Response{}, err
 	}
 	select {

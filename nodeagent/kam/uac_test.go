@@ -92,7 +92,7 @@ func TestUAC_MatchesAnswers(t *testing.T) {
 		}
 		return u.Send(ctx, r)
 	}
-	if _, err := send(100*time.Millisecond, nil); !errors.Is(err, ErrNoAnswer) {
+	if _, err := send(time.Second, nil); !errors.Is(err, ErrNoAnswer) {
 		t.Errorf("nothing came: %v", err)
 	}
 	for n := 1; n < 4; n++ {
@@ -116,6 +116,10 @@ func TestUAC_MatchesAnswers(t *testing.T) {
 		if _, err := send(time.Second, change); err == nil || errors.Is(err, ErrNoAnswer) {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+	_ = u.client.Close()
+	if _, err := send(time.Second, nil); !errors.Is(err, ErrAway) {
+		t.Errorf("Kamailio took nothing: %v", err)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()

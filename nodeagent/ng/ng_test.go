@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -47,9 +48,10 @@ func startRTPEngine(t *testing.T) *Client {
 	return c
 }
 
+// freeAddr is a loopback address that is nobody else's with a free port: one of 127.0.0.1 may be somebody's by the time that it is bound.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.ListenPacket("udp", "127.0.0.1:0")
+	l, err := net.ListenPacket("udp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +147,7 @@ func TestClient_RepeatsWithTheSameCookie(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if len(seen) != 3 || seen[0] != seen[1] || seen[1] != seen[2] {
+	if len(seen) < 3 || len(slices.Compact(slices.Clone(seen))) != 1 { // once more when the answer is read late
 		t.Errorf("cookies %q, want one three times", seen)
 	}
 }

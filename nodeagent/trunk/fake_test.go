@@ -31,6 +31,7 @@ type world struct {
 	until  int64
 	silent map[string]bool // targets that do not answer
 	shut   map[string]bool // targets that cannot be sent to
+	deaf   bool            // Kamailio takes no orders
 	self   string          // what nodes are told to be; "" = NODE.test:5060
 	slow   chan struct{}   // the first accepted REGISTER is answered when it is closed; nil = at once
 	code   int             // of OPTIONS
@@ -184,8 +185,11 @@ func (w *world) Send(ctx context.Context, r Request) (Response, error) {
 	target, _, _ := strings.Cut(strings.TrimPrefix(r.NextHop, "sip:"), ";")
 	w.mu.Lock()
 	w.seen = append(w.seen, r.Method+" "+target)
-	silent, shut := w.silent[target], w.shut[target]
+	silent, shut, deaf := w.silent[target], w.shut[target], w.deaf
 	w.mu.Unlock()
+	if deaf {
+		return Response{}, ErrUnsent
+	}
 	if shut {
 		return Response{}, errors.New("500 no corresponding sending socket")
 	}

@@ -28,12 +28,15 @@ type Response struct {
 // HeaderField is one header field of a Response.
 type HeaderField struct{ Name, Value string }
 
-// ErrNoAnswer says that nothing came in time.
-var ErrNoAnswer = errors.New("no answer")
+var (
+	ErrNoAnswer = errors.New("no answer") // nothing came in time
+	ErrUnsent   = errors.New("not sent")  // Kamailio was not there to send it: nothing is known of the trunk
+)
 
 // Sender sends requests through Kamailio.
 type Sender interface {
-	// Send waits for the final answer. ErrNoAnswer: none came before ctx ended; another error: it was not sent.
+	// Send waits for the final answer. ErrNoAnswer: none came before ctx ended; ErrUnsent: Kamailio was not there; another error: it could
+	// not be sent.
 	Send(ctx context.Context, r Request) (Response, error)
 	// NewCallID makes a Call-ID. Requests of one registration share theirs.
 	NewCallID() string

@@ -19,6 +19,9 @@ func (k *Keeper) probe(ctx context.Context, t *trunk) {
 			took = time.Since(began)
 			break
 		}
+		if errors.Is(err, ErrUnsent) {
+			break
+		}
 	}
 	if ctx.Err() != nil {
 		return
@@ -27,7 +30,10 @@ func (k *Keeper) probe(ctx context.Context, t *trunk) {
 	defer k.mu.Unlock()
 	was := t.health.state
 	ok := err == nil && alive(got.Code)
-	t.health.heard(time.Now().UnixMilli(), ok)
+	unsent := errors.Is(err, ErrUnsent)
+	if !unsent {
+		t.health.heard(time.Now().UnixMilli(), ok)
+	}
 	if len(list) > 0 && t.reg.target == "" {
 		t.targets = list
 	}
@@ -36,6 +42,8 @@ func (k *Keeper) probe(ctx context.Context, t *trunk) {
 	case ok:
 		delete(t.failed, target)
 		t.seen.Code, t.seen.RTTMS, t.seen.Target, t.seen.LastError = got.Code, int(took.Milliseconds()), target, ""
+	case unsent:
+		t.seen.LastError = whyNot(got, err)
 	default:
 		t.seen.Failed++
 		t.seen.Code, t.seen.LastError = max(got.Code, 408), whyNot(got, err)

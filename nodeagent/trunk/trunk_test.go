@@ -63,6 +63,33 @@ func TestKeeper_FindsTheTargetThatAnswers(t *testing.T) {
 	})
 }
 
+// Proves that pings which Kamailio did not take say nothing of a trunk, neither of one that is up nor of one nobody has heard of, but are told;
+// one that it cannot send is the trunk's own failure.
+func TestKeeper_PingThatNeverLeftIsNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(pinged("a", "192.0.2.1", 10), pinged("b", "192.0.2.2", 10))
+		w.shut["192.0.2.2:5060"] = true
+		states := func(want ...string) {
+			t.Helper()
+			time.Sleep(35 * time.Second)
+			w.set(func(w *world) {
+				for i, got := range w.told["n1"].Trunks {
+					if got.State != want[i] || (got.LastError == "") != (got.State == api.TrunkUp && !w.deaf) {
+						t.Errorf("the brain was told %+v, want %s", got, want[i])
+					}
+				}
+			})
+		}
+		w.deaf = true
+		startKeeper(t, w, "n1")
+		states(api.TrunkUnknown, api.TrunkUnknown)
+		w.set(func(w *world) { w.deaf = false })
+		states(api.TrunkUp, api.TrunkDown)
+		w.set(func(w *world) { w.deaf = true })
+		states(api.TrunkUp, api.TrunkDown)
+	})
+}
+
 // Proves that failed calls count as failed pings where there are pings, and mark a trunk without for half a minute.
 func TestKeeper_HearsOfFailedCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -18,7 +18,7 @@ import (
 // answer for ten seconds. Once the buses that are left have elected new leaders (4 to 9 s each) every shard takes
 // durable events again, each once and none lost. The bus comes back, and all is as before.
 func TestBus_LeaderKilled(t *testing.T) {
-	ctx := within(t, time.Duration(runs(t, 1))*60*time.Second+2*time.Minute)
+	ctx := within(t, time.Duration(runs(t, 1))*3*time.Minute+3*time.Minute)
 	c, accounts := brains(t, ctx)
 	var admissions, durables []time.Duration
 	for range runs(t, 1) {
@@ -69,7 +69,7 @@ func killLeader(t *testing.T, ctx context.Context, c *Cluster, accounts []accoun
 	if err := c.StartBus(ctx, at); err != nil {
 		t.Fatal(err)
 	}
-	whole, cancel := context.WithTimeout(ctx, 30*time.Second)
+	whole, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	if err := c.Settle(whole); err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 // it is back; and changes made at all brains at the same time are all made, in one order: the configuration has the
 // same digest everywhere. So is the audit log.
 func TestConfig_IsTheSameAtEveryBrain(t *testing.T) {
-	ctx, run := within(t, 2*time.Minute), thisRun()
+	ctx, run := within(t, 5*time.Minute), thisRun()
 	c, _ := brains(t, ctx)
 	add := func(b *Brain, name string) {
 		t.Helper()

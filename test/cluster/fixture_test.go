@@ -163,7 +163,8 @@ func owned(t *testing.T, ctx context.Context, c *Cluster, by string, accounts []
 	return list
 }
 
-// within is the time a test may take.
+// within is the time a test may take. Where a claim took long, as on a slow machine, another brain than the first in rank has a shard for a
+// minute, and the cluster is not settled before.
 func within(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)

@@ -21,7 +21,7 @@ import (
 // brains start on it. The configuration has the same version and digest, every slot is there, the journals go on behind their
 // last sequence under higher epochs, and what the node was told meanwhile is delivered. The old folder is never opened again.
 func TestGrow_FromOneBrainToThree(t *testing.T) {
-	ctx := within(t, 3*time.Minute)
+	ctx := within(t, 5*time.Minute)
 	g := startSolo(t, ctx)
 	for n := range 5 {
 		g.tokens = append(g.tokens, admit(t, ctx, g.cluster, g.solo, g.account, growCall(n)))

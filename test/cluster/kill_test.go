@@ -10,7 +10,7 @@ import (
 // them again: within three seconds where figures are taken, else within ten, as other tests run beside it. Until then calls of closed accounts are refused, and those of the others admitted;
 // at no time has an account more calls than its limit, and the new owner knows every call that the old one admitted.
 func TestKill_OwnerIsReplaced(t *testing.T) {
-	ctx := within(t, time.Duration(runs(t, 2))*30*time.Second+2*time.Minute)
+	ctx := within(t, time.Duration(runs(t, 2))*2*time.Minute+3*time.Minute)
 	c, accounts := brains(t, ctx)
 	var gaps []time.Duration
 	for run := range runs(t, 2) {

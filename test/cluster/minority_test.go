@@ -16,7 +16,7 @@ import (
 // share. Woken up, all is served again, within the limits. Nothing is merged: the edge's reports of what is up make the
 // slots of every account exactly that, whoever admitted it.
 func TestMinority_RefusesAndMergesNothing(t *testing.T) {
-	ctx := within(t, 2*time.Minute)
+	ctx := within(t, 5*time.Minute)
 	c, accounts := brains(t, ctx)
 	clearSlots(t, ctx, c, accounts)
 	left := c.Brains[0]

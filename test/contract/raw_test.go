@@ -49,7 +49,7 @@ func (r rawRequest) text(host string) string {
 }
 
 // rawTimeout is longer than any server here waits for a slow request.
-const rawTimeout = 15 * time.Second
+const rawTimeout = 40 * time.Second
 
 // sendRaw sends a request over a connection of its own and returns the reply: status 0 when the
 // connection is ended without one.

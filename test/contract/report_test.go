@@ -70,7 +70,7 @@ func (r *reporter) post(body []byte, status int) {
 func (r *reporter) slots() int {
 	r.t.Helper()
 	a := answer{status: 503}
-	for deadline := time.Now().Add(20 * time.Second); a.status == 503 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); a.status == 503 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		a = r.ask("GET", api.PathCAC+"?account_id="+r.account, "", "")
 	}
 	var state api.CACState
@@ -84,7 +84,7 @@ func (r *reporter) slots() int {
 func (r *reporter) until(want int) {
 	r.t.Helper()
 	got := 0
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 		if got = r.slots(); got == want {
 			return
 		}
@@ -166,7 +166,7 @@ func TestReport_AnEmptyListAfterARestartFreesNothing(t *testing.T) {
 	e := start(t, edge.Options{})
 	r := newReporter(t, e)
 	r.post(r.body(r.calls[:500]), 200)
-	ctx := within(t, 60*time.Second)
+	ctx := within(t, 2*time.Minute)
 	count := func(want int) error {
 		if n := r.slots(); n != want {
 			return fmt.Errorf("%d slots, want %d", n, want)

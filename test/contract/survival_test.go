@@ -36,7 +36,7 @@ func nodeHealth(e *edge.Edge) (h nodeagent.Health, err error) {
 // ready waits until the node agent can answer for n accounts, confirmed after a moment.
 func ready(t *testing.T, e *edge.Edge, n int, after time.Time) {
 	t.Helper()
-	eventually(t, within(t, 10*time.Second), "the node agent to know its accounts", func() error {
+	eventually(t, within(t, time.Minute), "the node agent to know its accounts", func() error {
 		h, err := nodeHealth(e)
 		if err == nil && (h.Door.Survival == nil || h.Door.Survival.Accounts != n || h.Door.Survival.ConfirmedMS <= after.UnixMilli()) {
 			err = fmt.Errorf("it has %+v", h.Door.Survival)
@@ -83,7 +83,7 @@ func survivalQuestions() (register, call map[string]url.Values) {
 func TestSurvival_AnswersAsTheBrainDid(t *testing.T) {
 	t.Parallel()
 	e := start(t, edge.Options{Config: two, NodeFlags: quick})
-	ctx := within(t, 60*time.Second)
+	ctx := within(t, 2*time.Minute)
 	door, a := newAsker(t, "http://"+e.DoorAddr, ""), newAsker(t, e.BrainURL, e.AdminKey)
 	register, call := survivalQuestions()
 	registered := func(q url.Values) (r api.AuthReply) {
@@ -130,7 +130,7 @@ func TestSurvival_AnswersAsTheBrainDid(t *testing.T) {
 	for _, dialed := range []string{"1999", "2001"} {
 		q := invitation("unknown " + dialed)
 		q.Set("ruri_user", dialed)
-		if d, took := door.directive(q); d.SIPCode != http.StatusServiceUnavailable || d.RetryAfterSec == 0 || d.Survival || took > time.Second {
+		if d, took := door.directive(q); d.SIPCode != http.StatusServiceUnavailable || d.RetryAfterSec == 0 || d.Survival || took > 5*time.Second {
 			t.Errorf("dialed %s: %+v after %v, want 503 at once", dialed, d, took)
 		}
 	}
@@ -163,7 +163,9 @@ func TestSurvival_KeepsItsSecrets(t *testing.T) {
 	if err := e.Apply(within(t, 10*time.Second), "kind: sip_device\naccount: acme\nname: 1001@acme.test\nspec: {user_id: \"1001\", password: "+password+", status: disabled}\n"); err != nil {
 		t.Fatal(err)
 	}
-	ready(t, e, 1, time.Now().Add(200*time.Millisecond))
+	for range 2 { // the first may answer a question of before the change
+		ready(t, e, 1, time.Now())
+	}
 	if err := e.Brain.Kill(); err != nil {
 		t.Fatal(err)
 	}

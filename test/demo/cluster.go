@@ -12,7 +12,7 @@ import (
 )
 
 // clusterTime bounds the start of the cluster: its buses elect a leader first, which takes some seconds.
-const clusterTime = time.Minute
+const clusterTime = 2 * time.Minute
 
 // startCluster starts three buses and three brains, and has the node of opt ask those.
 func startCluster(ctx context.Context, opt *edge.Options, out io.Writer) (*cluster.Cluster, error) {

@@ -149,7 +149,7 @@ func (e *Edge) NGCommand(dict string) (string, error) {
 	if _, err := io.WriteString(conn, cookie+" "+dict); err != nil {
 		return "", err
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 	buf := make([]byte, 64<<10)
 	n, err := conn.Read(buf)
 	if err != nil {

@@ -291,7 +291,7 @@ func toneFile(t *testing.T, hz float64, length time.Duration) string {
 // hears fails the test when a call does not hear a tone.
 func hears(ctx context.Context, t *testing.T, c *phone.Call, hz float64) {
 	t.Helper()
-	limit, stop := context.WithTimeout(ctx, 5*time.Second)
+	limit, stop := context.WithTimeout(ctx, patience)
 	defer stop()
 	if _, err := c.HearTone(limit, hz); err != nil {
 		t.Fatal(err)

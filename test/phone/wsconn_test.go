@@ -16,7 +16,7 @@ func TestWSConn_AnswersPingsAndPassesData(t *testing.T) {
 	near, far := net.Pipe()
 	defer near.Close()
 	defer far.Close()
-	deadline := time.Now().Add(3 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	near.SetDeadline(deadline)
 	far.SetDeadline(deadline)
 	c := &wsConn{Conn: near, in: bufio.NewReader(near)}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -189,15 +188,7 @@ func table(t *testing.T, user, target string) string {
 // answeringSIPp registers user 1002 from a port of its own and answers every call there.
 func answeringSIPp(t *testing.T, ctx context.Context, e *edge.Edge) string {
 	t.Helper()
-	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := conn.LocalAddr().(*net.UDPAddr)
-	if err := conn.Close(); err != nil {
-		t.Fatal(err)
-	}
-	port := fmt.Sprint(addr.Port)
+	port := freeUDP(t)
 	reg := startSIPp(t, ctx, e, e.SIP, "-sf", sippScenario("bench", "sipp", "register.xml"), "-inf", table(t, "1002", "1002"), "-p", port, "-m", "1", "-timeout", "10")
 	if out, err := reg.wait(); err != nil {
 		t.Fatalf("register: %v\n%s", err, out)
@@ -207,7 +198,7 @@ func answeringSIPp(t *testing.T, ctx context.Context, e *edge.Edge) string {
 		_ = uas.cmd.Process.Kill()
 		_ = uas.cmd.Wait()
 	})
-	return addr.String()
+	return "127.0.0.1:" + port
 }
 
 // callingSIPp begins rate calls a second of 1001 to 1002, each held; it ends with an error when an answered call was lost.

@@ -34,7 +34,7 @@ func TestAnswerOutage_MediaServerKilled(t *testing.T) {
 	for range 5 {
 		calls = append(calls, inMenu(t, ctx, e))
 	}
-	missed := listenOn(ctx, other, 440)
+	missed := listenOn(ctx, proxied, other, 440)
 	if err := e.Media.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -90,10 +90,10 @@ func calledInVain(t *testing.T, ctx context.Context, e *edge.Edge) {
 	t.Logf("503 after %v", took.Round(time.Millisecond))
 }
 
-// listenOn listens in the background for a tone that never pauses; what it returns says how much of it did not come.
-func listenOn(ctx context.Context, c *phone.Call, hz float64) (missed func() time.Duration) {
+// listenOn listens in the background at the one end of a call for a tone that the other sends; what it returns says how much of it did not come.
+func listenOn(ctx context.Context, from, c *phone.Call, hz float64) (missed func() time.Duration) {
 	ctx, stop := context.WithCancel(ctx)
-	began := time.Now()
+	began := from.Stats().PacketsSent
 	heard := make(chan time.Duration, 1)
 	go func() {
 		samples, _ := c.Listen(ctx, time.Minute)
@@ -107,7 +107,8 @@ func listenOn(ctx context.Context, c *phone.Call, hz float64) (missed func() tim
 		heard <- sum
 	}()
 	return func() time.Duration {
+		sent := time.Duration(from.Stats().PacketsSent-began) * 20 * time.Millisecond
 		stop()
-		return time.Since(began) - <-heard
+		return sent - <-heard
 	}
 }

@@ -34,15 +34,10 @@ func TestAnswerOutage_BrainKilledInTheMenu(t *testing.T) {
 	early, web := inMenu(t, ctx, e), inMenu(t, ctx, e)
 	pressKeys(t, web, "1")
 	hear(t, ctx, web, "number")
-	pressKeys(t, web, slowCustomer)
-	var first string
-	select {
-	case first = <-crmAsked:
-	case <-ctx.Done():
-		t.Fatal("the server was not asked")
-	}
 	during := inMenu(t, ctx, e)
-	if err := e.Brain.Kill(); err != nil {
+	pressKeys(t, web, slowCustomer)
+	first := crmQuestion(t, ctx)
+	if err := e.Brain.Kill(); err != nil { // before the server has answered
 		t.Fatal(err)
 	}
 	pressKeys(t, early, "1")
@@ -56,7 +51,7 @@ func TestAnswerOutage_BrainKilledInTheMenu(t *testing.T) {
 		t.Fatal(err)
 	}
 	hear(t, ctx, early, "number")
-	if again := <-crmAsked; again != first || again == "" {
+	if again := crmQuestion(t, ctx); again != first || again == "" {
 		t.Errorf("the server was asked under the keys %q and %q, want the same", first, again)
 	}
 	if err := web.HearSound(ctx, time.Second); err != nil {
@@ -80,6 +75,17 @@ func TestAnswerOutage_BrainKilledInTheMenu(t *testing.T) {
 	if now := pids(e); now != daemons {
 		t.Errorf("something else than the brain was restarted: %v, before %v", now, daemons)
 	}
+}
+
+// crmQuestion is the Idempotency-Key of the next question about the slow customer.
+func crmQuestion(t *testing.T, ctx context.Context) (key string) {
+	t.Helper()
+	select {
+	case key = <-crmAsked:
+	case <-ctx.Done():
+		t.Fatal("the server was not asked")
+	}
+	return key
 }
 
 // Nobody comes back: on one node the brain is killed, on another the node agent. Callers in the menu are released within

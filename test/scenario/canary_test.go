@@ -123,7 +123,7 @@ func newSecretsHeld(t *testing.T) *secretsHeld {
 		NodeFlags: []string{"--survival-refresh=500ms", "--heartbeat-interval=500ms", "--op-key-file=" + file("agent.token", h.canaries["agent token"])},
 		BrainFlags: []string{"--flow-ca-file=" + ca, "--flow-allow-nets=127.0.0.0/8", "--speech-languages=en,en-us", "--speech-key-file=" + file("speech.key", h.canaries["speech key"]),
 			"--speech-url=" + h.echo.URL + "/speech?text={{query .Text}}"}})
-	ctx := within(t, 10*time.Second)
+	ctx := within(t, 60*time.Second)
 	var err error
 	if h.account, err = h.AccountID(ctx, "shop"); err != nil {
 		t.Fatal(err)

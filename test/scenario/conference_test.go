@@ -242,7 +242,7 @@ func lockOut(t *testing.T, ctx context.Context, e *edge.Edge, g *guest) {
 	}
 	attend(t, ctx, e, g, "800", "1234")
 	g.call.SendTone(0)
-	if err := g.call.HearSilence(ctx, 400*time.Millisecond); err != nil { // the PIN's prompt has ended
+	if err := g.call.HearSilence(ctx, 200*time.Millisecond); err != nil { // the PIN's prompt has ended: it takes 0.8 s to press the PIN
 		t.Fatal(err)
 	}
 	speech(t, ctx, g.call, 500*time.Millisecond, "the sixth is not told that the room is locked")

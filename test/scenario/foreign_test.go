@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -86,12 +85,11 @@ func TestForeign_SippCalls(t *testing.T) {
 
 func freeUDP(t *testing.T) string {
 	t.Helper()
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	ports, err := edge.FreePorts(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	return fmt.Sprint(c.LocalAddr().(*net.UDPAddr).Port)
+	return fmt.Sprint(ports[0])
 }
 
 // baresip registers over each of UDP, TCP and TLS, answers by itself and plays a tone of 500 Hz, which the

@@ -182,18 +182,31 @@ func TestOutbound_EarlyMediaOfATrunkThatFails(t *testing.T) {
 	o := newOffice(t)
 	anna := registered(t, o.Edge, "1001", realm("kontor.test"))
 	ctx := within(t, 20*time.Second)
+	heard := make(chan struct{}) // Kamailio's workers may take what comes close together in any order
 	o.do(func(ctx context.Context, in *phone.Incoming) (*phone.Call, error) {
 		if _, err := in.Progress(ctx); err != nil {
 			return nil, err
 		}
-		for range 5 { // Kamailio's workers may take what comes close together in any order
-			if _, err := o.Edge.Options(2 * time.Second); err != nil {
-				return nil, err
-			}
+		select {
+		case <-heard:
+		case <-ctx.Done():
 		}
 		return nil, in.Reject(500, "No")
 	}, accept, accept)
-	ours, theirs := o.answered(t, ctx, anna, "0305551234", o.beta)
+	ours, err := anna.Dial(ctx, "0305551234")
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-ours.Ringing():
+	case <-ctx.Done():
+		t.Fatal("the first carrier was not heard")
+	}
+	close(heard)
+	theirs := outsider(t, ctx, o.beta)
+	if err := ours.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
 	if !slices.Contains(ours.Provisional(), 183) {
 		t.Errorf("the first carrier was not heard: %v", ours.Provisional())
 	}

@@ -46,6 +46,15 @@ func newOutside(t *testing.T) *office {
 			t.Fatal(err)
 		}
 	}
+	for _, name := range []string{"alpha", "beta"} { // a first ping that fails has its trunk called last
+		eventually(t, within(t, 30*time.Second), name+" to be up", func() error {
+			st, err := trunkNamed(t.Context(), o.Edge, "acme", name)
+			if err == nil && (len(st.Nodes) != 1 || st.Nodes[0].State != api.TrunkUp) {
+				err = fmt.Errorf("%+v", st.Nodes)
+			}
+			return err
+		})
+	}
 	return o
 }
 

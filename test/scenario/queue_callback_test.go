@@ -109,6 +109,7 @@ func (n *later) takesIt(t *testing.T, ctx context.Context, in *phone.Incoming) (
 		t.Fatal(err)
 	}
 	emil.SendTone(0)
+	speech(t, ctx, emil, 300*time.Millisecond, "he is not asked for the key")
 	quiet(t, "the agent, before he has pressed 1,", n.dora)
 	up := answering(ctx, n.dora)
 	pressKeys(t, emil, "1")
@@ -178,10 +179,11 @@ func TestCallback_WhoDoesNotTakeItIsCalledAgain(t *testing.T) {
 	ctx := within(t, 120*time.Second)
 	second := n.hangsUp(t, ctx, "2", "1") // the number he calls from
 	n.agent(t, ctx, "3401", "login")
-	if err := n.back(t, ctx).Reject(603, "Decline"); err != nil {
+	in := n.back(t, ctx)
+	declined := time.Now()
+	if err := in.Reject(603, "Decline"); err != nil {
 		t.Fatal(err)
 	}
-	declined := time.Now()
 	dora := n.serves(t, ctx, second)
 	n.places(t, ctx, "Emil to wait on", "waiting back", "in_call")
 	done(t, ctx, second, dora)

@@ -60,6 +60,17 @@ func nodeDies(t *testing.T, ctx context.Context, s *stage) {
 	if err := s.n.StartNode(ctx); err != nil {
 		t.Fatal(err)
 	}
+	if s.behind == nil {
+		return
+	}
+	// Who waits and is not there yet is passed over for a moment.
+	eventually(t, ctx, "the next node agent to have both callers", func() error {
+		h, err := survivalOf(s.n.Edge)
+		if err == nil && h.Steps["command"].Count < 2 {
+			err = fmt.Errorf("it has begun %+v", h.Steps)
+		}
+		return err
+	})
 }
 
 func brainDies(t *testing.T, ctx context.Context, s *stage) {

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"io"
 	"log"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -38,8 +36,11 @@ type withheld struct {
 // startGated is a node of the account line with more of its configuration, and with a gate.
 func startGated(t *testing.T, more string) (*lineNode, *gate) {
 	t.Helper()
-	port := freePort(t)
-	brain, err := url.Parse("http://127.0.0.1:" + strconv.Itoa(port))
+	ports, err := edge.FreePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	brain, err := url.Parse("http://127.0.0.1:" + strconv.Itoa(ports[0]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,22 +49,7 @@ func startGated(t *testing.T, more string) (*lineNode, *gate) {
 	g.proxy.ErrorLog = log.New(io.Discard, "", 0) // brains are killed on purpose
 	server := httptest.NewServer(g)
 	t.Cleanup(server.Close) // behind the edge's end
-	return startLineWith(t, more, edge.Options{BrainPort: port, NodeFlags: []string{"--brain-urls=" + server.URL}}), g
-}
-
-// freePort is a port that nobody uses at this moment, above those that the kernel gives to connections: none takes it
-// while a brain is being restarted.
-func freePort(t *testing.T) int {
-	t.Helper()
-	for range 100 {
-		port := 61000 + rand.IntN(4500)
-		if l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
-			l.Close()
-			return port
-		}
-	}
-	t.Fatal("no port is free")
-	return 0
+	return startLineWith(t, more, edge.Options{BrainPort: ports[0], NodeFlags: []string{"--brain-urls=" + server.URL}}), g
 }
 
 // shut keeps questions back from now on, or the answers to them.

@@ -62,7 +62,7 @@ func TestTLS_BrokenHandshakesEndNothing(t *testing.T) {
 	for w := range workers {
 		all.Go(func() {
 			for k := range each {
-				conn, err := net.DialTimeout("tcp", []string{e.TLS, e.WSS}[k%2], time.Second)
+				conn, err := net.DialTimeout("tcp", []string{e.TLS, e.WSS}[k%2], 20*time.Second)
 				if err != nil {
 					t.Errorf("connection %d: %v", k, err)
 					return

@@ -181,7 +181,8 @@ func TestTransfer_OfTwoPhonesToANumberOutside(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := <-up
-	talk(t, ctx, a, b) // by then the brain knows of the answer
+	talk(t, ctx, a, b)
+	liveToken(t, ctx, o.Edge, a) // the brain knows of the answer
 	presses(t, ctx, a, "sip:0305551234@kontor.test", 603)
 	o.alpha.now(accept)
 	followed := follows(ctx, a)

@@ -5,6 +5,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -31,24 +32,27 @@ func TestTransfer(t *testing.T) {
 	})
 }
 
-// token is the call of whoever has that number, as GET /calls shows it.
+// token is the call of whoever has that number, once GET /calls shows it.
 func (n *lineNode) token(t *testing.T, ctx context.Context, number string) (token, callID string) {
 	t.Helper()
-	var list api.CallList
-	body, err := n.Request(ctx, http.MethodGet, api.PathCalls+"?limit=500", "", nil)
-	if err == nil {
-		err = json.Unmarshal(body, &list)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range list.Calls {
-		if c.From == number && len(c.To) == 7 {
-			return c.Token, c.CallID
+	eventually(t, ctx, "the call of "+number, func() error {
+		var list api.CallList
+		body, err := n.Request(ctx, http.MethodGet, api.PathCalls+"?limit=500", "", nil)
+		if err == nil {
+			err = json.Unmarshal(body, &list)
 		}
-	}
-	t.Fatalf("%s has no call: %s", number, body)
-	return "", ""
+		if err != nil {
+			return err
+		}
+		for _, c := range list.Calls {
+			if c.From == number && len(c.To) == 7 {
+				token, callID = c.Token, c.CallID
+				return nil
+			}
+		}
+		return fmt.Errorf("there are %s", body)
+	})
+	return token, callID
 }
 
 // transfer asks for a transfer and returns what is said to it; an error is a refusal.

@@ -237,12 +237,11 @@ func TestVoicemail_FullBoxTakesNothing(t *testing.T) {
 	dora := registered(t, e, "2001", realm("shop.test"))
 	const callers = 4 // of 18 s, 16 kB each: 1.15 MB
 	var calls []*phone.Call
-	for range callers {
-		calls = append(calls, dialUp(t, ctx, dora, "852"))
-	}
 	spoken := make(chan error, callers)
-	for _, c := range calls {
-		go func() {
+	for range callers {
+		c := dialUp(t, ctx, dora, "852")
+		calls = append(calls, c)
+		go func() { // at once: the others take their time
 			_, err := c.HearTone(ctx, beepHz)
 			c.SendTone(voiceHz)
 			if err == nil {

@@ -2,7 +2,9 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +21,7 @@ func (w *twin) answers(t *testing.T, ctx context.Context, code int) (said <-chan
 		for {
 			m, err := w.Read(ctx)
 			switch {
-			case ctx.Err() != nil:
+			case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 				return
 			case err != nil:
 				continue

@@ -111,9 +111,19 @@ func (c *cluster) start() error {
 	return nil
 }
 
+// nextPort is what freePorts looks at next: two clusters start at once, and neither must find free what the other has not bound yet. Those of
+// package journal, whose tests run beside these, begin behind all of them.
+var nextPort = struct {
+	sync.Mutex
+	n int
+}{n: 3000 + rand.IntN(2000)}
+
 // freePorts are ports nobody listens on, below the ephemeral ones, which a connection of anybody may have before a server listens.
 func freePorts(n int) (ports []int, err error) {
-	for port := 3000 + rand.IntN(5000); len(ports) < n && port < 10000; port++ {
+	nextPort.Lock()
+	defer nextPort.Unlock()
+	for ; len(ports) < n && nextPort.n < 5500; nextPort.n++ {
+		port := nextPort.n
 		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			_ = l.Close()
 			ports = append(ports, port)

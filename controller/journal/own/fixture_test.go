@@ -184,9 +184,13 @@ func trio(t testing.TB, user string, urls []string) []*testBrain {
 		all.Go(func() { out[i] = joinAs(t, name, user, slices.Concat(urls[i:], urls[:i]), nil) })
 	}
 	all.Wait()
-	waitShared(t, 15*time.Second, out...)
+	waitShared(t, slow, out...)
 	return out
 }
+
+// slow is how long brains may take to come to their shares: where a claim took more than patience, the next in rank took the shard, and keeps it for
+// hold.
+const slow = hold + 30*time.Second
 
 // waitShared waits until each of the brains serves exactly the shards in which it ranks first.
 func waitShared(t testing.TB, limit time.Duration, brains ...*testBrain) {
@@ -217,6 +221,53 @@ func eventually(t testing.TB, limit time.Duration, what string, check func() err
 		}
 	}
 	t.Fatalf("not within %v: %s: %v", limit, what, err)
+}
+
+// standstill sends from one server to another all the time, and returns a function that tells the longest time in which nothing came: one
+// near Trust is that of a machine that stops, and costs a lease.
+func standstill(t testing.TB, user, from, to string) func() time.Duration {
+	t.Helper()
+	out, _, err := dial(user, from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(out.Close)
+	in, _, err := dial(user, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(in.Close)
+	var mu sync.Mutex
+	last, longest := time.Now(), time.Duration(0)
+	look := func() time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		longest = max(longest, time.Since(last))
+		return longest
+	}
+	if _, err := in.Subscribe("standstill", func(*nats.Msg) {
+		look()
+		mu.Lock()
+		last = time.Now()
+		mu.Unlock()
+	}); err != nil || in.Flush() != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for out.Publish("standstill", nil) == nil {
+			time.Sleep(20 * time.Millisecond) // sleep: between two messages
+		}
+	}()
+	return look
+}
+
+// fenced is how often the brains had a shard that they were not to answer for.
+func fenced(brains ...*testBrain) (all int) {
+	for _, b := range brains {
+		_, n := b.log()
+		all += n
+	}
+	return all
 }
 
 // checkOneOwner fails when two ownerships of one shard overlapped, or a shard was served under one epoch by two brains.

@@ -17,7 +17,7 @@ func BenchmarkTakeover(b *testing.B) {
 			for i := 0; b.Loop(); i++ {
 				gaps = append(gaps, go1(b, brains, i%3))
 				brains[i%3] = joinAs(b, peers[i%3], user, urls, nil)
-				waitShared(b, 10*time.Second, brains...)
+				waitShared(b, slow, brains...)
 			}
 			slices.Sort(gaps)
 			b.ReportMetric(float64(gaps[0].Milliseconds()), "min-ms")

@@ -131,7 +131,7 @@ func TestCluster_ZombieAnswersNothingStale(t *testing.T) {
 	for i, name := range peers {
 		brains = append(brains, startBrain(t, name, user, slices.Concat(urls[i:], urls[:i])))
 	}
-	serving(t, 20*time.Second, brains...)
+	serving(t, 30*time.Second, brains...)
 	zombie := brains[0]
 	// What waits in its sockets may tell it all before its first look: then it is stopped once more.
 	for round := 0; round < 4 && zombie.report().Fenced == 0; round++ {
@@ -152,7 +152,7 @@ func TestCluster_ZombieAnswersNothingStale(t *testing.T) {
 // stopFor stops a brain that has its share of the shards until the others have taken it over, and for d at least.
 func stopFor(t *testing.T, d time.Duration, zombie *brainProcess, brains []*brainProcess) {
 	t.Helper()
-	eventually(t, 10*time.Second, "it has its share", func() error {
+	eventually(t, 30*time.Second, "it has its share", func() error {
 		if n := len(zombie.report().Owned); n < 10 {
 			return fmt.Errorf("it has %d shards", n)
 		}
@@ -167,5 +167,5 @@ func stopFor(t *testing.T, d time.Duration, zombie *brainProcess, brains []*brai
 		time.Sleep(10 * time.Millisecond)
 	}
 	zombie.signal(syscall.SIGCONT)
-	serving(t, 15*time.Second, brains...) // it has shards of its own again
+	serving(t, 30*time.Second, brains...) // it has shards of its own again
 }

@@ -35,13 +35,19 @@ func (f *field) answering() {
 	}
 }
 
-// dial opens a connection from an address, nil when nothing answers.
-func (f *field) dial(from string) (conn net.Conn) {
+// A SYN is tried again after a second: who is to be let in comes in before, and who is refused has given up long before.
+const letIn, refused = 900 * time.Millisecond, 300 * time.Millisecond
+
+// dial opens a connection from an address, nil when nothing answers its first SYN.
+func (f *field) dial(from string) net.Conn { return f.dialWithin(from, letIn) }
+
+// dialWithin does the same in another time.
+func (f *field) dialWithin(from string, patience time.Duration) (conn net.Conn) {
 	to := "10.9.0.1:5060"
 	if strings.Contains(from, ":") {
 		to = "[fd09::1]:5060"
 	}
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 300 * time.Millisecond} // less than until the second try of a SYN
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: patience}
 	_ = f.beside.Do(func() (err error) { conn, err = dialer.DialContext(context.Background(), "tcp", to); return err })
 	if conn != nil {
 		f.t.Cleanup(func() { _ = conn.Close() })
@@ -105,7 +111,7 @@ func TestClose_EndsSoManyOfASource(t *testing.T) {
 	f.counted(map[netip.Prefix]int{unit("10.9.0.2"): 1, unit("10.9.0.3"): 5})
 	ended := 0
 	for _, conn := range conns {
-		_ = conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		_ = conn.SetReadDeadline(time.Now().Add(time.Second))
 		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 			ended++
 		}
@@ -144,7 +150,11 @@ func TestRefuse_KeepsNewConnectionsOut(t *testing.T) {
 	f.answering()
 	comes := func(what, addr string, want bool) {
 		t.Helper()
-		if got := f.dial(addr) != nil; got != want {
+		patience := refused
+		if want {
+			patience = letIn
+		}
+		if got := f.dialWithin(addr, patience) != nil; got != want {
 			t.Errorf("%s: a connection of %s is let in: %t, want %t", what, addr, got, want)
 		}
 	}
@@ -174,7 +184,7 @@ func TestRefuse_KeepsNewConnectionsOut(t *testing.T) {
 	if err != nil || !strings.Contains(string(out), "counter refused") || !strings.Contains(string(out), "packets 3 ") {
 		t.Errorf("nft shows %s, %v", out, err)
 	}
-	for deadline := time.Now().Add(15 * time.Second); f.dial("fd09:0:0:2::2") == nil || f.dial("10.9.0.2") == nil; {
+	for deadline := time.Now().Add(15 * time.Second); f.dialWithin("fd09:0:0:2::2", refused) == nil || f.dialWithin("10.9.0.2", refused) == nil; {
 		if time.Now().After(deadline) {
 			t.Fatal("it does not end")
 		}

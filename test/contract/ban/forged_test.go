@@ -126,14 +126,14 @@ func TestFlood_IsBannedThoughForgedAddressesHadTheMeters(t *testing.T) {
 	for i := range 66_000 {
 		f.forge(socket, [4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)})
 		if i%200 == 0 {
-			f.send("10.9.0.4", guarded, 0) // takes what has come
+			f.send("10.9.0.4", guarded, 0, 0) // takes what has come
 		}
 	}
 	for deadline := time.Now().Add(30 * time.Second); len(f.bans()) == 0; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("half a minute behind the forged addresses a flood is not caught")
 		}
-		f.send("10.9.0.2", guarded, 1000)
+		f.send("10.9.0.2", guarded, 1000, 0)
 	}
 	if bans := f.bans(); len(bans) != 1 || bans["10.9.0.2/32"].Tier != api.TierNft {
 		t.Errorf("banned: %v", bans)

@@ -35,8 +35,7 @@ type agent struct {
 
 // newAgents chooses the addresses of a site. Nobody listens there yet.
 func newAgents() *agents {
-	address := func() string { return net.JoinHostPort("127.0.0.1", freePort("tcp")) }
-	return &agents{refusing: address(), address: address(), waiting: map[string]chan *agent{}, leave: func() {}}
+	return &agents{refusing: "127.0.0.1:9", address: net.JoinHostPort("127.0.0.1", freePort()), waiting: map[string]chan *agent{}, leave: func() {}}
 }
 
 // addresses is what FreeSWITCH is told.

@@ -101,7 +101,7 @@ func TestBridge_VariablesTellHowItEnded(t *testing.T) {
 func TestBridge_NobodyThereFailsAtOnce(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
 		c := s.answered(t)
-		c.runs(t, "bridge", "sofia/sipio/sip:1@127.0.0.1:"+freePort("udp"))
+		c.runs(t, "bridge", "sofia/sipio/sip:1@127.0.0.1:"+freePort())
 		if got := c.result(t); got != "NORMAL_TEMPORARY_FAILURE NORMAL_TEMPORARY_FAILURE sip:503 NORMAL_TEMPORARY_FAILURE" {
 			t.Errorf("%q", got)
 		}

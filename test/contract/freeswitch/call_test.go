@@ -114,6 +114,17 @@ func silent(t *testing.T, ear *phone.Call) {
 	}
 }
 
+// says waits until the phone has sent so much more audio, which may take longer on a busy machine.
+func says(t *testing.T, ear *phone.Call, d time.Duration) {
+	t.Helper()
+	frames := uint64(d / (20 * time.Millisecond))
+	for from, deadline := ear.Stats().PacketsSent, time.Now().Add(patience); ear.Stats().PacketsSent < from+frames; spoken(t, 20*time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the phone has sent %d packets, want %d", ear.Stats().PacketsSent-from, frames)
+		}
+	}
+}
+
 // over waits until the phone's call has ended, and says how long that took.
 func over(t *testing.T, ear *phone.Call, within time.Duration) time.Duration {
 	t.Helper()

@@ -151,11 +151,12 @@ func TestConference_PlaysAndRecords(t *testing.T) {
 		a.api(t, "conference "+room+" recording start "+path)
 		a.ear.SendTone(440)
 		hears(t, b.ear, 440)
-		spoken(t, time.Second)
+		says(t, a.ear, time.Second)
 		a.ear.SendTone(0)
 		a.api(t, "conference "+room+" play "+toneFile(t, 900, 2*time.Second))
 		hears(t, a.ear, 900)
 		hears(t, b.ear, 900)
+		silent(t, b.ear) // the file is over
 		a.api(t, "conference "+room+" recording stop "+path)
 		deadline := time.Now().Add(patience)
 		for readable := false; !readable; readable = canRead(path) {

@@ -90,11 +90,10 @@ func (s *site) originateWith(t *testing.T, variables, then string) *leg {
 func TestConsult_WhoHearsWhom(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
 		k := s.talks(t, "RECORD_STEREO=true")
-		file := filepath.Join(s.dir, "records", strings.ToLower(rand.Text())+".wav")
+		file, from := filepath.Join(s.dir, "records", strings.ToLower(rand.Text())+".wav"), time.Now()
 		if got := k.inbound(t, "uuid_record "+k.uuid+" start "+file); got != "+OK Success" {
 			t.Fatalf("uuid_record: %q", got)
 		}
-		from := time.Now()
 		c := s.asks(t, k)
 		spoken(t, time.Second)
 		k.unholds(t, k.uuid, c.file)
@@ -106,24 +105,26 @@ func TestConsult_WhoHearsWhom(t *testing.T) {
 		s.vanishes(t, c.asked.uuid)
 		k.heard(t)
 		mixed(t, "the caller", k.ear, map[float64]bool{holdHz: false, 440: false, 600: true, spyHz: false})
-		k.noted(t, file, time.Since(from))
+		k.noted(t, file, from)
 	})
 }
 
 // noted ends a recording of both sides of about that length: while the caller was held he said nothing in it, and heard what
 // he heard; what the two others said to each other is not in it.
-func (k *talk) noted(t *testing.T, file string, took time.Duration) {
+func (k *talk) noted(t *testing.T, file string, from time.Time) {
 	t.Helper()
+	asked := time.Since(from)
 	if got := k.inbound(t, "uuid_record "+k.uuid+" stop "+file); got != "+OK Success" {
 		t.Errorf("uuid_record stop: %q", got)
 	}
+	took := time.Since(from)
 	for deadline := time.Now().Add(patience); !canRead(file); spoken(t, 50*time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing is recorded")
 		}
 	}
 	r := readRecording(t, file)
-	if got := r.length(); got < took-2*time.Second || got > took+time.Second {
+	if got := r.length(); got < asked-2*time.Second || got > took+time.Second {
 		t.Errorf("%v are recorded of %v", got, took)
 	}
 	const held = time.Second // at least
@@ -192,7 +193,7 @@ func TestConsult_NobodyTakesHim(t *testing.T) {
 		c := s.asks(t, k)
 		k.inbound(t, "uuid_kill "+k.leg.uuid+" NORMAL_CLEARING")
 		c.asked.named(t, "CHANNEL_PARK")
-		if took := over(t, c.asked.ear, 6*time.Second); took < time.Second {
+		if took := over(t, c.asked.ear, patience); took < time.Second {
 			t.Errorf("let go after %v", took)
 		}
 		k.agent = s.agents.wait(t, k.token)
@@ -204,7 +205,7 @@ func TestConsult_NobodyTakesHim(t *testing.T) {
 
 		late := s.originateWith(t, "park_timeout=2;"+heardByAgent, "eavesdrop:"+c.talk.leg.uuid+",park inline")
 		_, ear := late.answers(t)
-		over(t, ear, 5*time.Second)
+		over(t, ear, patience)
 	})
 }
 

@@ -15,7 +15,7 @@ import (
 func TestDeath_BeforeTheAnswerIs503(t *testing.T) {
 	alone(t, func(t *testing.T, s *site) {
 		s.agents.leave()
-		if got := s.invite(t).refused(t, 2*time.Second); got.Code != 503 {
+		if got := s.invite(t).refused(t, 6*time.Second); got.Code != 503 {
 			t.Errorf("nobody listens: %v", got)
 		}
 		l, err := net.Listen("tcp", s.agents.address)
@@ -49,7 +49,7 @@ func TestDeath_WhileRingingIs503(t *testing.T) {
 		c := s.ring(t)
 		c.begin(t)
 		c.Close()
-		if got := c.refused(t, 2*time.Second); got.Code != 503 {
+		if got := c.refused(t, patience); got.Code != 503 {
 			t.Errorf("%v", got)
 		}
 	})
@@ -133,7 +133,7 @@ func TestDeath_RecordingGoesOnOrEndsTheCall(t *testing.T) {
 			spoken(t, time.Second)
 			c.Close()
 			if resume == "true" {
-				over(t, c.ear, 3*time.Second)
+				over(t, c.ear, patience)
 				continue
 			}
 			spoken(t, 2*time.Second)
@@ -270,7 +270,7 @@ func TestDeath_NobodyComesBack(t *testing.T) {
 		defer conn.Close()
 		l.Close()
 		for _, c := range []*call{alone, kept} {
-			over(t, c.ear, 30*time.Second)
+			over(t, c.ear, 40*time.Second)
 			if took := time.Since(from); took < 20*time.Second {
 				t.Errorf("released after %v", took)
 			}

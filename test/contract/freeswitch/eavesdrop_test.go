@@ -277,7 +277,7 @@ func TestEavesdrop_EndsWithTheTalk(t *testing.T) {
 			if err := k.other.Bye(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			over(t, p.ear, 2*time.Second)
+			over(t, p.ear, patience)
 			k.back(t, s)
 		}
 		k := s.talks(t, "transfer_after_bridge=away:XML:away")
@@ -287,11 +287,11 @@ func TestEavesdrop_EndsWithTheTalk(t *testing.T) {
 		if err := k.ear.Bye(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		over(t, p.ear, 2*time.Second)
+		over(t, p.ear, patience)
 		over(t, k.other, patience)
 
 		late := s.spiesOn(t, k.leg.uuid, heardByNobody)
 		_, ear := late.answers(t)
-		over(t, ear, 2*time.Second)
+		over(t, ear, patience)
 	})
 }

@@ -118,7 +118,7 @@ func TestOriginate_CausesTellHowItEnded(t *testing.T) {
 // Proves that a leg to where nobody is fails, long before SIP's 32 s.
 func TestOriginate_NobodyThereFailsAtOnce(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
-		l := s.originateTo(t, callee{dial: "sofia/sipio/sip:1@127.0.0.1:" + freePort("udp")}, "a=1")
+		l := s.originateTo(t, callee{dial: "sofia/sipio/sip:1@127.0.0.1:" + freePort()}, "a=1")
 		if got := l.result(t); got != "-ERR NORMAL_TEMPORARY_FAILURE" {
 			t.Errorf("%q", got)
 		}

@@ -182,6 +182,11 @@ func TestRelease_RefusedIsToldByAVariableOnly(t *testing.T) {
 				k.named(t, "CHANNEL_UNBRIDGE")
 				k.named(t, "CHANNEL_BRIDGE")
 				silent(t, other)
+				if stubborn == k.other {
+					k.becomes(t, k.uuid, row.code)
+				} else {
+					k.becomes(t, k.leg.uuid, row.code)
+				}
 				refuser, taker := k.failures(t)
 				if stubborn == k.other {
 					refuser, taker = taker, refuser

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sipio/sipio/nodeagent/esl"
 	"github.com/sipio/sipio/test/contract/freeswitch/daemon"
+	"github.com/sipio/sipio/test/edge"
 	"github.com/sipio/sipio/test/phone"
 )
 
@@ -131,30 +132,17 @@ func startSite(ctx context.Context, kind, dir string) (*site, error) {
 	if err := s.agents.come(ctx); err != nil {
 		return nil, err
 	}
-	s.sip, s.esl = net.JoinHostPort("127.0.0.1", freePort("udp")), net.JoinHostPort("127.0.0.1", freePort("tcp"))
+	s.sip, s.esl = net.JoinHostPort("127.0.0.1", freePort()), net.JoinHostPort("127.0.0.1", freePort())
 	return s, starters[kind](ctx, s, 12000+int(blocks.Add(1))*600)
 }
 
-// freePort is a port that was free a moment ago.
-func freePort(network string) string {
-	var addr net.Addr
-	if network == "udp" {
-		c, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			panic(err)
-		}
-		defer c.Close()
-		addr = c.LocalAddr()
-	} else {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			panic(err)
-		}
-		defer l.Close()
-		addr = l.Addr()
+// freePort is a port that is free, and nobody else's while this program runs.
+func freePort() string {
+	ports, err := edge.FreePorts(1)
+	if err != nil {
+		panic(err)
 	}
-	_, port, _ := net.SplitHostPort(addr.String())
-	return port
+	return strconv.Itoa(ports[0])
 }
 
 func startReal(ctx context.Context, s *site, firstRTP int) error {

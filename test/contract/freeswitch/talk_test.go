@@ -167,7 +167,7 @@ func TestTalk_DeathCutsItWithResume(t *testing.T) {
 	each(t, func(t *testing.T, s *site) {
 		k := s.connects(t, "transfer_after_bridge=away:XML:away", "a=1")
 		k.Close()
-		over(t, k.other, 3*time.Second)
+		over(t, k.other, patience)
 		k.back(t, s)
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/brain/api"
+	"github.com/sipio/sipio/test/edge"
 )
 
 // door answers Kamailio's questions as each test says, and keeps what it was asked and told.
@@ -50,7 +51,11 @@ type event struct {
 func openDoor() (*door, error) {
 	d := &door{auth: map[string]http.HandlerFunc{}, route: map[string]http.HandlerFunc{}, refer: map[string]http.HandlerFunc{},
 		challenge: map[string]http.HandlerFunc{}}
-	return d, d.open("127.0.0.1:0")
+	at, err := edge.Addresses(1) // nobody takes its port while it is closed
+	if err != nil {
+		return nil, err
+	}
+	return d, d.open(at[0])
 }
 
 // open listens on addr; a door that was closed opens again where it was.

@@ -91,8 +91,7 @@ func TestGuard_AnsweredChallengesDoNotCount(t *testing.T) {
 		}
 	}
 	answers("10.99.0.70")
-	s.settled(t)
-	if got := s.door.guardLines("10.99.0.70"); len(got) != 0 {
+	if got := s.linesOf(t, "10.99.0.70"); len(got) != 0 {
 		t.Errorf("told of phones that answer: %v", got)
 	}
 	for kind := range map[string]bool{"challenge": true, "source": true} {
@@ -109,8 +108,7 @@ func TestGuard_AnsweredChallengesDoNotCount(t *testing.T) {
 	answers("10.99.0.70")
 	silent.send(request{method: "REGISTER"})
 	silent.code()
-	s.settled(t)
-	if got := s.door.guardLines("10.99.0.70"); len(got) != 1 {
+	if got := s.linesOf(t, "10.99.0.70"); len(got) != 1 {
 		t.Errorf("told %d times in a window: %v", len(got), got)
 	}
 }

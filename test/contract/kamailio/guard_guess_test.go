@@ -129,12 +129,9 @@ func TestGuard_SlowGuessesCountByTheHour(t *testing.T) {
 		}
 	}
 	s.door.expectLine(t, map[string]string{"type": "offence", "addr": "10.99.0.20", "tier": "score", "kind": "authfail", "count": "6", "known": "0", "term": "0"})
-	eventually(t, "both to be told", func() error {
-		if n := len(s.door.guardLines("10.99.0.20")); n != 2 {
-			return fmt.Errorf("%d lines", n)
-		}
-		return nil
-	})
+	if got := s.linesOf(t, "10.99.0.20"); len(got) != 2 {
+		t.Errorf("%d lines: %v", len(got), got)
+	}
 	home := at(t, s, "10.99.0.10", user("home"))
 	for range 3 {
 		if m := home.register(registration{}); m.Code != 200 {

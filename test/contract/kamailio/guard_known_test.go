@@ -43,11 +43,11 @@ func TestGuard_CallerCannotHaveTheCalleeBanned(t *testing.T) {
 		if m := b.final(call.callID, fmt.Sprintf("%d BYE", callee.cseq)); m.Code != 200 {
 			t.Error(m.StartLine)
 		}
-		s.settled(t)
+		lines := s.linesOf(t, ip)
 		if tier, _ := s.stored(t, "ipban", ip); tier != "" {
 			t.Errorf("the callee is banned: %s", tier)
 		}
-		for _, line := range s.door.guardLines(ip) {
+		for _, line := range lines {
 			if line.Get("type") != "known" {
 				t.Errorf("told %v", line)
 			}

@@ -56,7 +56,7 @@ func TestGuard_ScoreIsToldOnceAtItsLimit(t *testing.T) {
 		want := maps.Clone(offence)
 		want["addr"], want["kind"], want["count"] = p.ip, c.kind, c.count
 		s.door.expectLine(t, want)
-		if got := s.door.guardLines(p.ip); len(got) != 1 {
+		if got := s.linesOf(t, p.ip); len(got) != 1 {
 			t.Errorf("%s: %d lines: %v", c.kind, len(got), got)
 		}
 	}
@@ -74,7 +74,7 @@ func TestGuard_ScoreIsToldOnceAtItsLimit(t *testing.T) {
 	want := maps.Clone(offence)
 	want["addr"], want["kind"], want["count"] = "10.99.0.50", "authfail", "4"
 	s.door.expectLine(t, want)
-	if got := s.door.guardLines("10.99.0.50"); len(got) != 1 {
+	if got := s.linesOf(t, "10.99.0.50"); len(got) != 1 {
 		t.Errorf("%d lines: %v", len(got), got)
 	}
 }
@@ -120,7 +120,7 @@ func TestGuard_WindowEnds(t *testing.T) {
 			return nil
 		})
 	}
-	if got := s.door.guardLines(slow.ip); len(got) != 0 {
+	if got := s.linesOf(t, slow.ip); len(got) != 0 {
 		t.Errorf("told of the slow one: %v", got)
 	}
 }
@@ -145,7 +145,7 @@ func TestGuard_KnownIsNeverBanned(t *testing.T) {
 		}
 	}
 	s.door.expectLine(t, map[string]string{"type": "known", "addr": "10.99.0.10", "aor": "sip:" + p.user + "@acme.test"})
-	if got := s.door.guardLines("10.99.0.10"); len(got) != 1 {
+	if got := s.linesOf(t, "10.99.0.10"); len(got) != 1 {
 		t.Errorf("%d lines: %v", len(got), got)
 	}
 	for range 5 {
@@ -174,7 +174,7 @@ func TestGuard_KnownIsNeverBanned(t *testing.T) {
 	if m := p.register(registration{}); m.Code != 200 {
 		t.Fatal(m.StartLine)
 	}
-	if tier, _ := s.stored(t, "ipban", "10.99.0.10"); tier != "" || len(s.door.guardLines("10.99.0.10")) != 3 {
+	if tier, _ := s.stored(t, "ipban", "10.99.0.10"); tier != "" || len(s.linesOf(t, "10.99.0.10")) != 3 {
 		t.Errorf("banned by %q, told by %v", tier, s.door.guardLines("10.99.0.10"))
 	}
 

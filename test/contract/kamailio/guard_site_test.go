@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -89,6 +90,7 @@ func (s *site) stored(t *testing.T, table, key string) (value string, seconds in
 // sender sends datagrams from one address and hears what comes back.
 type sender struct {
 	t    *testing.T
+	site *site
 	conn net.Conn
 	ip   string
 }
@@ -105,7 +107,7 @@ func (s *site) from(t *testing.T, ip string) *sender {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return &sender{t, conn, ip}
+	return &sender{t, s, conn, ip}
 }
 
 // request is a request without credentials as a scanner or a phone may write it; what is empty takes the usual value.
@@ -155,15 +157,27 @@ func (p *sender) silent(s *site) {
 	}
 }
 
-// settled waits until each of Kamailio's workers has answered what came after all that was sent so far.
+// settled waits until Kamailio has dealt with all that was sent so far: each of its processes has been seen to wait for more. That others
+// answer what was sent later says nothing of a worker which was interrupted.
 func (s *site) settled(t *testing.T) {
 	t.Helper()
 	probe := s.from(t, "127.0.0.1")
-	for range 16 {
-		probe.send(request{})
-		if code := probe.code(); code != 200 {
-			t.Fatalf("OPTIONS from loopback: %d", code)
-		}
+	probe.send(request{})
+	if code := probe.code(); code != 200 {
+		t.Fatalf("OPTIONS from loopback: %d", code)
+	}
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", s.Kamailio.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range strings.Fields(string(children)) {
+		eventually(t, "process "+pid+" of Kamailio to wait", func() error {
+			stat, err := os.ReadFile("/proc/" + pid + "/stat")
+			if _, state, _ := strings.Cut(string(stat), ") "); err == nil && !strings.HasPrefix(state, "S") {
+				return fmt.Errorf("it is in state %.1s", state)
+			}
+			return nil
+		})
 	}
 }
 
@@ -231,13 +245,30 @@ func (d *door) guardLines(addr string) []url.Values {
 	return out
 }
 
-// hears tells whether an answer comes; what is to come does so in microseconds.
+// linesOf are the lines about an address, when those of all that was done so far have come: they come in their order, and the one about
+// another address that offends now is behind them.
+func (s *site) linesOf(t *testing.T, addr string) []url.Values {
+	t.Helper()
+	s.settled(t)
+	s.marks++
+	p := s.from(t, fmt.Sprintf("10.99.0.%d", 255-s.marks))
+	p.send(request{agent: "friendly-scanner"})
+	s.door.expectLine(t, map[string]string{"type": "offence", "addr": p.ip, "kind": "scanner"})
+	return s.door.guardLines(addr)
+}
+
+// hears tells whether an answer comes. None does when there is none behind what Kamailio was sent before.
 func (p *sender) hears() bool {
 	p.t.Helper()
-	_ = p.conn.SetReadDeadline(time.Now().Add(400 * time.Millisecond))
 	buf := make([]byte, 64<<10)
-	_, err := p.conn.Read(buf)
-	return err == nil
+	for _, wait := range []func(*testing.T){func(*testing.T) {}, p.site.settled} {
+		wait(p.t)
+		_ = p.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		if _, err := p.conn.Read(buf); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // sendsAndHearsNothing sends one request that must not be answered.

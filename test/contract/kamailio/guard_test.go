@@ -30,7 +30,7 @@ func TestGuard_ScannerIsBannedWithItsFirstPacket(t *testing.T) {
 		p.dropped(s)
 		line := s.door.expectLine(t, map[string]string{"type": "offence", "addr": p.ip, "tier": "ua", "kind": "scanner", "count": "1", "known": "0", "term": "3600"})
 		t.Log(line.Get("evidence"))
-		if got := s.door.guardLines(p.ip); len(got) != 1 {
+		if got := s.linesOf(t, p.ip); len(got) != 1 {
 			t.Errorf("%d lines about one ban: %v", len(got), got)
 		}
 		if tier, left := s.stored(t, "ipban", p.ip); tier != "ua" || left < 3580 || left > 3600 {
@@ -61,7 +61,7 @@ func TestGuard_FloodIsBannedAfterSoManyRequests(t *testing.T) {
 		}
 		p.dropped(s)
 		s.door.expectLine(t, map[string]string{"type": "offence", "addr": ip, "tier": "pike", "kind": "requests", "count": "16", "known": "0", "term": "300"})
-		if tier, left := s.stored(t, "ipban", ip); tier != "pike" || left < 280 || left > 300 || len(s.door.guardLines(ip)) != 1 {
+		if tier, left := s.stored(t, "ipban", ip); tier != "pike" || left < 280 || left > 300 || len(s.linesOf(t, ip)) != 1 {
 			t.Errorf("%d: the ban is %q for %d s, told by %v", i, tier, left, s.door.guardLines(ip))
 		}
 	}

@@ -65,6 +65,7 @@ func TestInDialog_OnlyASignedRequestIsRelayed(t *testing.T) {
 	// What is over cannot be revived: its signature still is right, but nobody knows the call any more.
 	old := *second
 	hangUp(t, second, victimLeg)
+	shared.door.expectEvent(t, api.EventDialogEnd, "call_id", second.callID) // behind all that the forged ones may have made
 	eventually(t, "the ended call to be forgotten", func() error {
 		if m := old.asks("MESSAGE", ""); m.Code != 481 {
 			victim.take("MESSAGE")

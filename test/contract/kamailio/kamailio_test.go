@@ -48,7 +48,8 @@ func run(m *testing.M) int {
 // site is one Kamailio with rtpengine and the door that it asks.
 type site struct {
 	*edge.Edge
-	door *door
+	door  *door
+	marks int // offences that linesOf has made
 }
 
 func newSite(opt edge.Options, edit func(path, content string) string) (*site, error) {
@@ -122,7 +123,7 @@ func to(step int, user string) api.Route {
 func eventually(t *testing.T, what string, ready func() error) {
 	t.Helper()
 	var err error
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if err = ready(); err == nil {
 			return
 		}

@@ -11,17 +11,18 @@ import (
 // steps is the directive of most tests here: step 1 rings first; busy goes on at step 3, everything else at step 2.
 func steps(first, noanswer, busy string) api.Directive {
 	one := to(1, first)
-	one.FrInvTimer, one.Noanswer, one.Busy = 1000, 2, 3
+	one.FrInvTimer, one.Noanswer, one.Busy = 3000, 2, 3
 	return ring(one, to(2, noanswer), to(3, busy))
 }
 
 // slow is how much later than its timer Kamailio may be on a machine that has more to do: still far from the timers it has by itself.
 const slow = 2 * time.Second
 
-// expectAfter fails unless the time between two events is the wanted one: half a second less, or slow more.
+// expectAfter fails unless the time between two events is the wanted one: half of it less, since Kamailio catches up with its ticks in leaps,
+// or slow more.
 func expectAfter(t *testing.T, what string, from, until time.Time, want time.Duration) {
 	t.Helper()
-	if took := until.Sub(from); took < want-500*time.Millisecond || took > want+slow {
+	if took := until.Sub(from); took < want/2 || took > want+slow {
 		t.Errorf("%s after %v, want %v", what, took, want)
 	}
 }
@@ -63,7 +64,7 @@ func TestStep_RefusalLeadsToItsExit(t *testing.T) {
 	}
 }
 
-// A phone that rings too long is told to stop after the step's time, half a second more or less; one that says
+// A phone that rings too long is told to stop after the step's time; one that says
 // nothing at all is given up after SILENT_MS; and where nobody is registered the next step rings at once.
 func TestStep_NoAnswerLeadsToItsExit(t *testing.T) {
 	t.Parallel()
@@ -72,7 +73,7 @@ func TestStep_NoAnswerLeadsToItsExit(t *testing.T) {
 		ring bool // the first phone says 180
 		at   bool // it is registered
 		want time.Duration
-	}{{"rings", true, true, time.Second}, {"silent", false, true, silentMS * time.Millisecond}, {"nobody", false, false, 0}} {
+	}{{"rings", true, true, 3 * time.Second}, {"silent", false, true, silentMS * time.Millisecond}, {"nobody", false, false, 0}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			a, first, second := newSet(t, shared, "udp", user("caller")), newSet(t, shared, "udp", user("first")), registered(t, shared, "udp", user("no"))

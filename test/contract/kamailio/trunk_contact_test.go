@@ -196,9 +196,13 @@ func TestContact_OpensInItsCallAlone(t *testing.T) {
 	}
 	head, _, _ := strings.Cut(callee.target, ";cx=")
 	seal, text := callee.target[len(head)+4:][:24], callee.target[len(head)+28:]
+	first := "A"
+	if text[:1] == first {
+		first = "B"
+	}
 	for name, target := range map[string]string{
 		"another call's": other.target, "cut short": callee.target[:len(callee.target)-8], "only a seal": head + ";cx=" + seal,
-		"another text": head + ";cx=" + seal + "A" + text[1:], "another seal": head + ";cx=" + strings.Repeat("0", 24) + text,
+		"another text": head + ";cx=" + seal + first + text[1:], "another seal": head + ";cx=" + strings.Repeat("0", 24) + text,
 	} {
 		forged := *callee
 		forged.target = target

@@ -2,9 +2,9 @@ package kamailio
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/sipio/sipio/brain/api"
 )
@@ -68,10 +68,18 @@ func TestOutCross_CancelDuringTheQuestion(t *testing.T) {
 				p = b
 			}
 			invite := p.request("INVITE")
-			shared.door.onRoute(a.user, slowly(500*time.Millisecond, says(api.RouteReply{RTJSON: then})))
+			canceled := make(chan struct{})
+			shared.door.onRoute(a.user, func(w http.ResponseWriter, r *http.Request) {
+				select {
+				case <-canceled:
+					says(api.RouteReply{RTJSON: then})(w, r)
+				case <-r.Context().Done(): // the edge has given up
+				}
+			})
 			p.reject(invite, 480)
 			eventually(t, "the question", func() error { return more(len(shared.door.asked(api.PathRoute, a.user)), 1) })
 			call.cancel()
+			close(canceled)
 			call.ended(487)
 			next.quiet()
 		})

@@ -159,13 +159,13 @@ func TestOutFail_SilenceRingingAndNoWay(t *testing.T) {
 			want := "503"
 			switch what {
 			case "silent":
-				r.Trunk.FrTimer, want = 700, "408"
+				r.Trunk.FrTimer, want = 1500, "408"
 			case "rings", "100 alone":
 				r.FrInvTimer, want = 1000, "480"
 			case "rings later":
-				r.Trunk.ProgressMS, r.FrInvTimer, want = 500, 4000, "480"
+				r.Trunk.ProgressMS, r.FrInvTimer, want = 1500, 8000, "480"
 			case "100 and no more":
-				r.Trunk.ProgressMS, want = 700, "408"
+				r.Trunk.ProgressMS, want = 1500, "408"
 			case "no host":
 				r.Trunk.DstURI = "sip:nobody.invalid"
 			case "not registered":
@@ -192,13 +192,13 @@ func TestOutFail_SilenceRingingAndNoWay(t *testing.T) {
 				}
 				trunk.reply(trunk.request("CANCEL"), 200, "OK")
 				if what == "rings later" {
-					least = 2 * time.Second // of 4: Kamailio catches up with its ticks in leaps
+					least = time.Duration(r.FrInvTimer) * time.Millisecond
 				}
 				trunk.send(trunk.response(invite.RawMessage, 487, "Request Terminated", "", ""))
 			}
 			invite := next.request("INVITE")
-			// Kamailio counts its time in ticks of 62.5 ms; how late it is depends on the machine.
-			if took := invite.at.Sub(began); (want == "408" || what == "rings later") && (took < least-200*time.Millisecond || took > 4*least) {
+			// Kamailio catches up with its ticks in leaps, so that a time may be over early; how late it is depends on the machine.
+			if took := invite.at.Sub(began); (want == "408" || what == "rings later") && (took < least/2 || took > 4*least) {
 				t.Errorf("the next trunk is tried after %v, want %v", took, least)
 			} else {
 				t.Logf("the next trunk is tried after %v", took)
@@ -318,7 +318,9 @@ func TestOutFail_TrunksFollowManyPhones(t *testing.T) {
 	for _, id := range []string{"ta", "tb", "tc", "td"} {
 		trunk := newSet(t, shared, "udp", id)
 		r := over(trunk, id)
-		r.Trunk.FrTimer = 300
+		if id != "td" {
+			r.Trunk.FrTimer = 300
+		}
 		trunks, walk = append(trunks, trunk), append(walk, outward(r))
 	}
 	shared.door.plan(a.user, walk...)

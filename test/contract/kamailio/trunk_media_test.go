@@ -81,7 +81,7 @@ func TestOutMedia_TheTrunksFlagsHoldForItsSide(t *testing.T) {
 	hangUp(t, callee, caller)
 	noMedia(t, shared, call.callID)
 
-	shared.door.plan(a.user, outward(srtp(first, "tf")), outward(over(plain, "tb")))
+	shared.door.plan(a.user, outward(srtp(first, "tf")), outward(over(plain, "tb")), reject(404, "Not Found", 0))
 	call = a.newCall("+4930123")
 	call.body = sdp(40000)
 	call.dial()
@@ -89,6 +89,7 @@ func TestOutMedia_TheTrunksFlagsHoldForItsSide(t *testing.T) {
 	invite = plain.request("INVITE")
 	speaks(t, invite, "RTP/AVP")
 	plain.reject(invite, 404)
+	call.refused(404)
 }
 
 // Encryption at the trunk's choice (RFC 8643): keys under the plain profile, and a trunk that takes them or leaves them.

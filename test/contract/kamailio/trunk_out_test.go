@@ -14,7 +14,7 @@ import (
 // over is a step over a trunk that is at p: its identity and its header are of this attempt alone.
 func over(p *set, id string) api.Route {
 	return api.Route{Step: 1, URI: "sip:+4930123@" + p.local, FrInvTimer: 20000, Trunk: &api.RouteTrunk{
-		ID: id, FrTimer: 1000, ToTrunk: "replace-origin replace-session-connection RTP/AVP ICE=remove",
+		ID: id, FrTimer: 4000, ToTrunk: "replace-origin replace-session-connection RTP/AVP ICE=remove",
 		Headers: "P-Asserted-Identity: <sip:+49301@" + id + ".test>\r\nX-" + id + ": 1\r\n",
 		To:      "sip:+4930123@" + id + ".test",
 		From:    &api.NameAddr{Display: `"` + id + `"`, URI: "sip:+49301@" + id + ".test"},

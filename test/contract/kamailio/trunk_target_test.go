@@ -11,8 +11,11 @@ import (
 	"github.com/sipio/sipio/brain/api"
 )
 
+// eachMS is how long a target may say nothing, in milliseconds.
+const eachMS = 1500
+
 // through has an attempt made at targets, each with its own time; the URI names none of them.
-func through(r api.Route, eachMS int, targets ...string) api.Route {
+func through(r api.Route, targets ...string) api.Route {
 	r.URI = "sip:+4930123@carrier.invalid"
 	r.Trunk.FrTimer, r.Trunk.DstURI, r.Trunk.Next = eachMS, targets[0], strings.Join(targets[1:], "|")
 	return r
@@ -55,13 +58,14 @@ func TestOutTarget_TheNextOneIsTried(t *testing.T) {
 			t.Parallel()
 			a, full, good := newSet(t, shared, "udp", user("caller")), newSet(t, shared, "udp", "ta"), newSet(t, shared, "udp", "ta")
 			dead, code := first(t)
-			shared.door.plan(a.user, outward(through(over(good, "ta"), 500, dead, hop(full), hop(good))))
+			shared.door.plan(a.user, outward(through(over(good, "ta"), dead, hop(full), hop(good))))
 			call := a.newCall("+4930123")
 			call.body = sdp(40000)
 			began := time.Now()
 			call.dial()
 			invite := full.request("INVITE")
-			if took := time.Since(began); name == "silent" && (took < 400*time.Millisecond || took > 1500*time.Millisecond) {
+			// Kamailio catches up with its ticks in leaps. Without a time of the target's own it would wait for 5 s.
+			if took := invite.at.Sub(began); name == "silent" && (took < eachMS/3*time.Millisecond || took > 4*time.Second) {
 				t.Errorf("a silent target was left after %v", took)
 			}
 			full.reject(invite, 503)
@@ -95,8 +99,8 @@ func TestOutTarget_WhoSpeaksSpeaksForTheTrunk(t *testing.T) {
 	a, second, third := newSet(t, shared, "udp", user("caller")), newSet(t, shared, "udp", "ta"), newSet(t, shared, "udp", "ta")
 	dead := deaf(t)
 	targets := []string{dead, hop(second), hop(third)}
-	shared.door.plan(a.user, outward(through(over(second, "ta"), 500, targets...)), outward(through(answering(second, "ta", "n1"), 500, targets...)),
-		outward(through(answering(third, "ta", "n2"), 500, targets...)), reject(486, "Busy Here", 0))
+	shared.door.plan(a.user, outward(through(over(second, "ta"), targets...)), outward(through(answering(second, "ta", "n1"), targets...)),
+		outward(through(answering(third, "ta", "n2"), targets...)), reject(486, "Busy Here", 0))
 	call := a.newCall("+4930123")
 	call.body = sdp(40000)
 	call.dial()
@@ -128,7 +132,7 @@ func TestOutTarget_TheNextTrunkFollowsTheLast(t *testing.T) {
 	t.Parallel()
 	a, full, next := newSet(t, shared, "udp", user("caller")), newSet(t, shared, "udp", "ta"), newSet(t, shared, "udp", "tb")
 	dead, other := deaf(t), deaf(t)
-	shared.door.plan(a.user, outward(through(over(full, "ta"), 500, dead, hop(full), other)), outward(over(next, "tb")), reject(486, "Busy Here", 0))
+	shared.door.plan(a.user, outward(through(over(full, "ta"), dead, hop(full), other)), outward(over(next, "tb")), reject(486, "Busy Here", 0))
 	call := a.newCall("+4930123").dial()
 	full.reject(full.request("INVITE"), 503)
 	next.reject(next.request("INVITE"), 486)
@@ -141,7 +145,7 @@ func TestOutTarget_TheNextTrunkFollowsTheLast(t *testing.T) {
 	}
 
 	given := newSet(t, shared, "udp", user("caller"))
-	shared.door.plan(given.user, outward(through(over(full, "ta"), 500, dead, hop(full))))
+	shared.door.plan(given.user, outward(through(over(full, "ta"), dead, hop(full))))
 	call = given.newCall("+4930123").dial()
 	invite := full.request("INVITE")
 	full.reply(invite, 180, "Ringing")

@@ -103,6 +103,9 @@ func TestOutTimer_WhatHappensBeforeTheQuestion(t *testing.T) {
 				call.cancel()
 				call.ended(487)
 				close(asked)
+				behind := silentCall(t, s, says(api.RouteReply{RTJSON: reject(404, "Not Found", 0)})) // its turn comes last
+				behind.send(behind.invite)
+				behind.refused(404)
 				laterThan(t, s, call.user, 0)
 			case "late 200":
 				call.trunk.send(call.trunk.response(invite.RawMessage, 200, "OK", "", ""))
