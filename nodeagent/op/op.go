@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -55,7 +56,7 @@ type Handler struct {
 
 	mu      sync.Mutex
 	answers map[string]*answer
-	order   []string // ids of answers, oldest first
+	order   []string // ids of answers by atMS, oldest first
 	floorMS int64    // orders up to that time are forgotten, or went to a process before this one
 }
 
@@ -222,10 +223,15 @@ func (h *Handler) aged(sentMS int64) string {
 	return ""
 }
 
-// remember enters an answer and forgets the oldest that is done, beyond maxAnswers.
+// remember enters an answer and forgets the one sent first, beyond maxAnswers, when it is done: not the one that came first, whose sender's clock
+// may be ahead of the others'.
 func (h *Handler) remember(id string, a *answer) {
 	h.answers[id] = a
-	h.order = append(h.order, id)
+	at := len(h.order)
+	for at > 0 && h.answers[h.order[at-1]].atMS > a.atMS {
+		at--
+	}
+	h.order = slices.Insert(h.order, at, id)
 	for len(h.order) > maxAnswers {
 		oldest := h.order[0]
 		select {

@@ -251,7 +251,7 @@ func TestHandler_TakesNothingOld(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		now := time.Now()
-		for _, row := range []struct { // in this order they are forgotten; behind one that is ahead nothing is taken until its time
+		for _, row := range []struct {
 			name string
 			at   time.Time
 			want int
@@ -266,9 +266,11 @@ func TestHandler_TakesNothingOld(t *testing.T) {
 		if code, _ := post(h, "secret", order("old")); code != 200 {
 			t.Error("another try was refused")
 		}
-		for i := range maxAnswers { // what was done before is forgotten
+		for i := range maxAnswers { // what was sent before is forgotten; what was sent by a clock that is ahead keeps no other out
 			time.Sleep(time.Millisecond)
-			post(h, "secret", order(fmt.Sprint("more", i)))
+			if code, _ := post(h, "secret", order(fmt.Sprint("more", i))); code != 200 {
+				t.Fatalf("order %d: %d", i, code)
+			}
 		}
 		if code, _ := postAt(h, "secret", order("just"), now.Add(-window)); code != 409 {
 			t.Errorf("a copy of a forgotten order: %d", code)
