@@ -32,7 +32,6 @@ import (
 // Bounds of the agent's own questions.
 const (
 	probeTimeout   = time.Second      // to Kamailio or rtpengine
-	versionTimeout = 5 * time.Second  // for a program to say its version: its libraries may have to be read from the disk
 	listTimeout    = 10 * time.Second // for Kamailio's list of 100,000 dialogs; 36,000 take half a second
 	greetTimeout   = 2 * time.Second  // of the first heartbeat, before the door opens
 	opReadTimeout  = 5 * time.Second

@@ -65,6 +65,9 @@ func (p *probes) probe(ctx context.Context) {
 	p.dialogs, p.contacts, p.queued, p.media = stats.All, contacts, queued, media
 }
 
+// versionTimeout is for a program to say its version: its libraries may have to be read from the disk.
+const versionTimeout = 5 * time.Second
+
 // rtpengineVersion is that of the program installed here, "" when it cannot be told: the ng protocol does not say which one answers.
 // It is asked when rtpengine has begun to answer, so it is the one that was started.
 func rtpengineVersion(ctx context.Context) string {

@@ -159,7 +159,7 @@ func (s trunkSender) Send(ctx context.Context, r trunk.Request) (trunk.Response,
 	switch {
 	case errors.Is(err, kam.ErrNoAnswer):
 		err = trunk.ErrNoAnswer
-	case errors.Is(err, kam.ErrAway):
+	case errors.Is(err, kam.ErrUnsent):
 		err = fmt.Errorf("%w: %w", trunk.ErrUnsent, err)
 	}
 	answer := trunk.Response{Code: got.Code, Reason: got.Reason}

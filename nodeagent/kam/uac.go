@@ -49,8 +49,8 @@ type Response struct {
 type HeaderField struct{ Name, Value string }
 
 var (
-	ErrNoAnswer = errors.New("no answer")              // nothing came in time
-	ErrAway     = errors.New("Kamailio does not obey") // it said neither yes nor no to an order
+	ErrNoAnswer = errors.New("no answer")                // nothing came in time
+	ErrUnsent   = errors.New("Kamailio did not take it") // nor refuse it: it says nothing of the other side
 )
 
 // NewCallID makes a Call-ID that nobody can guess. Requests of one registration share theirs.
@@ -94,7 +94,7 @@ type UAC struct {
 func NewUAC(client *Client) *UAC { return &UAC{client: client, waiting: map[string]chan Response{}} }
 
 // Send sends a request and waits for its final answer. ErrNoAnswer: none came before ctx ended, which the caller must
-// bound. ErrAway: Kamailio did not take it. Another error: it could not be sent.
+// bound. ErrUnsent: Kamailio did not take it, or was not asked, as too many are under way. Another error: it could not be sent.
 func (u *UAC) Send(ctx context.Context, r Request) (Response, error) {
 	headers := fmt.Sprintf("From: <%s>\r\nTo: <%s>\r\nCall-ID: %s\r\nCSeq: %d %s\r\n%s", r.From, r.To, r.CallID, r.CSeq, r.Method, r.Headers)
 	if err := r.check(headers); err != nil {
@@ -103,12 +103,12 @@ func (u *UAC) Send(ctx context.Context, r Request) (Response, error) {
 	key := r.CallID + " " + strconv.FormatUint(uint64(r.CSeq), 10)
 	answer, err := u.expect(key)
 	if err != nil {
-		return Response{}, err
+		return Response{}, fmt.Errorf("%w: %w", ErrUnsent, err)
 	}
 	defer u.forget(key)
 	if err := u.client.Call(ctx, "tm.t_uac_start", []any{r.Method, r.URI, orDot(r.NextHop), ".", headers, ""}, nil); err != nil {
 		if _, refused := errors.AsType[*Error](err); !refused {
-			err = fmt.Errorf("%w: %w", ErrAway, err)
+			err = fmt.Errorf("%w: %w", ErrUnsent, err)
 		}
 		return Response{}, err
 	}

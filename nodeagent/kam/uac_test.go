@@ -118,7 +118,7 @@ func TestUAC_MatchesAnswers(t *testing.T) {
 		}
 	}
 	_ = u.client.Close()
-	if _, err := send(time.Second, nil); !errors.Is(err, ErrAway) {
+	if _, err := send(time.Second, nil); !errors.Is(err, ErrUnsent) {
 		t.Errorf("Kamailio took nothing: %v", err)
 	}
 	u.mu.Lock()
@@ -134,7 +134,7 @@ func TestUAC_BoundsWhatIsUnderWay(t *testing.T) {
 	for i := range maxWaiting {
 		u.waiting[fmt.Sprint(i)] = make(chan Response)
 	}
-	if _, err := u.Send(t.Context(), Request{Method: "OPTIONS", URI: "sip:x", From: "sip:a@x", To: "sip:x", CallID: NewCallID()}); err == nil {
-		t.Error("one more was sent")
+	if _, err := u.Send(t.Context(), Request{Method: "OPTIONS", URI: "sip:x", From: "sip:a@x", To: "sip:x", CallID: NewCallID()}); !errors.Is(err, ErrUnsent) || !strings.Contains(err.Error(), "under way") {
+		t.Errorf("one more was sent: %v", err)
 	}
 }

@@ -28,30 +28,28 @@ func (k *Keeper) probe(ctx context.Context, t *trunk) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	was := t.health.state
-	ok := err == nil && alive(got.Code)
-	unsent := errors.Is(err, ErrUnsent)
-	if !unsent {
-		t.health.heard(time.Now().UnixMilli(), ok)
-	}
+	defer k.hint()
 	if len(list) > 0 && t.reg.target == "" {
 		t.targets = list
 	}
+	if errors.Is(err, ErrUnsent) {
+		t.seen.LastError = whyNot(got, err)
+		return
+	}
+	was := t.health.state
+	ok := err == nil && alive(got.Code)
+	t.health.heard(time.Now().UnixMilli(), ok)
 	t.seen.Pings++
-	switch {
-	case ok:
+	if ok {
 		delete(t.failed, target)
 		t.seen.Code, t.seen.RTTMS, t.seen.Target, t.seen.LastError = got.Code, int(took.Milliseconds()), target, ""
-	case unsent:
-		t.seen.LastError = whyNot(got, err)
-	default:
+	} else {
 		t.seen.Failed++
 		t.seen.Code, t.seen.LastError = max(got.Code, 408), whyNot(got, err)
 	}
 	if t.health.state != was {
 		k.cfg.Log.Info("trunk", "trunk", t.ID, "name", t.Name, "state", t.health.state, "code", t.seen.Code, "error", t.seen.LastError)
 	}
-	k.hint()
 }
 
 // options sends one OPTIONS.

@@ -74,7 +74,7 @@ func TestKeeper_PingThatNeverLeftIsNoFailure(t *testing.T) {
 			time.Sleep(35 * time.Second)
 			w.set(func(w *world) {
 				for i, got := range w.told["n1"].Trunks {
-					if got.State != want[i] || (got.LastError == "") != (got.State == api.TrunkUp && !w.deaf) {
+					if got.State != want[i] || got.State == api.TrunkUnknown && got.Pings != 0 || (got.LastError == "") != (got.State == api.TrunkUp && !w.deaf) {
 						t.Errorf("the brain was told %+v, want %s", got, want[i])
 					}
 				}
