@@ -292,20 +292,18 @@ func (l *leg) established(res *sip.Response, laws []tone.Law) {
 	l.dialog.learn(res, tagOf(res.To().Params), true)
 	l.ack(res)
 	if !c.up() {
-		c.mu.Lock()
-		why := c.cause
-		c.mu.Unlock()
-		l.bye(why)
+		l.answeredTooLate()
 		return
 	}
 	c.set("sip_to_tag", tagOf(res.To().Params))
 	body := string(res.Body())
-	if _, err := c.agree(body, laws); err != nil && !c.hasMedia() {
-		c.markAnswered()
+	_, err := c.agree(body, laws)
+	switch live := c.markAnswered(); {
+	case !live:
+		l.answeredTooLate()
+	case err != nil && !c.hasMedia():
 		c.end("INCOMPATIBLE_DESTINATION", false)
-		return
 	}
-	c.markAnswered()
 }
 
 // parseTarget reads sofia/PROFILE/sip:user@host;params and sofia/PROFILE/user@host. fs_path names the first hop.

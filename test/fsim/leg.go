@@ -148,10 +148,10 @@ func (l *leg) decide() bool {
 	return true
 }
 
-// accept sends 200, and again until the ACK is there.
-func (l *leg) accept() {
+// accept sends 200, and again until the ACK is there. False: the INVITE had its final response.
+func (l *leg) accept() bool {
 	if !l.decide() {
-		return
+		return false
 	}
 	res := l.response(200, "OK")
 	setSDP(res, l.sdp())
@@ -170,6 +170,17 @@ func (l *leg) accept() {
 			}
 		}
 	}()
+	return true
+}
+
+// answeredTooLate hangs up a call whose channel ended in the instant of its answer.
+func (l *leg) answeredTooLate() {
+	l.c.mu.Lock()
+	why, remote := l.c.cause, l.c.remoteEnd
+	l.c.mu.Unlock()
+	if !remote {
+		l.s.byes.Go(func() { l.bye(why) })
+	}
 }
 
 // reject sends a final refusal, with header lines where redirect wants some.

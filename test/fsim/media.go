@@ -164,6 +164,7 @@ func (c *channel) answer() bool {
 	if already || !c.up() {
 		return already
 	}
+	accepted := false
 	if c.inbound {
 		if err := c.leg.negotiate(); err != nil {
 			c.s.log.Warn("no media for a call", "channel", c.id, "error", err)
@@ -171,17 +172,21 @@ func (c *channel) answer() bool {
 			return false
 		}
 		c.markEarly()
-		c.leg.accept()
+		accepted = c.leg.accept()
 	}
-	c.markAnswered()
-	return true
+	live := c.markAnswered()
+	if !live && accepted {
+		c.leg.answeredTooLate()
+	}
+	return live
 }
 
-func (c *channel) markAnswered() {
+// markAnswered is false for a channel that has ended: its end knew of no answer.
+func (c *channel) markAnswered() bool {
 	c.mu.Lock()
-	if !c.answered.IsZero() {
-		c.mu.Unlock()
-		return
+	if c.cause != "" || !c.answered.IsZero() {
+		defer c.mu.Unlock()
+		return c.cause == ""
 	}
 	c.answered = time.Now()
 	c.vars.set("endpoint_disposition", "ANSWER")
@@ -190,6 +195,7 @@ func (c *channel) markAnswered() {
 	c.call("ACTIVE")
 	close(c.talking)
 	c.settle.Do(func() { close(c.settled) })
+	return true
 }
 
 // ringReady sends 180 (once) to the caller.

@@ -111,6 +111,37 @@ func TestOriginate_ParksBridgesAndIsKilled(t *testing.T) {
 	}
 }
 
+func TestOriginate_KilledInTheInstantOfItsAnswer(t *testing.T) {
+	// Proves that a phone whose answer crosses the end of its leg gets a BYE: the leg has the ACK behind it when it is killed, and
+	// waits for the lock under which its answer is read.
+	ctx := testContext(t)
+	s := start(t, Options{})
+	one := newPhone(t, s.SIP, "1001")
+	in := dialIn(t, s)
+	in.must(t, "event plain CHANNEL_HANGUP_COMPLETE", "+OK")
+	id := newUUID()
+	in.must(t, "bgapi originate {origination_uuid="+id+"}sofia/sipio/sip:1001@"+address(one)+" &park", "+OK")
+	ringing := incoming(ctx, t, one)
+	leg := s.channel(id).leg
+	s.studio.mu.Lock()
+	call, err := ringing.Answer(ctx)
+	in.must(t, "api uuid_kill "+id+" LOSE_RACE", "+OK")
+	select {
+	case <-leg.cancelling:
+	case <-ctx.Done():
+	}
+	s.studio.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.event(t, "CHANNEL_HANGUP_COMPLETE", "Unique-ID", id)
+	select {
+	case <-call.Done():
+	case <-ctx.Done():
+		t.Error("no BYE")
+	}
+}
+
 func TestPause_NewCallsAreRefused(t *testing.T) {
 	// Proves fsctl pause and resume by the answers to INVITE.
 	ctx := testContext(t)
