@@ -20,9 +20,13 @@ import (
 	"github.com/sipio/sipio/brain/api"
 )
 
-// bulkheadWait is how long a question waits for a place when MaxInFlight are under way: long enough for a burst
-// at a healthy brain, short enough that Kamailio's spare workers stay free while the brain is frozen.
-const bulkheadWait = 50 * time.Millisecond
+// How long a question waits for a place when MaxInFlight are under way. Each waits bulkheadWait: long enough for a burst at a
+// healthy brain, short enough that Kamailio's spare workers stay free while the brain is frozen. Half as many as are under way may wait
+// patientWait, which outlasts a brain that stood still for a moment: a slow write to its disk refuses no call.
+const (
+	bulkheadWait = 50 * time.Millisecond
+	patientWait  = 200 * time.Millisecond
+)
 
 // Config is what a Door needs. DefaultConfig fills everything but Brains.
 type Config struct {
@@ -85,6 +89,7 @@ type Door struct {
 	cfg      Config
 	brains   []*brain
 	places   chan struct{}
+	patient  chan struct{} // held by those who wait for a place longer than the others
 	memory   *memory
 	survival *survival  // nil when it is switched off
 	given    *abandoned // questions given up on
@@ -118,7 +123,7 @@ func newDoor(cfg Config, clients []client) (*Door, error) {
 		return nil, errors.New("door: Deadline, StallAfter and HedgeAfter must be positive, MaxInFlight 1 to 1024")
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	d := &Door{cfg: cfg, places: make(chan struct{}, cfg.MaxInFlight), memory: newMemory(), cancel: cancel}
+	d := &Door{cfg: cfg, places: make(chan struct{}, cfg.MaxInFlight), patient: make(chan struct{}, cfg.MaxInFlight/2), memory: newMemory(), cancel: cancel}
 	d.survival = newSurvival(cfg.Survival, cfg.Key, cfg.Spool, cfg.Log)
 	d.given = newAbandoned(cfg.Spool, cfg.Log, time.Now())
 	for i, c := range clients {
@@ -256,7 +261,20 @@ func (d *Door) admitted(q question) (answer, error) {
 }
 
 func (d *Door) waitForPlace() bool {
-	t := time.NewTimer(bulkheadWait)
+	if d.placeWithin(bulkheadWait) {
+		return true
+	}
+	select {
+	case d.patient <- struct{}{}:
+		defer func() { <-d.patient }()
+		return d.placeWithin(patientWait - bulkheadWait)
+	default:
+		return false
+	}
+}
+
+func (d *Door) placeWithin(wait time.Duration) bool {
+	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
 	case d.places <- struct{}{}:

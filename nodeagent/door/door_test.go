@@ -127,28 +127,32 @@ func TestDoor_BrainFaultsBecomeRefusals(t *testing.T) {
 	})
 }
 
-// With MaxInFlight questions under way a further one waits 5 ms for a place, then gets the fallback,
-// so that some of Kamailio's workers are always free.
-func TestDoor_BulkheadTurnsTheNinthAwayIn5ms(t *testing.T) {
+// With MaxInFlight questions under way four more wait until the brain has caught its breath; any other one gets the fallback after
+// bulkheadWait, so that some of Kamailio's workers are always free.
+func TestDoor_BulkheadTurnsTheThirteenthAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := startDoor(t, &fakeBrain{delay: 100 * time.Millisecond})
+		brain := &fakeBrain{delay: patientWait - time.Millisecond}
+		d := startDoor(t, brain)
 		var wg sync.WaitGroup
-		for range 8 {
+		for range 12 {
 			wg.Go(func() {
 				if got, _ := ask(t, d, api.PathAuth); got.Action != api.ActionAccept {
-					t.Errorf("one of the first eight got %+v", got)
+					t.Errorf("one of the first twelve got %+v", got)
 				}
 			})
 		}
-		synctest.Wait()
+		time.Sleep(bulkheadWait + time.Millisecond) // the bubble's clock: four are patient now
 		got, took := ask(t, d, api.PathAuth)
 		wantFallback(t, got)
 		if took != bulkheadWait {
-			t.Errorf("ninth waited %v, want %v", took, bulkheadWait)
+			t.Errorf("thirteenth waited %v, want %v", took, bulkheadWait)
 		}
 		wg.Wait()
 		if got, _ := ask(t, d, api.PathAuth); got.Action != api.ActionAccept {
 			t.Errorf("places were not given back: %+v", got)
+		}
+		if s := d.Stats(); s.BulkheadFull != 1 {
+			t.Errorf("stats %+v, want one turned away", s)
 		}
 	})
 }

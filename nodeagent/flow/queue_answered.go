@@ -34,10 +34,11 @@ func (c *Calls) attend(ctx context.Context, ch Channel, connect Event) {
 			return
 		case <-tick.C: // its caller comes to this agent, too, if the one before has died
 		case <-limit.C:
-			c.log.Warn("an agent's leg of nobody is hung up", "channel", connect.UUID())
 			if _, err := c.order(ctx, "uuid_kill "+connect.UUID()+" NORMAL_CLEARING"); err != nil {
-				c.log.Debug("it had ended", "channel", connect.UUID(), "error", err)
+				c.log.Debug("an agent's leg of nobody had ended", "channel", connect.UUID(), "error", err)
+				return
 			}
+			c.log.Warn("an agent's leg of nobody is hung up", "channel", connect.UUID())
 			return
 		case <-ctx.Done():
 			return
