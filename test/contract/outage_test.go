@@ -100,7 +100,7 @@ func answered(t *testing.T, door asker, what string) {
 // asks it again by itself: the node agent is the same process all along.
 func TestDoor_BearsABrainThatIsKilledOrFrozen(t *testing.T) {
 	t.Parallel()
-	e := start(t, edge.Options{Config: two, NodeFlags: []string{"--survival=false"}})
+	e := start(t, edge.Options{Config: two, NodeFlags: []string{"--survival=false", "--stall-after=250ms"}})
 	ctx := within(t, 2*time.Minute)
 	door, agent := newAsker(t, "http://"+e.DoorAddr, ""), e.Node.PID()
 	const atOnce = 150 * time.Millisecond // the door needs a hundredth of it; the rest is for a busy machine

@@ -264,6 +264,7 @@ func (e *Edge) startNode(ctx context.Context, bin string) error {
 		brains = strings.Join(e.opt.BrainURLs, ",")
 	}
 	args := append([]string{bin + "/sipio-node", "--name=" + e.name(), "--brain-urls=" + brains,
+		"--stall-after=700ms", // a brain may stand still for a moment where tests run; those about an outage say 250 ms, as nodes have it
 		"--brain-key-file=" + keyFile, "--door-listen=" + e.DoorAddr,
 		"--op-listen=" + strings.TrimSuffix(strings.TrimPrefix(e.NodeHealth, "http://"), "/health"),
 		"--kamailio-socket=" + e.KamailioSocket, "--kamailio-client=" + filepath.Join(e.Dir, "sipio-node.sock"),

@@ -71,7 +71,7 @@ func TestOutage_BrainKilledWithACallUp(t *testing.T) {
 // freezes none takes 300 ms: a machine that stops for a moment makes one of them slow, an edge whose workers wait for the brain makes all.
 // Thawed, the next registration works.
 func TestOutage_FrozenBrainDoesNotDeafenTheEdge(t *testing.T) {
-	e := start(t, edge.Options{Config: acme})
+	e := start(t, edge.Options{Config: acme, NodeFlags: []string{"--stall-after=250ms"}})
 	ctx := within(t, 120*time.Second)
 	alice := registered(t, e, "1001")
 	flooded := flood(t, e)
