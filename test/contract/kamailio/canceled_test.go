@@ -65,3 +65,38 @@ func TestCall_CanceledWhileItsDialogBegins(t *testing.T) {
 		})
 	}
 }
+
+// A caller who hangs up between two steps hears 487, and so does the brain, whatever the step would have been that was about to ring. Kamailio
+// is held there until it knows.
+func TestCall_CanceledBetweenTwoSteps(t *testing.T) {
+	t.Parallel()
+	const before = "        t_drop_replies(\"a\");\n        $avp(step)"
+	held := 0
+	s := startSite(t, edge.Options{Children: 4}, func(_, c string) string {
+		held += strings.Count(c, before)
+		return strings.Replace(c, before, `        mq_add("ev", "e", "$_s(type=held&call_id=$ci)");
+        $var(waits) = 0;
+        while (!t_is_canceled() && $var(waits) < 900) {
+            usleep("10000");
+            $var(waits) = $var(waits) + 1;
+        }
+`+before, 1)
+	})
+	if held != 1 {
+		t.Fatalf("%q is there %d times", before, held)
+	}
+	b, next := registered(t, s, "udp", user("b")), registered(t, s, "udp", user("next"))
+	a := newSet(t, s, "udp", user("a"))
+	first := to(1, b.user)
+	first.Noanswer = 2
+	s.door.obey(a.user, ring(first, to(2, next.user)))
+	call := a.newCall(b.user).dial()
+	b.reject(b.request("INVITE"), 480)
+	s.door.expectEvent(t, "held", "call_id", call.callID)
+	call.cancel()
+	call.refused(487)
+	if failed := s.door.expectEvent(t, api.EventDialogFailed, "call_id", call.callID); failed.Get("sip_code") != "487" {
+		t.Errorf("told: %v", failed)
+	}
+	next.quiet()
+}

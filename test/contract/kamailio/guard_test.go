@@ -126,7 +126,7 @@ func TestGuard_LiftAndGrace(t *testing.T) {
 	s.rpc(t, "htable.delete", "ipban", p.ip)
 	p.dropped(s) // still hot
 	s.rpc(t, "htable.delete", "ipban", p.ip)
-	s.rpc(t, "htable.setxs", "allow", p.ip, "1", 4)
+	s.rpc(t, "htable.setxs", "allow", p.ip, "1", 60)
 	for range 60 {
 		p.answered()
 	}
@@ -135,6 +135,7 @@ func TestGuard_LiftAndGrace(t *testing.T) {
 	if tier, _ := s.stored(t, "ipban", p.ip); tier != "" {
 		t.Errorf("banned (%s) in grace", tier)
 	}
+	s.rpc(t, "htable.setex", "allow", p.ip, 1)
 	eventually(t, "the grace to end", func() error {
 		if p.send(request{agent: "friendly-scanner"}); p.hears() {
 			t.Fatal("a scanner is answered")
@@ -202,12 +203,12 @@ func TestGuard_HoldsUpNoEvent(t *testing.T) {
 		t.Errorf("the event came after %v", took)
 	}
 	s.door.hangGuard(false)
-	next := 200
+	next := 120
 	eventually(t, "lines again", func() error {
 		p := s.from(t, fmt.Sprintf("10.99.0.%d", next))
 		next++
 		p.sendsAndHearsNothing(s, request{agent: "friendly-scanner"})
-		if len(s.door.guardLines("10.99.0.200")) == 0 && len(s.door.guardLines(p.ip)) == 0 {
+		if len(s.door.guardLines("10.99.0.120")) == 0 && len(s.door.guardLines(p.ip)) == 0 {
 			return fmt.Errorf("none of %s", p.ip)
 		}
 		return nil
