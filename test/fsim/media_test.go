@@ -141,6 +141,36 @@ func TestMusic_AnnouncementsQueueAndTheMusicGoesOn(t *testing.T) {
 	}
 }
 
+func TestPlayback_AStallTakesNothingFromASound(t *testing.T) {
+	// Proves that a short sound is heard without a break when the machine stands still in its middle.
+	ctx := testContext(t)
+	a := newApp(t)
+	s := start(t, Options{Outbound: []string{a.addr()}})
+	call, c := answered(ctx, t, s, a, "1001")
+	limit, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	heard := make(chan error, 1)
+	go func() {
+		_, err := call.HearTone(limit, 800)
+		heard <- err
+	}()
+	c.execute(t, "playback", "tone_stream://%(300,0,800)", "Event-UUID: beep")
+	track := s.channel(c.uuid).track
+	for stalled := false; !stalled && ctx.Err() == nil; time.Sleep(time.Millisecond) { // sleep: the pace of a poll that ctx bounds
+		s.studio.mu.Lock()
+		if n := len(track.stack); n > 0 {
+			if p, ok := track.stack[n-1].(*player); ok && p.count >= 7 {
+				time.Sleep(600 * time.Millisecond) // sleep: the stall
+				stalled = true
+			}
+		}
+		s.studio.mu.Unlock()
+	}
+	if err := <-heard; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestConference_EachHearsTheOthers(t *testing.T) {
 	// Proves mixing and the commands: three phones, each hears the two other tones and not its own; mute, lock, kick and the
 	// recording of the room work and are told.

@@ -67,7 +67,10 @@ func newStudio() *studio {
 	return &studio{tracks: map[*track]struct{}{}, rooms: map[*conference]struct{}{}, seats: map[*conference][]*member{}}
 }
 
-// run is the beat, until ctx ends. After a stall of the machine at most ten beats are made up for.
+// madeUp is how many beats are made up for after a stall of the machine, two seconds: a beep is heard once, and whole.
+const madeUp = 100
+
+// run is the beat, until ctx ends.
 func (t *studio) run(ctx context.Context) {
 	ticker := time.NewTicker(frame)
 	defer ticker.Stop()
@@ -79,9 +82,7 @@ func (t *studio) run(ctx context.Context) {
 		case <-ticker.C:
 		}
 		due := int64(time.Since(start) / frame)
-		if due-done > 10 {
-			done = due - 10
-		}
+		done = max(done, due-madeUp)
 		for ; done < due; done++ {
 			t.play(uint32(done))
 		}

@@ -142,7 +142,14 @@ func (n *lineNode) through(t *testing.T, ctx context.Context, from, number strin
 func (n *lineNode) letGo(t *testing.T, ctx context.Context, caller, agent *phone.Call) {
 	t.Helper()
 	talk(t, ctx, caller, agent)
-	n.released(t, ctx)
+	eventually(t, ctx, "both channels to have no media", func() error {
+		for _, c := range []*phone.Call{caller, agent} { // not any two: other stories talk, too
+			if state := n.channel(t, ctx, c).State; state != "CS_HIBERNATE" {
+				return fmt.Errorf("the channel of %s is in state %q", c.CallID(), state)
+			}
+		}
+		return nil
+	})
 	talk(t, ctx, caller, agent)
 }
 
@@ -286,16 +293,25 @@ func records(t *testing.T, ctx context.Context, n *lineNode) {
 // tape is where the recording of a talk is to be that is up.
 func (n *lineNode) tape(t *testing.T, ctx context.Context, caller *phone.Call) (key string) {
 	t.Helper()
-	var list struct{ Rows []struct{ UUID string } }
+	_, key, _ = strings.Cut(mediaOrder(t, ctx, n.Edge, "uuid_getvar "+n.channel(t, ctx, caller).UUID+" sipio_recording"), "|")
+	return key
+}
+
+type channelRow struct{ UUID, State string }
+
+// channel is that of a call in the media server. Those of other stories may end while it is looked for.
+func (n *lineNode) channel(t *testing.T, ctx context.Context, c *phone.Call) channelRow {
+	t.Helper()
+	var list struct{ Rows []channelRow }
 	if err := json.Unmarshal([]byte(mediaOrder(t, ctx, n.Edge, "show channels as json")), &list); err != nil {
 		t.Fatal(err)
 	}
 	for _, row := range list.Rows {
-		if mediaOrder(t, ctx, n.Edge, "uuid_getvar "+row.UUID+" sip_call_id") == caller.CallID() {
-			_, key, _ = strings.Cut(mediaOrder(t, ctx, n.Edge, "uuid_getvar "+row.UUID+" sipio_recording"), "|")
+		if id, err := mediaAnswer(ctx, n.Edge, "uuid_getvar "+row.UUID+" sip_call_id"); err == nil && id == c.CallID() {
+			return row
 		}
 	}
-	return key
+	return channelRow{}
 }
 
 // left waits until so many callers have gone a certain way.

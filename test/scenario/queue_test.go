@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,7 @@ type lineNode struct {
 	account string
 	users   map[string]string // ids by username
 	queues  map[string]string // ids by name
+	untold  atomic.Int32      // transfers by key of which nobody could tell in time what became of them
 }
 
 func startLine(t *testing.T) *lineNode {

@@ -128,7 +128,7 @@ func TestTransfer_ToANumberOutside(t *testing.T) {
 		ctx := within(t, 40*time.Second)
 		caller, served, _ := up(t, ctx)
 		presses(t, ctx, served, "sip:112@kontor.test", 603)
-		presses(t, ctx, served, "sip:0305551234@kontor.test", 202)
+		n.sendsOn(t, ctx, served, "sip:0305551234@kontor.test")
 		other := outsider(t, ctx, o.alpha)
 		hungUp(t, ctx, "who transferred", served)
 		talk(t, ctx, caller, other)
@@ -146,7 +146,7 @@ func TestTransfer_ToANumberOutside(t *testing.T) {
 			}
 		})
 		talk(t, ctx, caller, served)
-		presses(t, ctx, served, "sip:0305551234@kontor.test", 202)
+		n.sendsOn(t, ctx, served, "sip:0305551234@kontor.test")
 		other := outsider(t, ctx, o.alpha)
 		talk(t, ctx, caller, other)
 		showing(t, o.alpha, "+49305551234", "anonymous", map[string]string{"Privacy": "id"})
@@ -171,7 +171,7 @@ func TestTransfer_ToANumberOutside(t *testing.T) {
 // Of two phones that talk through the edge the one that sends the REFER is judged, not the one that From names: Anna, who may not
 // transfer outside, writes Bernd's name into From and is refused; Bernd, who may, sends her to a number outside.
 func TestTransfer_OfTwoPhonesToANumberOutside(t *testing.T) {
-	o, _ := handingOffice(t)
+	o, n := handingOffice(t)
 	bernd := registered(t, o.Edge, "1002", realm("kontor.test"))
 	anna := registered(t, o.Edge, "1001", realm("kontor.test"))
 	ctx := within(t, 40*time.Second)
@@ -186,7 +186,7 @@ func TestTransfer_OfTwoPhonesToANumberOutside(t *testing.T) {
 	presses(t, ctx, a, "sip:0305551234@kontor.test", 603)
 	o.alpha.now(accept)
 	followed := follows(ctx, a)
-	presses(t, ctx, b, "sip:0305551234@kontor.test", 202)
+	n.sendsOn(t, ctx, b, "sip:0305551234@kontor.test")
 	next := <-followed
 	if next == nil {
 		t.Fatal("Anna was not sent on")

@@ -40,6 +40,21 @@ func presses(t *testing.T, ctx context.Context, c *phone.Call, target string, wa
 	}
 }
 
+// sendsOn has a phone transfer whom it talks to. When nobody can tell in time what became of it (503, docs/transfer.md) the phone
+// tries again, and 481 says that it was done: once is the machine, twice is sipio.
+func (n *lineNode) sendsOn(t *testing.T, ctx context.Context, c *phone.Call, target string) {
+	t.Helper()
+	code, err := c.Refer(ctx, target)
+	if code == 503 && n.untold.Add(1) == 1 {
+		if code, err = c.Refer(ctx, target); code == 481 {
+			return
+		}
+	}
+	if err != nil || code != 202 {
+		t.Errorf("REFER to %s: %d %v, want 202", target, code, err)
+	}
+}
+
 // logged waits for the reason of a decision about a REFER.
 func (n *lineNode) logged(t *testing.T, ctx context.Context, why string) {
 	t.Helper()
@@ -70,7 +85,7 @@ func pressesKey(t *testing.T, ctx context.Context, n *lineNode) {
 	n.logged(t, ctx, "mode attended")
 	presses(t, ctx, caller, "sip:3511@line.test", 603) // a trunk's
 	talk(t, ctx, caller, agent)
-	other := takes(t, ctx, target, func() { presses(t, ctx, agent, "sip:3511@line.test", 202) })
+	other := takes(t, ctx, target, func() { n.sendsOn(t, ctx, agent, "sip:3511@line.test") })
 	hungUp(t, ctx, "the agent", agent)
 	select {
 	case said := <-agent.Notifies():
@@ -91,7 +106,7 @@ func keyRecalls(t *testing.T, ctx context.Context, n *lineNode) {
 	agent := takes(t, ctx, p, func() { caller = n.through(t, ctx, "4930592", "4930752") })
 	talk(t, ctx, caller, agent)
 	rang := ringing(target)
-	again := takes(t, ctx, p, func() { presses(t, ctx, agent, "sip:3512@line.test", 202) })
+	again := takes(t, ctx, p, func() { n.sendsOn(t, ctx, agent, "sip:3512@line.test") })
 	hungUp(t, ctx, "the agent's first call", agent)
 	expectStopped(t, rang)
 	talk(t, ctx, caller, again)
@@ -138,7 +153,8 @@ func keyInGroup(t *testing.T, ctx context.Context, n *lineNode) {
 		}
 		// 500: the later one has overtaken it (RFC 3261 section 12.2.2); 503: it could not be said in time what became of it
 		known := map[int]bool{202: true, 481: true, 500: true, 503: true}
-		if a, b := <-codes, <-codes; a != 202 && b != 202 || !known[a] || !known[b] {
+		a, b := <-codes, <-codes
+		if !known[a] || !known[b] || a != 202 && b != 202 && !((a == 503 || b == 503) && n.untold.Add(1) == 1) {
 			t.Errorf("REFER twice: %d %d", a, b)
 		}
 	})
@@ -149,7 +165,7 @@ func keyInGroup(t *testing.T, ctx context.Context, n *lineNode) {
 		t.Error("the target rings again")
 	default:
 	}
-	back := takes(t, ctx, second, func() { presses(t, ctx, other, "sip:3514@line.test", 202) })
+	back := takes(t, ctx, second, func() { n.sendsOn(t, ctx, other, "sip:3514@line.test") })
 	hungUp(t, ctx, "the target", other)
 	talk(t, ctx, caller, back)
 	done(t, ctx, back, caller)
