@@ -148,7 +148,7 @@ func (d *door) takeGuard(w http.ResponseWriter, r *http.Request, batch string) {
 	defer d.mu.Unlock()
 	if d.guardHung {
 		d.mu.Unlock()
-		<-r.Context().Done() // Kamailio waits a second
+		<-r.Context().Done() // Kamailio does not wait long
 		d.mu.Lock()
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -59,7 +60,7 @@ func newSite(opt edge.Options, edit func(path, content string) string) (*site, e
 	}
 	var e *edge.Edge
 	for range 3 { // a port that was free a moment ago may be somebody's by now
-		if e, err = edge.StartKamailioOnly(context.Background(), opt, d.addr, edit); err == nil {
+		if e, err = edge.StartKamailioOnly(context.Background(), opt, d.addr, patient(edit)); err == nil {
 			break
 		}
 	}
@@ -67,6 +68,17 @@ func newSite(opt edge.Options, edit func(path, content string) string) (*site, e
 		return nil, errors.Join(err, d.close())
 	}
 	return &site{Edge: e, door: d}, nil
+}
+
+// patient has Kamailio wait for the door 3 s instead of 1: the door is the test, which may be late where the real one is not.
+func patient(edit func(path, content string) string) func(path, content string) string {
+	return func(path, content string) string {
+		content = strings.Replace(content, `modparam("http_client", "connection_timeout", 1)`, `modparam("http_client", "connection_timeout", 3)`, 1)
+		if edit != nil {
+			content = edit(path, content)
+		}
+		return content
+	}
 }
 
 func (s *site) stop() {

@@ -62,7 +62,7 @@ func TestRefuse_WithoutAReasonIsStillWellFormed(t *testing.T) {
 }
 
 // An answer that cannot be obeyed is 503 with Retry-After, for calls and for registrations: nothing, no JSON, half
-// of it, another status, an unknown action, and no answer within a second.
+// of it, another status, an unknown action, and no answer in time.
 func TestRefuse_NoUsableAnswerIs503(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -94,7 +94,7 @@ func TestRefuse_NoUsableAnswerIs503(t *testing.T) {
 	}
 }
 
-// unavailable fails unless a call and a registration are answered 503 with Retry-After within a few seconds each: a question is given up after one.
+// unavailable fails unless a call and a registration are answered 503 with Retry-After within 15 s each: a question is given up after three.
 func unavailable(t *testing.T, a *set) {
 	t.Helper()
 	began := time.Now()
@@ -102,8 +102,8 @@ func unavailable(t *testing.T, a *set) {
 		if m.Code != 503 || m.Header("Retry-After") == "" {
 			t.Errorf("%s with Retry-After %q, want 503 with one", m.StartLine, m.Header("Retry-After"))
 		}
-		if took := m.at.Sub(began); took > 6*time.Second {
-			t.Errorf("%s after %v, want under 6 s", m.StartLine, took)
+		if took := m.at.Sub(began); took > 15*time.Second {
+			t.Errorf("%s after %v, want under 15 s", m.StartLine, took)
 		}
 		began = m.at
 	}

@@ -120,7 +120,7 @@ func TestOutFail_NobodyFollowsARedirect(t *testing.T) {
 func TestOutFail_DoorAwayEndsTheCall(t *testing.T) {
 	t.Parallel()
 	answers := map[string]http.HandlerFunc{"503": saysBody(503, ""), "no JSON": saysBody(200, "{"), "no call": says(api.RouteReply{RTJSON: api.Directive{Action: "proxy"}}),
-		"no action": says(api.RouteReply{RTJSON: api.Directive{Action: "dance"}}), "silent": slowly(3*time.Second, saysBody(200, "{}"))}
+		"no action": says(api.RouteReply{RTJSON: api.Directive{Action: "dance"}}), "silent": slowly(time.Minute, saysBody(200, "{}"))}
 	for what, answer := range answers {
 		for code, want := range map[int]int{404: 404, 486: 486, 603: 603, 302: 503, 401: 503, 407: 503, 408: 503, 500: 503, 503: 503} {
 			if what != "503" && code != 486 && code != 503 {

@@ -1,6 +1,8 @@
 package kamailio
 
 import (
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -8,7 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sipio/sipio/brain/api"
 	"github.com/sipio/sipio/test/edge"
@@ -78,7 +82,7 @@ func TestOutTimer_WhatHappensBeforeTheQuestion(t *testing.T) {
 			})
 			asked := make(chan struct{})
 			var before []silent
-			for range 4 { // each keeps the one who asks for a second, which is as long as he waits
+			for range 4 { // each keeps the one who asks for three seconds, which is as long as he waits
 				busy := silentCall(t, s, func(w http.ResponseWriter, r *http.Request) {
 					select {
 					case <-asked:
@@ -86,7 +90,6 @@ func TestOutTimer_WhatHappensBeforeTheQuestion(t *testing.T) {
 					case <-r.Context().Done():
 					}
 				})
-				busy.send(busy.invite)
 				before = append(before, busy)
 			}
 			next := newSet(t, s, "udp", "tb")
@@ -95,9 +98,14 @@ func TestOutTimer_WhatHappensBeforeTheQuestion(t *testing.T) {
 				then = saysBody(503, "")
 			}
 			call := silentCall(t, s, then)
+			for _, busy := range before {
+				busy.send(busy.invite)
+			}
+			for _, busy := range before { // which worker is the first to send, nobody knows
+				busy.waits(t, s)
+			}
 			call.send(call.invite)
-			invite := call.trunk.request("INVITE")
-			timePasses(t, s)
+			invite := call.waits(t, s)
 			switch what {
 			case "cancel":
 				call.cancel()
@@ -124,24 +132,19 @@ func TestOutTimer_WhatHappensBeforeTheQuestion(t *testing.T) {
 	}
 }
 
-// timePasses waits until the times of calls that were sent before are over: those of one that comes later are.
-func timePasses(t *testing.T, s *site) {
-	t.Helper()
-	a, trunk := newSet(t, s, "udp", user("caller")), newSet(t, s, "udp", "ta")
-	r := over(trunk, "ta")
-	r.FrInvTimer = 600
-	s.door.plan(a.user, outward(r))
-	a.newCall("+4930123").dial()
-	invite := trunk.request("INVITE")
-	trunk.reply(invite, 180, "Ringing")
-	trunk.reply(trunk.request("CANCEL"), 200, "OK")
-	trunk.send(trunk.response(invite.RawMessage, 487, "Request Terminated", "", ""))
-}
-
 // silent is a call to a trunk that says nothing.
 type silent struct {
 	*outgoing
 	trunk *set
+}
+
+// waits returns the trunk's INVITE when its time is over: the process that has the timers of all calls lets go of the media before it hands
+// the call on, and comes to no other call in between.
+func (c silent) waits(t *testing.T, s *site) *message {
+	t.Helper()
+	invite := c.trunk.request("INVITE")
+	noMedia(t, s, c.callID)
+	return invite
 }
 
 // silentCall prepares one; then answers its second question.
@@ -155,6 +158,123 @@ func silentCall(t *testing.T, s *site, then http.HandlerFunc) silent {
 	call.body = sdp(40000)
 	call.prepare()
 	return silent{call, trunk}
+}
+
+// The relay is half a second late when the time of a silent trunk is over: it is not taken for gone, so that it lets go of that attempt, and the
+// next trunk gets the relay's SDP.
+func TestOutTimer_LateRelayIsNotGone(t *testing.T) {
+	t.Parallel()
+	s, _ := lateRelay(t)
+	a, trunk, next := newSet(t, s, "udp", user("caller")), newSet(t, s, "udp", "ta"), newSet(t, s, "udp", "tb")
+	r := over(trunk, "ta")
+	r.Trunk.FrTimer = 300
+	s.door.plan(a.user, outward(r), outward(over(next, "tb")))
+	call := a.newCall("+4930123")
+	call.body = sdp(40000)
+	call.dial()
+	relayed(t, s, trunk.request("INVITE"))
+	invite := next.request("INVITE")
+	relayed(t, s, invite)
+	hangUp(t, next.answer(invite, sdp(40002)), call.up())
+	noMedia(t, s, call.callID)
+}
+
+// A caller who hangs up while the relay is slow to let go of a silent trunk, or of a phone that was heard before it refused, hears 487, and
+// nothing is asked or rung.
+func TestOutTimer_CanceledWhileTheRelayIsLate(t *testing.T) {
+	t.Parallel()
+	s, late := lateRelay(t)
+	atIt := func(callID string) {
+		t.Helper()
+		for timeout := time.After(patience); ; {
+			select {
+			case command := <-late:
+				if strings.Contains(command, callID) {
+					return
+				}
+			case <-timeout:
+				t.Fatal("the relay is not told to let go")
+			}
+		}
+	}
+	trunks := silentCall(t, s, says(api.RouteReply{RTJSON: reject(404, "Not Found", 0)}))
+	trunks.send(trunks.invite)
+	trunks.trunk.request("INVITE")
+	atIt(trunks.callID)
+	trunks.cancel()
+	trunks.ended(487)
+	laterThan(t, s, trunks.user, 0)
+
+	a, b, next := newSet(t, s, "udp", user("caller")), registered(t, s, "udp", user("b")), registered(t, s, "udp", user("b"))
+	one := to(1, b.user)
+	one.Busy = 2
+	s.door.obey(a.user, ring(one, to(2, next.user)))
+	call := a.newCall(b.user)
+	call.body = sdp(40000)
+	call.dial()
+	invite := b.request("INVITE")
+	b.send(b.response(invite.RawMessage, 183, "Session Progress", "Content-Type: application/sdp\r\n", sdp(40002)))
+	a.expect("183", func(m *message) bool { return m.Code == 183 })
+	b.reject(invite, 486)
+	atIt(call.callID)
+	call.cancel()
+	call.ended(487)
+	next.quiet()
+}
+
+// lateRelay starts a site whose relay is late with each delete: it hears the eighth copy. The process of the timers sends 16 a second. The
+// first copy of each is told.
+func lateRelay(t *testing.T) (s *site, late <-chan string) {
+	t.Helper()
+	first := make(chan string, 100)
+	front, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = front.Close() })
+	var relay atomic.Value
+	go func() {
+		copies := map[string]int{}
+		for buf := make([]byte, 64<<10); ; {
+			n, from, err := front.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			command := string(buf[:n])
+			deletes := strings.Contains(command, "7:command6:delete")
+			if copies[command]++; deletes && copies[command] == 1 {
+				first <- command
+			}
+			if copies[command] >= 8 || !deletes {
+				go ask(relay.Load().(string), command, func(answer []byte) { _, _ = front.WriteTo(answer, from) })
+			}
+		}
+	}()
+	own := regexp.MustCompile(`(RTPENGINE_SOCK!udp:)([0-9.:]+)`)
+	return startSite(t, edge.Options{Children: 4}, func(path, c string) string {
+		if m := own.FindStringSubmatch(c); path == "node.cfg" && m != nil {
+			relay.Store(m[2])
+			c = own.ReplaceAllString(c, "${1}"+front.LocalAddr().String())
+		}
+		return c
+	}), first
+}
+
+// ask sends a command to the relay and hands its answer on; when there is none, it is asked again anyway.
+func ask(relay, command string, then func(answer []byte)) {
+	c, err := net.Dial("udp", relay)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(patience))
+	buf := make([]byte, 64<<10)
+	if _, err = io.WriteString(c, command); err != nil {
+		return
+	}
+	if n, err := c.Read(buf); err == nil {
+		then(buf[:n])
+	}
 }
 
 // What a call may take until it is answered is said in three places, of which each outlives the one before: the ring time of one step
