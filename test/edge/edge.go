@@ -264,10 +264,10 @@ func (e *Edge) startNode(ctx context.Context, bin string) error {
 		brains = strings.Join(e.opt.BrainURLs, ",")
 	}
 	args := append([]string{bin + "/sipio-node", "--name=" + e.name(), "--brain-urls=" + brains,
-		"--stall-after=700ms", // a brain may stand still for a moment where tests run; those about an outage say 250 ms, as nodes have it
 		"--brain-key-file=" + keyFile, "--door-listen=" + e.DoorAddr,
 		"--op-listen=" + strings.TrimSuffix(strings.TrimPrefix(e.NodeHealth, "http://"), "/health"),
 		"--kamailio-socket=" + e.KamailioSocket, "--kamailio-client=" + filepath.Join(e.Dir, "sipio-node.sock"),
+		"--stall-after=750ms", // nodes have 250 ms: a brain whose machine is busy is not frozen
 		"--rtpengine-ng=" + e.NG, fmt.Sprintf("--ban-rtp-ports=%d-%d", e.RTPMin, e.RTPMax),
 		"--spool-dir=" + filepath.Join(e.Dir, "spool"), "--trunk-file=" + e.trunkFile()}, e.mediaNodeFlags()...)
 	args = append(append(args, e.verbose("--log-level=debug")...), e.opt.NodeFlags...)

@@ -10,6 +10,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"github.com/sipio/sipio/test/phone"
+	"github.com/sipio/sipio/test/phone/tone"
 )
 
 // dialFrom calls a switch from another one, which plays the phone that test/phone is not: in-band digits, INFO.
@@ -51,6 +52,23 @@ func TestDTMF_InBandAndByINFO(t *testing.T) {
 			t.Fatalf("INFO: %v %v", res, err)
 		}
 		c.event(t, "DTMF", "DTMF-Digit", info.digit, "DTMF-Source", "ENDPOINT")
+	}
+}
+
+func TestDTMF_AStallMakesNoSecondDigit(t *testing.T) {
+	// Proves that a tone whose packets come late in its middle is one digit, and that a pause which was sent parts two.
+	ear, key := &earDTMF{pressed: make(chan byte, 9)}, tone.NewGenerator(697, 1209)
+	for _, row := range []struct {
+		came, loud bool
+		digits     int
+	}{{true, true, 0}, {true, true, 1}, {false, false, 1}, {true, true, 1}, {true, true, 1}, {true, false, 1}, {true, true, 1}, {true, true, 2}} {
+		k := track{came: row.came}
+		if row.loud {
+			copy(k.in[:], key.Next(frameSamples))
+		}
+		if ear.hear(&k); len(ear.pressed) != row.digits {
+			t.Fatalf("%d digits, want %d", len(ear.pressed), row.digits)
+		}
 	}
 }
 

@@ -148,16 +148,27 @@ func (c *channel) recording(path string, change func(*recorder)) bool {
 
 // startDTMF listens for digits in the caller's audio.
 func (c *channel) startDTMF() {
-	ear := &earDTMF{pressed: func(digit byte) { c.press(press{digit, 2000, "INBAND_AUDIO"}) }}
+	ear := &earDTMF{pressed: make(chan byte, 64)}
 	c.mu.Lock()
 	already := c.inband != nil
 	if !already {
 		c.inband = ear
 	}
 	c.mu.Unlock()
-	if !already {
-		c.s.studio.plant(c.track, ear)
+	if already {
+		return
 	}
+	c.s.studio.plant(c.track, ear)
+	go func() {
+		for {
+			select {
+			case digit := <-ear.pressed:
+				c.press(press{digit, 2000, "INBAND_AUDIO"})
+			case <-c.hangup:
+				return
+			}
+		}
+	}()
 }
 
 func (c *channel) stopDTMF() {

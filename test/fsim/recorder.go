@@ -100,12 +100,19 @@ func (r *recorder) finish() (samples int, discarded bool, err error) {
 // earDTMF listens for digits in the audio of the caller (start_dtmf).
 type earDTMF struct {
 	detector inband
-	pressed  func(digit byte)
+	pressed  chan byte // in their order; who is asked for them must not hold up the studio
 }
 
+// hear passes over beats in which nothing came: behind a stall the same digit goes on.
 func (e *earDTMF) hear(k *track) bool {
+	if !k.came {
+		return true
+	}
 	if digit := e.detector.hear(&k.in); digit != 0 {
-		go e.pressed(digit) // the studio's lock is held here
+		select {
+		case e.pressed <- digit:
+		default: // more than anybody can press
+		}
 	}
 	return true
 }

@@ -16,8 +16,8 @@ const (
 	// prefill is how many samples wait before a stream that begins is heard: three frames, so that the other side's
 	// clock and ours may differ by two on a busy machine.
 	prefill = 3 * frameSamples
-	// mostWaiting bounds what waits; the oldest goes.
-	mostWaiting = 15 * frameSamples
+	// mostWaiting bounds what waits; the oldest goes. What came in a stall of half a second stays: the beats that are due take it.
+	mostWaiting = 50 * frameSamples
 	// digitFrames is how long a digit lasts that we send, digitPause the quiet behind it, in frames.
 	digitFrames, digitPause = 5, 3
 )

@@ -29,6 +29,9 @@ type ear struct {
 // listener is one HearTone, HearSilence or HearDigits in progress. It hears only what arrives after its start.
 type listener struct {
 	detector tone.Detector
+	want     float64 // the tone that HearTone waits for, 0 = none
+	heard    bool    // it came, at level: looked for in every packet, for after a stall many come at once
+	level    float64
 	ssrc     uint32
 	next     uint32 // RTP timestamp that would follow without a gap
 	packets  int
@@ -101,6 +104,9 @@ func (l *listener) hear(p *rtp.Packet, samples []int16) {
 	if len(samples) > 0 {
 		l.ssrc, l.next = p.SSRC, p.Timestamp+uint32(len(samples))
 		l.detector.Push(samples)
+		if l.want > 0 && !l.heard {
+			l.level, l.heard = l.detector.Heard(l.want)
+		}
 		if l.keep {
 			l.kept = append(l.kept, samples...)
 		}
@@ -121,6 +127,9 @@ func (l *listener) hear(p *rtp.Packet, samples []int16) {
 func (c *Call) HearTone(ctx context.Context, hz float64) (level float64, err error) {
 	e := c.media.hears()
 	l := e.listen()
+	e.mu.Lock()
+	l.want = hz
+	e.mu.Unlock()
 	defer e.leave(l)
 	for {
 		select {
@@ -131,9 +140,9 @@ func (c *Call) HearTone(ctx context.Context, hz float64) (level float64, err err
 			return math.Inf(-1), e.missed(l, hz, ctx.Err().Error())
 		}
 		e.mu.Lock()
-		level, ok := l.detector.Heard(hz)
+		heard, level := l.heard, l.level
 		e.mu.Unlock()
-		if ok {
+		if heard {
 			return level, nil
 		}
 	}

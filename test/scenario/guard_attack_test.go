@@ -83,8 +83,8 @@ func TestGuard_FloodsAreBannedInTheirTier(t *testing.T) {
 	for range 3000 {
 		_, _ = packets.conn.WriteTo([]byte("no SIP at all"), packets.node())
 	}
+	packets.dropped(3000 - 2*ban.FloodBurst) // at once: a ban that takes the kernel's place later counts from 0
 	g.banned(packets.addr, api.TierNft)
-	packets.dropped(3000 - 2*ban.FloodBurst)
 	packets.silenced()
 
 	for i, flood := range []struct {
@@ -185,14 +185,8 @@ func TestGuard_ScannersNeverHearAWord(t *testing.T) {
 		a.send("INVITE", "1001", agent)
 		all = append(all, a)
 	}
-	for i, a := range all {
+	for _, a := range all {
 		g.banned(a.addr, api.TierUA)
-		for range 3 {
-			a.send("OPTIONS", "1001", "Phone/1.0")
-		}
-		if n := a.answers(20 * time.Millisecond); n > 0 {
-			t.Errorf("%s gets %d answers", signatures[i], n)
-		}
-		a.dropped(3)
+		a.swallowed(3, 20*time.Millisecond)
 	}
 }

@@ -144,6 +144,8 @@ func TestHostilePhone_LeavesNoDialogAndMakesNoCallWithoutOne(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	carol := newPhone(t, e, "1009")
+	eventually(t, within(t, 20*time.Second), "the brain to be done with their questions", func() error { return register200(t.Context(), carol) })
 	// One that begins in the very moment of its CANCEL stays, nameless (route/call.cfg, PROXY): about one in a thousand, it was one in seven.
 	before := fewDialogs(t, e, 2, nil)
 	last, err := phone.ParseRaw([]byte(proven(t, w, contact)))

@@ -259,8 +259,11 @@ func TestOutbound_SilentTrunkIsLeft(t *testing.T) {
 	o := newOffice(t)
 	anna := registered(t, o.Edge, "1001", realm("kontor.test"))
 	ctx := within(t, 25*time.Second)
-	calling, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
-	defer cancel()
+	calling, cancel := context.WithCancel(ctx)
+	go func() {
+		_, _, _ = o.silent.ReadFrom(make([]byte, 1)) // its INVITE
+		cancel()
+	}()
 	if _, err := anna.Call(calling, "0895551234"); err == nil {
 		t.Error("a call that was given up was answered")
 	}
@@ -447,6 +450,9 @@ func TestOutbound_ChannelsAndEmergency(t *testing.T) {
 			})
 		}
 		wg.Wait()
+		if t.Failed() {
+			t.FailNow() // nobody would come who is waited for
+		}
 	}
 	dial(6, "0405551234")
 	o.seen(t, 2, 4, 0)
