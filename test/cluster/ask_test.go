@@ -146,6 +146,7 @@ func counts(t *testing.T, ctx context.Context, c *Cluster, of []*Brain, name str
 			if err != nil {
 				return err
 			}
+			req.Header.Set("Authorization", "Bearer "+c.Key) // without it the page has no counts
 			resp, err := edgeClient.Do(req)
 			if err != nil {
 				return err
@@ -153,7 +154,11 @@ func counts(t *testing.T, ctx context.Context, c *Cluster, of []*Brain, name str
 			defer resp.Body.Close()
 			return json.NewDecoder(resp.Body).Decode(&h)
 		})
-		sum += h.Counts[name]
+		count, known := h.Counts[name]
+		if !known {
+			t.Fatalf("the health page of %s has no %s", b.Name, name)
+		}
+		sum += count
 	}
 	return sum
 }

@@ -45,7 +45,9 @@ func TestRolling_RestartFailsNoCall(t *testing.T) {
 	for _, b := range c.Brains {
 		urls = append(urls, b.URL)
 	}
-	e, err := edge.Start(ctx, edge.Options{Dir: t.TempDir(), BrainURLs: urls, BrainKey: c.Key, Config: rollingConfig, NodeFlags: []string{"--survival=false"}})
+	// As many questions at once as Kamailio has workers: what comes in one go after a pause of the machine is not refused.
+	flags := []string{"--survival=false", "--max-in-flight=16"}
+	e, err := edge.Start(ctx, edge.Options{Dir: t.TempDir(), BrainURLs: urls, BrainKey: c.Key, Config: rollingConfig, NodeFlags: flags})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -194,6 +194,13 @@ func TestEvents_SurviveTheDeathOfBrainAndNodeAgent(t *testing.T) {
 
 	k.post(api.EventDialogStart, "call-0")
 	eventually(t, ctx, "the first call", func() error { return isLive(t, e, "call-0") })
+	eventually(t, ctx, "its acknowledgement", func() error { // else it is delivered once more, and counted twice
+		h, err := nodeHealth(e)
+		if err == nil && h.Spool.Events > 0 {
+			err = fmt.Errorf("%d events wait for the brain", h.Spool.Events)
+		}
+		return err
+	})
 
 	if err := e.Brain.Kill(); err != nil {
 		t.Fatal(err)

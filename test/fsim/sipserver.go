@@ -274,10 +274,10 @@ func (s *Server) onInfo(req *sip.Request, tx sip.ServerTransaction) {
 		kind = strings.ToLower(strings.TrimSpace(strings.Split(h.Value(), ";")[0]))
 	}
 	digit, duration := infoDigit(kind, string(req.Body()))
-	s.reply(req, tx, 200, "OK")
 	if digit != 0 {
-		l.c.press(press{digit, duration, "ENDPOINT"})
+		l.c.press(press{digit, duration, "ENDPOINT"}) // before the answer, behind which the next one may come
 	}
+	s.reply(req, tx, 200, "OK")
 }
 
 // exchange is what may happen before a final response.

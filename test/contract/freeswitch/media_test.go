@@ -258,7 +258,7 @@ func TestRecord_SurvivesTheCallersHangup(t *testing.T) {
 		path := filepath.Join(s.dir, "records", c.token+".wav")
 		c.begins(t, "record", path+" 20", false)
 		c.named(t, "RECORD_START")
-		says(t, c.ear, time.Second)
+		says(t, c.ear, 2*time.Second)
 		if err := c.ear.Bye(t.Context()); err != nil {
 			t.Fatal(err)
 		}
