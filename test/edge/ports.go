@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -72,7 +73,19 @@ func freePorts(ip string, n int) (free []int, err error) {
 	return nil, fmt.Errorf("no %d free ports on %s", n, ip)
 }
 
+// Listen listens on a TCP address, also where a listener of this process has just been closed: a process that is being started has its
+// parent's sockets until its exec, and nobody else has the address so long.
+func Listen(addr string) (l net.Listener, err error) {
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		if l, err = net.Listen("tcp", addr); !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
+			return l, err
+		}
+	}
+}
+
 func isFree(ip string, port int) bool {
+	syscall.ForkLock.RLock() // no process that is being started has what is closed here
+	defer syscall.ForkLock.RUnlock()
 	l, err := net.Listen("tcp", net.JoinHostPort(ip, fmt.Sprint(port)))
 	if err != nil {
 		return false

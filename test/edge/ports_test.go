@@ -1,7 +1,10 @@
 package edge
 
 import (
+	"net"
 	"os"
+	"os/exec"
+	"sync"
 	"testing"
 	"time"
 )
@@ -36,5 +39,43 @@ func TestRTPRanges_AreOneEdgesAlone(t *testing.T) {
 	}
 	if len(taken) != 15 {
 		t.Errorf("%d ranges", len(taken))
+	}
+}
+
+// A port that was found free is free, and one of which a listener has just been closed soon is, whatever processes are started meanwhile.
+func TestListen_WhileProcessesAreStarted(t *testing.T) {
+	over := make(chan struct{})
+	var starting sync.WaitGroup
+	for range 2 {
+		starting.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+					_ = exec.Command("/bin/true").Run()
+				}
+			}
+		})
+	}
+	defer starting.Wait()
+	defer close(over)
+	for range 300 {
+		list, err := Addresses(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, listen := range []func() (net.Listener, error){
+			func() (net.Listener, error) { return net.Listen("tcp", list[0]) },
+			func() (net.Listener, error) { return Listen(list[0]) },
+		} {
+			l, err := listen()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }

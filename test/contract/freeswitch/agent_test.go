@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sipio/sipio/nodeagent/esl"
+	"github.com/sipio/sipio/test/edge"
 )
 
 // agents is where FreeSWITCH brings its calls to: the node agent's place. It gives each call to the test whose token
@@ -43,7 +44,7 @@ func (a *agents) addresses() string { return a.refusing + "|" + a.address }
 
 // come begins to take calls, and again after leave.
 func (a *agents) come(ctx context.Context) error {
-	l, err := net.Listen("tcp", a.address)
+	l, err := edge.Listen(a.address)
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,12 @@
 package freeswitch
 
 import (
-	"github.com/sipio/sipio/nodeagent/esl"
-	"net"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/sipio/sipio/nodeagent/esl"
+	"github.com/sipio/sipio/test/edge"
 	"github.com/sipio/sipio/test/phone"
 )
 
@@ -18,7 +18,7 @@ func TestDeath_BeforeTheAnswerIs503(t *testing.T) {
 		if got := s.invite(t).refused(t, 6*time.Second); got.Code != 503 {
 			t.Errorf("nobody listens: %v", got)
 		}
-		l, err := net.Listen("tcp", s.agents.address)
+		l, err := edge.Listen(s.agents.address)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -258,7 +258,7 @@ func TestDeath_NobodyComesBack(t *testing.T) {
 	alone(t, func(t *testing.T, s *site) {
 		alone, kept := s.answered(t), s.answered(t)
 		s.agents.leave()
-		l, err := net.Listen("tcp", s.agents.address)
+		l, err := edge.Listen(s.agents.address)
 		if err != nil {
 			t.Fatal(err)
 		}

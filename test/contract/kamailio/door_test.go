@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -60,7 +59,7 @@ func openDoor() (*door, error) {
 
 // open listens on addr; a door that was closed opens again where it was.
 func (d *door) open(addr string) error {
-	l, err := net.Listen("tcp", addr)
+	l, err := edge.Listen(addr)
 	if err != nil {
 		return fmt.Errorf("open the door: %w", err)
 	}
