@@ -50,7 +50,7 @@ type Config struct {
 	SpoolMaxMB        int           // MiB; past it the oldest events are dropped
 	Deadline          time.Duration // a decision is answered by then; Kamailio gives up after 1 s
 	StallAfter        time.Duration // silence after which a brain counts as frozen
-	MaxInFlight       int           // decisions under way at once; Kamailio must have more workers
+	MaxInFlight       int           // decisions under way at once; half as many wait: Kamailio must have more workers than both
 	HedgeAfter        time.Duration // silence after which the next brain is asked too
 	RetryAfterSec     int           // Retry-After of calls refused because no brain answers, seconds
 	HeartbeatInterval time.Duration
@@ -153,7 +153,7 @@ func (c *Config) Settings() setting.List {
 		setting.Number("spool-max-mb", "bound of that folder in MiB; past it the oldest events are dropped", &c.SpoolMaxMB),
 		setting.Duration("deadline", "a decision is answered by then, below Kamailio's 1 s", &c.Deadline),
 		setting.Duration("stall-after", "silence after which a brain counts as frozen", &c.StallAfter),
-		setting.Number("max-in-flight", "decisions under way at once; Kamailio must have more workers", &c.MaxInFlight),
+		setting.Number("max-in-flight", "decisions under way at once; half as many wait: Kamailio must have more workers than both", &c.MaxInFlight),
 		setting.Duration("hedge-after", "silence after which the next brain is asked too", &c.HedgeAfter),
 		setting.Number("retry-after-sec", "Retry-After in seconds of requests refused because no brain answers", &c.RetryAfterSec),
 		setting.Duration("heartbeat-interval", "time between heartbeats to the brain", &c.HeartbeatInterval),

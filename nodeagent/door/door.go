@@ -35,7 +35,7 @@ type Config struct {
 	TLS           *tls.Config   // for https brains; nil uses the system's roots
 	Deadline      time.Duration // a decision is answered by then; Kamailio's curl gives up after 1 s
 	StallAfter    time.Duration // silence after which a brain counts as frozen
-	MaxInFlight   int           // questions at the brain at once; Kamailio must have more workers
+	MaxInFlight   int           // questions at the brain at once; half as many wait for it: Kamailio must have more workers than both
 	HedgeAfter    time.Duration // silence after which the next brain is asked too
 	RetryAfterSec int           // Retry-After of a fallback, seconds
 	Spool         Spool         // takes events; nil refuses them with 503
